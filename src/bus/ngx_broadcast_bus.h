@@ -1,0 +1,86 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_BROADCAST_BUS_H_INCLUDED_
+#define _NGX_BROADCAST_BUS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "shm/ngx_broadcast_log.h"
+#include "shm/ngx_broadcast_slot.h"
+#include "shm/ngx_broadcast_stats.h"
+
+
+/* this worker's place: set by ngx_broadcast_bus_start, read by all above */
+
+typedef struct {
+    ngx_broadcast_zone_t   *zone;       /* borrowed, shared memory; NULL: the
+                                           configuration has no zone */
+    ngx_uint_t              slot;       /* NGX_BROADCAST_NO_SLOT: none free,
+                                           the timer alone serves */
+    ngx_broadcast_owner_t   owner;
+    ngx_log_t              *log;        /* the cycle's */
+} ngx_broadcast_bus_t;
+
+extern ngx_broadcast_bus_t  ngx_broadcast_bus;
+
+#define ngx_broadcast_count(counter, n)                                       \
+    ngx_broadcast_stats_add(ngx_broadcast_bus.zone, ngx_broadcast_bus.slot,   \
+                            counter, n)
+
+
+/*
+ * The record hook: the only call that goes up from here.  Not called with a
+ * lock held or while a list is walked.  rec is borrowed until it returns.
+ * The hook may return NGX_AGAIN: it has queued enough for one turn; the
+ * reader posts itself and goes on with the *next* record after other events.
+ */
+typedef ngx_int_t (*ngx_broadcast_record_pt)(ngx_broadcast_record_t *rec);
+
+/* this worker fell off the log's tail: what its clients missed is unknown */
+typedef void (*ngx_broadcast_overrun_pt)(void);
+
+
+/* init_module, in the master: makes the descriptors once, never fails */
+void ngx_broadcast_wake_open(ngx_cycle_t *cycle);
+
+/*
+ * init_process: claims a slot, sets the cursor to the log's head, starts the
+ * reader and the 1 s timer (cancelable), which also reaps dead slots and
+ * expires tombstones.  Never fails for what can happen at run time.
+ */
+void ngx_broadcast_bus_start(ngx_cycle_t *cycle, ngx_broadcast_zone_t *zone,
+    ngx_broadcast_record_pt hook, ngx_broadcast_overrun_pt overrun);
+
+/* exit_process: releases the slot and the event connection */
+void ngx_broadcast_bus_stop(ngx_cycle_t *cycle);
+
+
+/*
+ * The only way into the log.  Checks sizes, appends all or none, wakes the
+ * workers that sleep; this worker reads its own records from a posted event,
+ * never from inside this call.  NGX_OK, NGX_BUSY (507; counted).
+ * Called by pg/outbox and pg/relay for messages and group and close commands;
+ * by conn and http for INPUT and other commands of one connection.
+ */
+ngx_int_t ngx_broadcast_publish(ngx_broadcast_record_t *recs, ngx_uint_t n);
+
+/*
+ * Replays from the log the hub's messages with after < seq <= upto, in order,
+ * to the handler, at most `max` a call.  NGX_OK: all were given; NGX_AGAIN:
+ * call again, *after was moved; NGX_DECLINED: the log does not reach back.
+ */
+typedef void (*ngx_broadcast_replay_pt)(ngx_broadcast_record_t *rec,
+    void *data);
+ngx_int_t ngx_broadcast_replay(ngx_uint_t hub, ngx_broadcast_position_t *after,
+    uint64_t upto, ngx_uint_t max, ngx_broadcast_replay_pt handler,
+    void *data);
+
+
+#endif /* _NGX_BROADCAST_BUS_H_INCLUDED_ */

@@ -1,0 +1,78 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_BROADCAST_RECORD_H_INCLUDED_
+#define _NGX_BROADCAST_RECORD_H_INCLUDED_
+
+
+#include "shm/ngx_broadcast_hub.h"
+
+
+/*
+ * A record is everything that may cross from one worker to others.  In the
+ * log it is a header of fixed size and the strings behind it; in a process
+ * its strings are borrowed: from the publisher until publish returns, or from
+ * the reader's batch until the record hook returns.
+ */
+
+typedef enum {
+    NGX_BROADCAST_REC_MESSAGE = 1,  /* scope, name, target, arguments, excl. */
+    NGX_BROADCAST_REC_JOIN,         /* scope user|connection, name, group */
+    NGX_BROADCAST_REC_LEAVE,        /* as above; empty group: all groups */
+    NGX_BROADCAST_REC_CLOSE,        /* scope, name, arguments = reason, excl. */
+    NGX_BROADCAST_REC_GAP,          /* plain subscribers of the hub: gap */
+    NGX_BROADCAST_REC_EPOCH,        /* the hub has a new epoch: all are told */
+    NGX_BROADCAST_REC_INPUT,        /* connection name: arguments = its bytes */
+    NGX_BROADCAST_REC_DELETE,       /* connection name: its client ended it */
+    NGX_BROADCAST_REC_COMPLETION,   /* connection name: arguments = record */
+    NGX_BROADCAST_REC_MOVE,         /* reserved: move(id, to) */
+    NGX_BROADCAST_REC_STATE         /* reserved: state(id) */
+} ngx_broadcast_record_type_e;
+
+typedef enum {
+    NGX_BROADCAST_ALL = 0,
+    NGX_BROADCAST_GROUP,
+    NGX_BROADCAST_USER,
+    NGX_BROADCAST_CONNECTION
+} ngx_broadcast_scope_e;
+
+/* flags */
+
+#define NGX_BROADCAST_REC_NUMBERED   0x01   /* position is the database's */
+#define NGX_BROADCAST_REC_UNNUMBERED 0x02   /* takes no number: raw NOTIFY,
+                                               INPUT and other commands */
+
+typedef struct {
+    ngx_uint_t                type;
+    ngx_uint_t                scope;
+    ngx_uint_t                flags;
+    ngx_uint_t                source;       /* NGX_BROADCAST_SRC_… */
+    ngx_uint_t                hub;          /* index */
+    ngx_broadcast_position_t  position;     /* out, or in with NUMBERED */
+    uint64_t                  relay;        /* in: position in the database's
+                                               one order over all hubs, 0 =
+                                               not from the relay */
+    uint64_t                  mark;         /* publisher's random mark, or 0 */
+    uint64_t                  time;         /* microseconds, wall clock, of the
+                                               publish or of the commit */
+    uint64_t                  log;          /* out: offset in the log */
+    ngx_str_t                 name;         /* group, user or connection id */
+    ngx_str_t                 group;        /* JOIN, LEAVE */
+    ngx_str_t                 target;
+    ngx_str_t                 arguments;    /* JSON array as it came */
+    ngx_str_t                 excluded;     /* connection ids joined by ',' */
+} ngx_broadcast_record_t;
+
+
+/* bytes that the record takes in the log */
+size_t ngx_broadcast_record_size(ngx_broadcast_record_t *rec);
+
+/* 1 if the connection id is among rec->excluded */
+ngx_uint_t ngx_broadcast_record_excludes(ngx_broadcast_record_t *rec,
+    ngx_str_t *id);
+
+
+#endif /* _NGX_BROADCAST_RECORD_H_INCLUDED_ */

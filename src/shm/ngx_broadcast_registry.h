@@ -1,0 +1,125 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_BROADCAST_REGISTRY_H_INCLUDED_
+#define _NGX_BROADCAST_REGISTRY_H_INCLUDED_
+
+
+#include "shm/ngx_broadcast_slot.h"
+#include "shm/ngx_broadcast_hub.h"
+
+
+/*
+ * A row a connection:
+ *
+ *   FREE -> LIVE -> GONE -> FREE           no event owed
+ *   FREE -> LIVE -> UNSETTLED -> GONE -> FREE    `disconnected` owed
+ *
+ * GONE is a tombstone: until `expires` the id cannot be claimed again.  The
+ * row of a dead worker is turned by the sweep as its owner would have done.
+ */
+
+typedef enum {
+    NGX_BROADCAST_ROW_FREE = 0,
+    NGX_BROADCAST_ROW_LIVE,
+    NGX_BROADCAST_ROW_UNSETTLED,
+    NGX_BROADCAST_ROW_GONE
+} ngx_broadcast_row_state_e;
+
+#define NGX_BROADCAST_CONN_ID_MAX   48
+#define NGX_BROADCAST_USER_MAX      256     /* bytes */
+#define NGX_BROADCAST_GROUP_MAX     1024    /* bytes */
+
+typedef uint32_t  ngx_broadcast_row_t;          /* index of a row */
+
+
+typedef struct {
+    ngx_str_t                 id;           /* 1..48 bytes */
+    ngx_uint_t                hub;
+    ngx_uint_t                transport;
+    ngx_str_t                 user;         /* may be empty */
+    time_t                    expires;      /* of the tombstone, seconds */
+    ngx_uint_t                plain;        /* no hub protocol */
+    ngx_uint_t                limit;        /* connections of this hub (and of
+                                               key), 0 = no limit */
+    uint64_t                  key;          /* hash of key=, 0 = hub alone */
+} ngx_broadcast_claim_t;
+
+
+typedef struct {
+    ngx_broadcast_row_t       row;
+    ngx_broadcast_position_t  position;     /* hub's, when the row was made */
+    uint64_t                  log;          /* log's head at that moment: only
+                                               later records are for it */
+} ngx_broadcast_claimed_t;
+
+
+typedef struct {
+    ngx_broadcast_row_t       row;
+    ngx_uint_t                state;
+    ngx_broadcast_owner_t     owner;
+    ngx_uint_t                hub;
+    ngx_uint_t                transport;
+    ngx_uint_t                plain;
+    time_t                    connected;    /* wall clock, seconds */
+    size_t                    id_len;
+    size_t                    user_len;
+    u_char                    id[NGX_BROADCAST_CONN_ID_MAX];
+    u_char                    user[NGX_BROADCAST_USER_MAX];
+} ngx_broadcast_row_info_t;
+
+
+/*
+ * Claims a row for a connection of this owner.  NGX_OK; NGX_DECLINED: the id
+ * is in use or was used (404 or 409 by the looked-up state); NGX_BUSY: the
+ * table is full or the limit is reached (503, counted by the caller).
+ */
+ngx_int_t ngx_broadcast_registry_claim(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_owner_t owner, ngx_broadcast_claim_t *in,
+    ngx_broadcast_claimed_t *out);
+
+/* from now on a `disconnected` event is owed for the row */
+void ngx_broadcast_registry_owe(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id);
+
+/* the connection ended: leaves groups; UNSETTLED if an event is owed */
+void ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id);
+
+/* the event was settled: the row becomes a tombstone, or free */
+void ngx_broadcast_registry_settled(ngx_broadcast_zone_t *zone,
+    ngx_str_t *id);
+
+/* NGX_OK or NGX_DECLINED */
+ngx_int_t ngx_broadcast_registry_find(ngx_broadcast_zone_t *zone,
+    ngx_str_t *id, ngx_broadcast_row_info_t *info);
+
+/* membership; NGX_DECLINED if there is no such row, NGX_BUSY if full */
+ngx_int_t ngx_broadcast_registry_join(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_str_t *group);
+ngx_int_t ngx_broadcast_registry_leave(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_str_t *group);
+
+/* existence: connections now */
+ngx_uint_t ngx_broadcast_registry_user(ngx_broadcast_zone_t *zone,
+    ngx_uint_t hub, ngx_str_t *user);
+ngx_uint_t ngx_broadcast_registry_group(ngx_broadcast_zone_t *zone,
+    ngx_uint_t hub, ngx_str_t *group);
+
+/*
+ * Walks rows from *next on: fills at most n with rows of the state (and of
+ * the hub unless NGX_BROADCAST_HUB_NONE); returns how many, *next is where to
+ * go on, 0 at the end.  A bounded piece per call, the lock is not kept.
+ */
+ngx_uint_t ngx_broadcast_registry_walk(ngx_broadcast_zone_t *zone,
+    ngx_uint_t state, ngx_uint_t hub, ngx_broadcast_row_t *next,
+    ngx_broadcast_row_info_t *info, ngx_uint_t n);
+
+/* frees tombstones whose time has come: a bounded piece per call */
+void ngx_broadcast_registry_expire(ngx_broadcast_zone_t *zone, time_t now);
+
+
+#endif /* _NGX_BROADCAST_REGISTRY_H_INCLUDED_ */

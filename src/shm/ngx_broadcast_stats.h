@@ -1,0 +1,129 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_BROADCAST_STATS_H_INCLUDED_
+#define _NGX_BROADCAST_STATS_H_INCLUDED_
+
+
+#include "shm/ngx_broadcast_zone.h"
+
+
+/*
+ * Counters: one block a slot, written only by its owner (no lock, no atomic
+ * read-modify-write), never reset, summed on read over all slots, living or
+ * not: so totals survive their workers and every worker answers the same.
+ */
+
+typedef enum {
+    NGX_BROADCAST_CLOSED_SLOW = 0,
+    NGX_BROADCAST_CLOSED_RATE,
+    NGX_BROADCAST_CLOSED_TIMEOUT,
+    NGX_BROADCAST_CLOSED_PROTOCOL,
+    NGX_BROADCAST_CLOSED_OVERRUN,
+    NGX_BROADCAST_CLOSED_DRAIN,
+    NGX_BROADCAST_CLOSED_NORMAL,
+    NGX_BROADCAST_CLOSED_SERVER,        /* by command: API, SQL, action */
+
+    NGX_BROADCAST_REFUSED_TOKEN,
+    NGX_BROADCAST_REFUSED_ORIGIN,
+    NGX_BROADCAST_REFUSED_LIMIT,        /* connections: zone or directive */
+    NGX_BROADCAST_REFUSED_FULL,         /* message that cannot fit: 507 */
+    NGX_BROADCAST_REFUSED_SIZE,         /* 413, 1009 */
+    NGX_BROADCAST_REFUSED_DATABASE,     /* 503 */
+    NGX_BROADCAST_REFUSED_FUNCTION,     /* connect function said no */
+
+    NGX_BROADCAST_SENT_BYTES_WEBSOCKET, /* by transport, in its order */
+    NGX_BROADCAST_SENT_BYTES_SSE,
+    NGX_BROADCAST_SENT_BYTES_LONGPOLL,
+
+    NGX_BROADCAST_FRAMES_ENCODED,       /* once a worker, protocol, form */
+    NGX_BROADCAST_WAKES,
+    NGX_BROADCAST_OVERRUNS,
+
+    NGX_BROADCAST_DB_RECONNECTS,
+    NGX_BROADCAST_DB_CALLS,
+    NGX_BROADCAST_DB_ERRORS,
+
+    NGX_BROADCAST_COUNTERS
+} ngx_broadcast_counter_e;
+
+typedef enum {
+    NGX_BROADCAST_PUBLISH_TO_SOCKET = 0,    /* microseconds */
+    NGX_BROADCAST_COMMIT_TO_SOCKET,
+    NGX_BROADCAST_FUNCTION_TIME,            /* + event kind */
+    NGX_BROADCAST_HISTOGRAMS = NGX_BROADCAST_FUNCTION_TIME + 7
+} ngx_broadcast_histogram_e;
+
+/* upper bounds in microseconds: 100, 250, 500, 1000, 2500 … 10 s; then +Inf */
+#define NGX_BROADCAST_BUCKETS   16
+
+/* gauges of the node, the last writer's word counts */
+
+typedef enum {
+    NGX_BROADCAST_DB_OFF = 0,
+    NGX_BROADCAST_DB_DOWN,
+    NGX_BROADCAST_DB_UP,
+    NGX_BROADCAST_DB_SCHEMA
+} ngx_broadcast_db_state_e;
+
+typedef enum {
+    NGX_BROADCAST_RELAY_OFF = 0,
+    NGX_BROADCAST_RELAY_LEADER,
+    NGX_BROADCAST_RELAY_FOLLOWER,
+    NGX_BROADCAST_RELAY_LISTEN
+} ngx_broadcast_relay_state_e;
+
+typedef enum {
+    NGX_BROADCAST_GAUGE_DB_STATE = 0,
+    NGX_BROADCAST_GAUGE_RELAY_STATE,
+    NGX_BROADCAST_GAUGE_RELAY_LAG,          /* microseconds */
+    NGX_BROADCAST_GAUGES
+} ngx_broadcast_gauge_e;
+
+typedef struct {
+    uint64_t                bucket[NGX_BROADCAST_BUCKETS];
+    uint64_t                count;
+    uint64_t                sum;            /* microseconds */
+} ngx_broadcast_histogram_t;
+
+
+void ngx_broadcast_stats_add(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    ngx_uint_t counter, uint64_t n);
+uint64_t ngx_broadcast_stats_sum(ngx_broadcast_zone_t *zone,
+    ngx_uint_t counter);
+
+void ngx_broadcast_stats_observe(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    ngx_uint_t histogram, uint64_t usec);
+void ngx_broadcast_stats_histogram(ngx_broadcast_zone_t *zone,
+    ngx_uint_t histogram, ngx_broadcast_histogram_t *out);
+extern const uint64_t  ngx_broadcast_stats_bounds[NGX_BROADCAST_BUCKETS];
+
+/* calls by event kind and outcome (label `outcome`) */
+#define NGX_BROADCAST_OUTCOME_OK       0
+#define NGX_BROADCAST_OUTCOME_ERROR    1
+#define NGX_BROADCAST_OUTCOME_TIMEOUT  2
+#define NGX_BROADCAST_OUTCOME_REFUSED  3    /* queue full or breaker open */
+#define NGX_BROADCAST_OUTCOMES         4
+
+void ngx_broadcast_stats_call(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    ngx_uint_t event, ngx_uint_t outcome);
+uint64_t ngx_broadcast_stats_calls(ngx_broadcast_zone_t *zone,
+    ngx_uint_t event, ngx_uint_t outcome);
+
+/* pool connections of one slot by state: idle, busy, connecting */
+#define NGX_BROADCAST_POOL_STATES  3
+void ngx_broadcast_stats_pool(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    ngx_uint_t n[NGX_BROADCAST_POOL_STATES]);
+void ngx_broadcast_stats_pools(ngx_broadcast_zone_t *zone,
+    ngx_uint_t n[NGX_BROADCAST_POOL_STATES]);        /* living slots */
+
+void ngx_broadcast_stats_set(ngx_broadcast_zone_t *zone, ngx_uint_t gauge,
+    uint64_t value);
+uint64_t ngx_broadcast_stats_get(ngx_broadcast_zone_t *zone,
+    ngx_uint_t gauge);
+
+
+#endif /* _NGX_BROADCAST_STATS_H_INCLUDED_ */
