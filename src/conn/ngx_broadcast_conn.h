@@ -1,0 +1,245 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_BROADCAST_CONN_H_INCLUDED_
+#define _NGX_BROADCAST_CONN_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "bus/ngx_broadcast_bus.h"
+#include "shm/ngx_broadcast_registry.h"
+
+
+/*
+ * The transport-neutral connection, owned by this worker.
+ *
+ *   state       may receive                       leaves to
+ *   NEW         -                                 HANDSHAKE, ACTIVE (plain),
+ *                                                 CLOSED
+ *   HANDSHAKE   handshake record, timeout         ACTIVE, CLOSING
+ *   ACTIVE      messages, pings, records          CLOSING
+ *   CLOSING     flush done, timeout               CLOSED
+ *   CLOSED      nothing; freed by a posted event  -
+ */
+
+typedef enum {
+    NGX_BROADCAST_NEW = 0,
+    NGX_BROADCAST_HANDSHAKE,
+    NGX_BROADCAST_ACTIVE,
+    NGX_BROADCAST_CLOSING,
+    NGX_BROADCAST_CLOSED
+} ngx_broadcast_conn_state_e;
+
+/* what is spoken on it */
+
+typedef enum {
+    NGX_BROADCAST_HUB_JSON = 0,     /* SignalR, JSON */
+    NGX_BROADCAST_HUB_MSGPACK,      /* reserved */
+    NGX_BROADCAST_PLAIN             /* broadcast_events */
+} ngx_broadcast_protocol_e;
+
+/* how an encoded message is framed: one frame a form, shared by all */
+
+typedef enum {
+    NGX_BROADCAST_FRAME_WS = 0,     /* WebSocket text frame */
+    NGX_BROADCAST_FRAME_SSE,        /* event-stream lines (HTTP/1.0, h2, h3) */
+    NGX_BROADCAST_FRAME_SSE_CHUNK,  /* the same in a chunk (HTTP/1.1) */
+    NGX_BROADCAST_FRAME_BYTES,      /* bare records (long poll) */
+    NGX_BROADCAST_FRAMES
+} ngx_broadcast_framing_e;
+
+/* why it ends: counter, close code, hub Close */
+
+typedef enum {
+    NGX_BROADCAST_END_CLIENT = 0,   /* client closed or went away */
+    NGX_BROADCAST_END_SLOW,         /* 1013, hub Close + allowReconnect */
+    NGX_BROADCAST_END_RATE,
+    NGX_BROADCAST_END_TIMEOUT,      /* no sign of life / handshake */
+    NGX_BROADCAST_END_PROTOCOL,     /* bad frame or record: code, reason */
+    NGX_BROADCAST_END_OVERRUN,      /* allowReconnect */
+    NGX_BROADCAST_END_DRAIN,        /* 1012, allowReconnect */
+    NGX_BROADCAST_END_COMMAND,      /* API, SQL, action: reason,
+                                       allowReconnect */
+    NGX_BROADCAST_END_EXPIRED,      /* token ran out (SSE) */
+    NGX_BROADCAST_END_ERROR         /* of ours: 1011 */
+} ngx_broadcast_end_e;
+
+
+/* limits of the location that accepted it; borrowed from the cycle's conf */
+
+typedef struct {
+    ngx_msec_t              keepalive;
+    ngx_msec_t              client_timeout;
+    ngx_msec_t              handshake_timeout;
+    size_t                  message_size;
+    size_t                  queue;
+    ngx_uint_t              rate;           /* messages/s * 1000, 0 = off */
+    ngx_uint_t              burst;
+} ngx_broadcast_limits_t;
+
+
+typedef struct ngx_broadcast_conn_s       ngx_broadcast_conn_t;
+typedef struct ngx_broadcast_transport_s  ngx_broadcast_transport_t;
+
+
+/* the second call that goes up: implemented by transport/ */
+
+struct ngx_broadcast_transport_s {
+    ngx_uint_t              type;           /* NGX_BROADCAST_WEBSOCKET, … */
+
+    /*
+     * Writes what is queued (ngx_broadcast_outq_chain/…_sent), all it can in
+     * one send_chain().  NGX_OK all sent, NGX_AGAIN (write event armed),
+     * NGX_ERROR socket is dead (conn calls nothing but destroy after it).
+     */
+    ngx_int_t             (*send)(ngx_broadcast_conn_t *bc);
+
+    /*
+     * CLOSING: what has to be said was queued; write it, then end the
+     * transport politely (close handshake, last chunk, lingering), bounded in
+     * time, then call ngx_broadcast_conn_closed().
+     */
+    void                  (*close)(ngx_broadcast_conn_t *bc);
+
+    /* at once, without a word; does not call back */
+    void                  (*destroy)(ngx_broadcast_conn_t *bc);
+};
+
+
+/* what http/ knows when it opens a connection; all strings are copied */
+
+typedef struct {
+    ngx_str_t                 id;           /* connection id, 22 or 48 */
+    ngx_str_t                 hub;          /* lower case */
+    ngx_uint_t                protocol;     /* PLAIN, or HUB_JSON = handshake
+                                               still to come */
+    ngx_uint_t                framing;
+    ngx_str_t                 user;
+    ngx_str_t                 address;      /* text, for the log and functions */
+    ngx_array_t              *groups;       /* of ngx_str_t: joined at once */
+    ngx_array_t              *may_join;     /* of ngx_str_t patterns, see
+                                               conn/plain; NULL = none */
+    ngx_uint_t                roles;        /* NGX_BROADCAST_MAY_… */
+    ngx_array_t              *role_groups;  /* broadcast.join.{g}, send.{g} */
+    time_t                    ticket_expires;   /* tombstone until then */
+    time_t                    token_expires;    /* 0 = none; closes SSE, and
+                                                   WebSocket with coae */
+    ngx_broadcast_position_t  resume;       /* epoch 0 = none asked */
+    ngx_str_t                 requested;    /* its text, for the gap event;
+                                               also when it did not parse */
+    ngx_uint_t                has_resume;
+    ngx_uint_t                limit;        /* broadcast_connections */
+    uint64_t                  key;
+    ngx_uint_t                functions;    /* 0: location says nofunctions */
+    ngx_str_t                 event;        /* JSON members for functions:
+                                               "claims":…,"query":…,"headers":…
+                                               ,"remoteAddress":… without
+                                               braces, may be empty */
+    ngx_broadcast_limits_t   *limits;       /* borrowed from the cycle */
+} ngx_broadcast_open_t;
+
+#define NGX_BROADCAST_MAY_JOIN   0x01       /* role broadcast.join: any group */
+#define NGX_BROADCAST_MAY_SEND   0x02       /* role broadcast.send: anywhere */
+
+
+/*
+ * Claims the registry row, joins groups, makes the connection (one pool of
+ * its own, small).  NGX_OK with *bc; NGX_DECLINED id was used (404/409);
+ * NGX_BUSY limit or zone full (503); NGX_ERROR.
+ * The transport is attached after that; until ngx_broadcast_conn_attach()
+ * queued frames wait.
+ */
+ngx_int_t ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
+    ngx_broadcast_conn_t **bc);
+
+/*
+ * data is the transport's own state, owned by the transport.  Starts the
+ * handshake timer or, if plain, makes it ACTIVE (resume, `connected`).
+ */
+void ngx_broadcast_conn_attach(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_transport_t *transport, void *data);
+
+void *ngx_broadcast_conn_transport_data(ngx_broadcast_conn_t *bc);
+
+/* accessors for transport and http */
+ngx_str_t *ngx_broadcast_conn_id(ngx_broadcast_conn_t *bc);
+ngx_uint_t ngx_broadcast_conn_state(ngx_broadcast_conn_t *bc);
+ngx_uint_t ngx_broadcast_conn_protocol(ngx_broadcast_conn_t *bc);
+ngx_broadcast_limits_t *ngx_broadcast_conn_limits(ngx_broadcast_conn_t *bc);
+
+/* this worker's connection of that id, or NULL */
+ngx_broadcast_conn_t *ngx_broadcast_conn_lookup(ngx_str_t *id);
+
+
+/*
+ * Bytes or a message from the client (WebSocket: one whole message; SSE: the
+ * body of a POST, by an INPUT record or directly).  May close bc: look it up
+ * again, or return.  Any bytes count as a sign of life.
+ */
+void ngx_broadcast_conn_input(ngx_broadcast_conn_t *bc, ngx_str_t *bytes);
+
+/* sign of life without a message: pong, empty frame */
+void ngx_broadcast_conn_alive(ngx_broadcast_conn_t *bc);
+
+/*
+ * Ends it: queues what the protocol has to say (hub Close, WebSocket close
+ * frame by code), state CLOSING, transport->close.  reason is copied; for
+ * END_PROTOCOL code is the WebSocket close code (0 = by `end`).
+ */
+void ngx_broadcast_conn_end(ngx_broadcast_conn_t *bc, ngx_uint_t end,
+    ngx_uint_t code, ngx_str_t *reason);
+
+/*
+ * The transport is gone (peer closed, socket error, polite close finished):
+ * index, queue, row, timers, `disconnected`, one info line; bc is freed by a
+ * posted event and must not be touched again.  The transport has freed or
+ * frees its own things.
+ */
+void ngx_broadcast_conn_closed(ngx_broadcast_conn_t *bc, ngx_uint_t end);
+
+/* raw control frame of the transport (pong, close), in front of nothing:
+   takes its place behind what is queued; copied */
+ngx_int_t ngx_broadcast_conn_control(ngx_broadcast_conn_t *bc, u_char *bytes,
+    size_t len);
+
+
+/* the output queue, as the transport sees it */
+
+/*
+ * At most `limit` bytes of the queue as a chain for send_chain(): a static
+ * chain of this worker, valid until the next call.  NULL: queue is empty.
+ */
+ngx_chain_t *ngx_broadcast_outq_chain(ngx_broadcast_conn_t *bc, size_t limit);
+
+/* n bytes of it were taken by the socket; counts deliveries and latency */
+void ngx_broadcast_outq_sent(ngx_broadcast_conn_t *bc, size_t n);
+size_t ngx_broadcast_outq_size(ngx_broadcast_conn_t *bc);
+
+
+/* worker life: start after bus and pg have their conf, stop before them */
+
+ngx_int_t ngx_broadcast_conn_start(ngx_cycle_t *cycle);
+void ngx_broadcast_conn_stop(ngx_cycle_t *cycle);
+
+/* the record hook and the overrun hook for ngx_broadcast_bus_start() */
+ngx_int_t ngx_broadcast_fanout_record(ngx_broadcast_record_t *rec);
+void ngx_broadcast_fanout_overrun(void);
+
+/* sign to drain: paced ends over `drain` ms; 0 = keep them */
+void ngx_broadcast_conn_drain(ngx_msec_t drain);
+ngx_uint_t ngx_broadcast_conn_count(void);
+
+
+/*
+ * Actions of a function's answer never come back to nginx (dispatch stages
+ * them); what comes back is groups and userId of `connect` and `connected`.
+ */
+
+
+#endif /* _NGX_BROADCAST_CONN_H_INCLUDED_ */
