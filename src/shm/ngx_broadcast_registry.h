@@ -118,6 +118,13 @@ ngx_uint_t ngx_broadcast_registry_walk(ngx_broadcast_zone_t *zone,
     ngx_uint_t state, ngx_uint_t hub, ngx_broadcast_row_t *next,
     ngx_broadcast_row_info_t *info, ngx_uint_t n);
 
+/*
+ * Releases all rows of a dead or leaving owner, in pieces: the lock is given
+ * back between them.  Repeatable, any process may do it.
+ */
+void ngx_broadcast_registry_sweep(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_owner_t owner);
+
 /* frees tombstones whose time has come: a bounded piece per call */
 void ngx_broadcast_registry_expire(ngx_broadcast_zone_t *zone, time_t now);
 

@@ -43,6 +43,9 @@ ngx_int_t ngx_broadcast_slot_claim(ngx_broadcast_zone_t *zone,
     ngx_uint_t *slot, ngx_broadcast_owner_t *owner);
 void ngx_broadcast_slot_release(ngx_broadcast_zone_t *zone, ngx_uint_t slot);
 
+/* for the list: this worker was told to exit and drains */
+void ngx_broadcast_slot_exiting(ngx_broadcast_zone_t *zone, ngx_uint_t slot);
+
 /* 1 while the owner holds its slot; tells a dead one from a stopped one */
 ngx_uint_t ngx_broadcast_slot_alive(ngx_broadcast_zone_t *zone,
     ngx_broadcast_owner_t owner);
