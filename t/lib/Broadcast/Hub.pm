@@ -1,0 +1,120 @@
+package Broadcast::Hub;
+
+# Copyright (C) The nginx-broadcast authors
+#
+# A SignalR client over a raw WebSocket, JSON protocol; for tests that look at
+# the wire.  What the official client does is tested with the official client.
+#
+#   my $hub = Broadcast::Hub->connect($port, '/client?hub=chat',
+#                                     token => $token);
+#   $hub->{id}, $hub->{token}       # of negotiate
+#   $hub->{error}                   # a refusal, and nothing else
+#   $hub->next                      # next record, parsed; undef: closed
+#   $hub->invocation('newMessage')  # next invocation of it; pings passed over
+#   $hub->send({ type => 1, target => 'Echo', arguments => [ 1 ] });
+#   $hub->close; $hub->drop;
+
+use strict;
+use warnings;
+
+use JSON::PP ();
+use Time::HiRes qw(time);
+
+use Broadcast::HTTP ();
+use Broadcast::WebSocket ();
+
+my $json = JSON::PP->new->utf8->canonical->allow_nonref;
+my $end = "\x1e";
+
+
+sub connect {
+    my ($class, $port, $uri, %o) = @_;
+
+    my $self = bless { port => $port, records => [] }, $class;
+    my @auth = defined $o{token} ? (Authorization => "Bearer $o{token}") : ();
+    my @headers = (@auth, @{ $o{headers} // [] });
+    my ($path, $query) = split /\?/, $uri, 2;
+
+    my $negotiate = $path;
+    $negotiate =~ s{/?$}{/negotiate};
+    $negotiate .= '?' . join '&', grep { defined && length } $query,
+                                       'negotiateVersion=1';
+
+    my $r = Broadcast::HTTP::http($port, 'POST', $negotiate, body => '',
+                                  tls => $o{tls}, headers => \@headers);
+
+    $self->{negotiate} = $r;
+
+    if ($r->{status} != 200 || !$r->{json} || $r->{json}{error}) {
+        $self->{error} = "negotiate: $r->{status} $r->{body}";
+        return $self;
+    }
+
+    $self->{id} = $r->{json}{connectionId};
+    $self->{token} = $r->{json}{connectionToken};
+
+    my $ws = $self->{ws} = Broadcast::WebSocket->connect($port,
+        $path . '?' . join('&', grep { defined && length } $query,
+                                "id=$self->{token}"),
+        tls => $o{tls}, headers => \@headers);
+
+    if ($ws->{head}{status} != 101) {
+        $self->{error} = "connect: $ws->{head}{status} $ws->{head}{body}";
+        return $self;
+    }
+
+    return $self if $o{nohandshake};
+
+    $self->send({ protocol => 'json', version => 1 });
+
+    my $answer = $self->next($o{timeout});
+    $self->{error} = 'handshake: ' . ($answer ? $json->encode($answer)
+                                              : 'closed')
+        unless $answer && !%$answer;
+
+    return $self;
+}
+
+
+sub send {
+    my ($self, $record) = @_;
+
+    return $self->{ws}->text($json->encode($record) . $end);
+}
+
+
+sub next {
+    my ($self, $seconds) = @_;
+
+    until (@{ $self->{records} }) {
+        my $message = $self->{ws}->message($seconds) // return undef;
+
+        $message =~ /\Q$end\E\z/ or die "a record without its end: $message\n";
+
+        push @{ $self->{records} },
+            map { $json->decode($_) } split /$end/, $message;
+    }
+
+    return shift @{ $self->{records} };
+}
+
+
+sub invocation {
+    my ($self, $target, $seconds) = @_;
+    my $deadline = time + ($seconds // 10);
+
+    while (my $record = $self->next($deadline - time)) {
+        return $record->{arguments}
+            if $record->{type} == 1 && $record->{target} eq $target;
+        return undef if $record->{type} == 7;
+    }
+
+    return undef;
+}
+
+
+sub close { $_[0]{ws} && $_[0]{ws}->close }
+sub drop  { $_[0]{ws} && $_[0]{ws}->drop }
+
+
+1;

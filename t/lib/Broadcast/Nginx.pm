@@ -1,0 +1,424 @@
+package Broadcast::Nginx;
+
+# Copyright (C) The nginx-broadcast authors
+#
+# An nginx of its own in a folder of its own, with this checkout's module.
+#
+#   my $nginx = Broadcast::Nginx->new(
+#       workers => 4,                    # 1
+#       http    => 'broadcast_zone ...;',# inside http {}
+#       server  => 'location ...',       # inside server {}, listens on port
+#       main    => '',                   # before events {}
+#       events  => '',                   # inside events {}
+#       conf    => '...',                # or the whole file instead
+#       tls     => 1,                    # a second listen, port('tls')
+#       build   => 'debug',              # build/debug/...so; or sanitize
+#       module  => '/path.so',           # or this file; '' loads none
+#       log     => 'info',               # level of the error log
+#       user    => 'www-data',           # of the workers, if we are root
+#       env     => { },
+#   );
+#
+#   $nginx->start;                       # dies with the log if it does not
+#   $nginx->port, $nginx->port('name')   # free ports, %%PORT%%, %%PORT name%%
+#   $nginx->stop_ok;                     # a check: ends, with a clean log
+#
+# In all texts %%DIR%% is the folder.  BROADCAST_BUILD chooses the build for a
+# whole test run, BROADCAST_KEEP=1 keeps the folder.
+
+use strict;
+use warnings;
+
+use Cwd ();
+use Exporter 'import';
+use File::Basename ();
+use File::Path ();
+use File::Temp ();
+use Test::More ();
+
+use Broadcast::Wait
+    qw(wait_for free_port children cmdline spawn reap slurp);
+
+our @EXPORT_OK = qw(wait_for free_port);
+
+my $top = Cwd::abs_path(File::Basename::dirname(__FILE__) . '/../../..');
+my $owner = $$;
+
+
+sub top { $top }
+
+
+sub new {
+    my ($class, %o) = @_;
+
+    my $self = bless {
+        workers => 1, log => 'info', main => '', events => '', http => '',
+        server => '', ports => {}, allowed => [], env => {}, pids => [],
+        binary => $ENV{TEST_NGINX_BINARY} || 'nginx',
+        build => $ENV{BROADCAST_BUILD} // '',
+        %o,
+    }, $class;
+
+    $self->{module} //= join '/', $top, 'build',
+        ($self->{build} eq '' ? () : $self->{build}),
+        'ngx_http_broadcast_module.so';
+
+    $self->{dir} = File::Temp::tempdir('broadcast-nginx-XXXXXX', TMPDIR => 1);
+    chmod 0755, $self->{dir};
+    mkdir "$self->{dir}/html";
+
+    if ($self->{build} =~ /sanitize/) {
+        for (split /\n/, slurp("$top/build/sanitize.env") // '') {
+            my ($name, $value) = split /=/, $_, 2;
+            $self->{env}{$name} //= $value;
+        }
+    }
+
+    $self->make_certificate if $self->{tls};
+    $self->configure;
+
+    return $self;
+}
+
+
+sub dir { $_[0]{dir} }
+sub pid { $_[0]{pid} }
+
+
+sub port {
+    my ($self, $name) = @_;
+
+    return $self->{ports}{ $name // '' } //= free_port();
+}
+
+
+# Writes nginx.conf, from new texts if given; takes effect by start or reload.
+
+sub configure {
+    my ($self, %o) = @_;
+
+    $self->{$_} = $o{$_} for keys %o;
+
+    my $conf = $self->{conf} // $self->standard_conf;
+
+    $conf =~ s/%%PORT(?: (\w+))?%%/$self->port($1)/ge;
+    $conf =~ s/%%DIR%%/$self->{dir}/g;
+
+    $self->write('nginx.conf', $conf);
+}
+
+
+sub standard_conf {
+    my ($self) = @_;
+
+    my $load = $self->{module} eq '' ? '' : "load_module $self->{module};";
+    my $user = $> == 0 ? "user $self->{user};"
+             : '' if defined $self->{user};
+    $user //= $> == 0 ? 'user www-data;' : '';
+
+    my $tls = !$self->{tls} ? '' : <<"";
+        listen 127.0.0.1:%%PORT tls%% ssl http2;
+        ssl_certificate     %%DIR%%/tls.crt;
+        ssl_certificate_key %%DIR%%/tls.key;
+
+    return <<"";
+$load
+$user
+daemon off;
+pid %%DIR%%/nginx.pid;
+lock_file %%DIR%%/nginx.lock;
+error_log %%DIR%%/error.log $self->{log};
+worker_processes $self->{workers};
+$self->{main}
+events {
+    worker_connections 4096;
+    $self->{events}
+}
+http {
+    access_log %%DIR%%/access.log;
+    client_body_temp_path %%DIR%%/body;
+    proxy_temp_path %%DIR%%/proxy;
+    fastcgi_temp_path %%DIR%%/fastcgi;
+    uwsgi_temp_path %%DIR%%/uwsgi;
+    scgi_temp_path %%DIR%%/scgi;
+    $self->{http}
+    server {
+        listen 127.0.0.1:%%PORT%%;
+        $tls
+        server_name localhost;
+        root %%DIR%%/html;
+        $self->{server}
+    }
+}
+
+}
+
+
+sub make_certificate {
+    my ($self) = @_;
+
+    system("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -batch"
+           . " -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+           . " -keyout $self->{dir}/tls.key -out $self->{dir}/tls.crt"
+           . " >$self->{dir}/openssl.log 2>&1") == 0
+        or die slurp("$self->{dir}/openssl.log");
+}
+
+
+sub write {
+    my ($self, $name, $text) = @_;
+
+    File::Path::make_path(File::Basename::dirname("$self->{dir}/$name"));
+    open my $f, '>:raw', "$self->{dir}/$name" or die "$name: $!\n";
+    print $f $text;
+    close $f;
+}
+
+
+# nginx -t: (ok, words)
+
+sub test {
+    my ($self) = @_;
+
+    my $log = "$self->{dir}/test.log";
+    unlink $log;
+
+    my $pid = spawn(command => [ $self->command, '-t' ], log => $log,
+                    env => $self->{env});
+    reap($pid, 60) or kill 'KILL', $pid;
+
+    return ($? == 0, slurp($log));
+}
+
+
+sub command {
+    my ($self) = @_;
+
+    return ($self->{binary}, '-p', "$self->{dir}/", '-c',
+            "$self->{dir}/nginx.conf", '-e', "$self->{dir}/error.log");
+}
+
+
+# Starts, and waits until all workers run.
+
+sub start {
+    my ($self) = @_;
+
+    die "already started\n" if $self->{pid};
+
+    $self->{pid} = spawn(command => [ $self->command ],
+                         log => "$self->{dir}/stderr.log",
+                         env => $self->{env});
+
+    wait_for {
+        if (waitpid($self->{pid}, POSIX::WNOHANG()) != 0) {
+            $self->{pid} = undef;
+            die "nginx did not start:\n" . $self->words;
+        }
+        $self->workers == $self->{workers} && $self->listens;
+    } 60
+        or die "nginx is not ready after 60 s:\n" . $self->words;
+
+    push @{ $self->{pids} }, $self->{pid};
+
+    return $self;
+}
+
+
+# True if each of our ports takes a connection.  A port that the configuration
+# does not mention is not ours.
+
+sub listens {
+    my ($self) = @_;
+    my $conf = slurp("$self->{dir}/nginx.conf");
+
+    for my $port (values %{ $self->{ports} }) {
+        next unless $conf =~ /listen\s+(?:127\.0\.0\.1:)?$port\b(?!.*quic)/;
+        IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port)
+            or return 0;
+    }
+
+    return 1;
+}
+
+
+# Pids of the workers that take connections; of those too that are shutting
+# down with workers(1).
+
+sub workers {
+    my ($self, $all) = @_;
+
+    return () unless $self->{pid};
+
+    return grep {
+        my $line = cmdline($_);
+        $line =~ /worker process/ && ($all || $line !~ /shutting down/)
+    } children($self->{pid});
+}
+
+
+# Reloads; returns when the new workers run.  The old ones may go on.
+
+sub reload {
+    my ($self, %o) = @_;
+
+    $self->configure(%o);
+
+    my %old = map { $_ => 1 } $self->workers(1);
+    my $mark = length $self->error_log;
+
+    kill 'HUP', $self->{pid};
+
+    return wait_for {
+        die "reload failed:\n" . substr($self->error_log, $mark)
+            if substr($self->error_log, $mark) =~ /\[emerg\]/;
+        my @new = $self->workers;
+        @new == $self->{workers} && !grep { $old{$_} } @new;
+    } $o{seconds} // 30;
+}
+
+
+# Kills a worker; its end is no fault of nginx then.
+
+sub kill_worker {
+    my ($self, $pid, $signal) = @_;
+
+    push @{ $self->{allowed} }, qr/process $pid exited on signal/;
+    kill $signal // 'KILL', $pid;
+}
+
+
+# A line that the log may hold at stop though it is an alert.
+
+sub allow {
+    my ($self, @patterns) = @_;
+
+    push @{ $self->{allowed} }, @patterns;
+}
+
+
+sub error_log  { slurp("$_[0]{dir}/error.log") // '' }
+sub access_log { slurp("$_[0]{dir}/access.log") // '' }
+
+
+sub words {
+    my ($self) = @_;
+
+    return join '', map { slurp("$self->{dir}/$_") // '' }
+                    'stderr.log', 'error.log';
+}
+
+
+# Waits for a line of the error log; its match.
+
+sub wait_log {
+    my ($self, $pattern, $seconds) = @_;
+
+    return wait_for { $self->error_log =~ $pattern ? $& : undef } $seconds;
+}
+
+
+# Lines of the logs that no test may leave behind.
+
+sub complaints {
+    my ($self) = @_;
+
+    my @lines = grep {
+        /\[(?:alert|emerg)\]|AddressSanitizer|LeakSanitizer|runtime error:
+         |open\ socket/x
+    } split /\n/, $self->words;
+
+    for my $pattern (@{ $self->{allowed} }) {
+        @lines = grep { !/$pattern/ } @lines;
+    }
+
+    return @lines;
+}
+
+
+# Ends nginx gracefully, or by TERM after the given seconds; a list of what was
+# wrong.  stop(signal => 'TERM') for tests that leave clients connected.
+
+sub stop {
+    my ($self, %o) = @_;
+
+    my $pid = $self->{pid} or return $self->complaints;
+    my @wrong;
+
+    kill $o{signal} // 'QUIT', $pid;
+
+    unless (reap($pid, $o{seconds} // 15)) {
+        push @wrong, 'nginx did not end in time';
+        my @all = ($self->workers(1), $pid);
+        kill 'TERM', $pid;
+        unless (reap($pid, 10)) {
+            kill 'KILL', @all;
+            reap($pid, 10);
+        }
+    }
+
+    push @wrong, 'nginx ended with status ' . ($? >> 8 || "signal $?")
+        if $? != 0 && !$o{crash};
+
+    $self->{pid} = undef;
+
+    return (@wrong, $self->complaints);
+}
+
+
+# Kills the master and all workers at once, as a power cut does.
+
+sub crash {
+    my ($self) = @_;
+
+    my $pid = $self->{pid} or return;
+
+    kill 'STOP', $pid;
+    my @all = ($pid, $self->workers(1), children($pid));
+    kill 'KILL', @all;
+    reap($pid, 10);
+    wait_for { !grep { kill 0, $_ } @all } 10;
+    $self->{pid} = undef;
+}
+
+
+sub stop_ok {
+    my ($self, %o) = @_;
+
+    my @wrong = $self->stop(%o);
+
+    local $Test::Builder::Level = $Test::Builder::Level + 1;
+    my $ok = Test::More::is_deeply(\@wrong, [],
+        $o{name} // 'nginx ends, its log without alerts');
+
+    Test::More::diag($self->tail) unless $ok;
+
+    return $ok;
+}
+
+
+# The last lines of the log, for a diagnosis.
+
+sub tail {
+    my ($self, $lines) = @_;
+    my @all = split /\n/, $self->words;
+
+    $lines //= 40;
+    splice @all, 0, @all - $lines if @all > $lines;
+
+    return join "\n", @all;
+}
+
+
+sub DESTROY {
+    my ($self) = @_;
+
+    return if $$ != $owner;
+
+    local ($?, $!, $@);
+    $self->stop(signal => 'TERM', seconds => 5) if $self->{pid};
+    File::Path::remove_tree($self->{dir}) unless $ENV{BROADCAST_KEEP};
+}
+
+
+1;

@@ -1,0 +1,421 @@
+package Broadcast::Postgres;
+
+# Copyright (C) The nginx-broadcast authors
+#
+# A PostgreSQL cluster of its own in a folder of its own.
+#
+#   my $pg = Broadcast::Postgres->new(
+#       tcp   => 1,                      # listens on 127.0.0.1 too: $pg->port
+#       fsync => 1,                      # off by default
+#       conf  => { wal_level => 'logical' },
+#   );
+#
+#   $pg->psql('select 1', db => 'app', user => 'broadcast');  # words, or dies
+#   $pg->rows('select ...', db => 'app');       # list of array references
+#   my ($ok, $words) = $pg->try('select ...');  # does not die
+#   $pg->file('sql/broadcast.sql', db => 'app', user => 'broadcast');
+#   $pg->conninfo('app', 'broadcast');          # for broadcast_database
+#
+#   my $session = $pg->session(db => 'app');    # an open psql
+#   $session->run('begin; ...');
+#
+#   $pg->restart; $pg->crash; $pg->start; $pg->stop;
+#   $pg->freeze; $pg->thaw;                     # alive, but says nothing
+#
+# Started as root it runs as the user postgres.  Everybody is trusted.
+
+use strict;
+use warnings;
+
+use File::Path ();
+use File::Temp ();
+use IPC::Open3 ();
+use Symbol ();
+use Time::HiRes ();
+
+use Broadcast::Wait qw(wait_for free_port children spawn reap slurp);
+
+my $owner = $$;
+
+
+sub new {
+    my ($class, %o) = @_;
+
+    my $self = bless { conf => {}, %o }, $class;
+
+    $self->{bin} = bindir();
+    $self->{user} = $> == 0 ? 'postgres' : undef;
+    $self->{dir} = File::Temp::tempdir('broadcast-pg-XXXXXX', TMPDIR => 1);
+    chmod 0755, $self->{dir};
+
+    if (defined $self->{user}) {
+        my ($uid, $gid) = (getpwnam $self->{user})[2, 3];
+        defined $uid or die "no user $self->{user}\n";
+        chown $uid, $gid, $self->{dir};
+    }
+
+    $self->{port} = free_port() if $self->{tcp};
+
+    $self->command('initdb', '-D', "$self->{dir}/data", '-U', 'postgres',
+                   '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync')
+        or die "initdb failed:\n" . $self->log;
+
+    my %conf = (
+        unix_socket_directories => $self->{dir},
+        listen_addresses => $self->{tcp} ? '127.0.0.1' : '',
+        port => $self->{port} // 5432,
+        fsync => $self->{fsync} ? 'on' : 'off',
+        max_connections => 200,
+        log_min_messages => 'warning',
+        log_line_prefix => '%m [%p] %u@%d ',
+        shared_buffers => '32MB',
+        max_prepared_transactions => 10,
+        %{ $self->{conf} },
+    );
+
+    $self->append('postgresql.conf',
+        map { "$_ = '$conf{$_}'" } sort keys %conf);
+
+    $self->start unless $self->{stopped};
+
+    return $self;
+}
+
+
+sub bindir {
+    my @dirs = sort { ($b =~ /(\d+)/)[0] <=> ($a =~ /(\d+)/)[0] }
+               grep { -x "$_/initdb" } glob '/usr/lib/postgresql/*/bin';
+
+    return $dirs[0] if @dirs;
+
+    for (split /:/, $ENV{PATH}) {
+        return $_ if -x "$_/initdb";
+    }
+
+    die "no initdb: apt-get install postgresql\n";
+}
+
+
+sub dir  { $_[0]{dir} }
+sub host { $_[0]{dir} }
+sub port { $_[0]{port} // 5432 }
+sub pid  { $_[0]{pid} }
+sub log  { slurp("$_[0]{dir}/log") // '' }
+
+
+sub append {
+    my ($self, $file, @lines) = @_;
+
+    open my $f, '>>', "$self->{dir}/data/$file" or die "$file: $!\n";
+    print $f map { "$_\n" } @lines;
+    close $f;
+}
+
+
+# Runs one of PostgreSQL's programs to its end as the cluster's user.
+
+sub command {
+    my ($self, $name, @words) = @_;
+
+    my $pid = spawn(command => [ "$self->{bin}/$name", @words ],
+                    user => $self->{user}, log => "$self->{dir}/log");
+
+    reap($pid, 120) or do { kill 'KILL', $pid; reap($pid, 10) };
+
+    return $? == 0;
+}
+
+
+sub start {
+    my ($self) = @_;
+
+    die "already started\n" if $self->{pid};
+
+    $self->{pid} = spawn(
+        command => [ "$self->{bin}/postgres", '-D', "$self->{dir}/data" ],
+        user => $self->{user}, log => "$self->{dir}/log");
+
+    wait_for {
+        if (waitpid($self->{pid}, POSIX::WNOHANG()) != 0) {
+            $self->{pid} = undef;
+            die "postgres did not start:\n" . $self->log;
+        }
+        ($self->try('select 1'))[0];
+    } 60
+        or die "postgres is not ready after 60 s:\n" . $self->log;
+
+    return $self;
+}
+
+
+# Ends it: fast (transactions are rolled back), or in another of its ways.
+
+sub stop {
+    my ($self, $mode) = @_;
+    my %signal = (smart => 'TERM', fast => 'INT', immediate => 'QUIT');
+
+    my $pid = delete $self->{pid} or return;
+
+    $self->signal_all($pid, 'CONT') if delete $self->{frozen};
+    kill $signal{ $mode // 'fast' }, $pid;
+
+    unless (reap($pid, 30)) {
+        kill 'KILL', children($pid), $pid;
+        reap($pid, 10);
+    }
+}
+
+
+sub crash { $_[0]->stop('immediate') }
+
+
+sub restart {
+    my ($self, $mode) = @_;
+
+    $self->stop($mode);
+    $self->start;
+}
+
+
+# Processes stand still: connections stay open and get no answer.
+
+sub freeze {
+    my ($self) = @_;
+
+    $self->{frozen} = 1;
+    $self->signal_all($self->{pid}, 'STOP');
+}
+
+
+sub thaw {
+    my ($self) = @_;
+
+    delete $self->{frozen};
+    $self->signal_all($self->{pid}, 'CONT');
+}
+
+
+sub signal_all {
+    my ($self, $pid, $signal) = @_;
+
+    kill $signal, $pid, children($pid);
+}
+
+
+sub conninfo {
+    my ($self, $db, $user) = @_;
+
+    my $info = "host=$self->{dir} port=" . $self->port
+             . " dbname=" . ($db // 'postgres');
+
+    return defined $user ? "$info user=$user" : $info;
+}
+
+
+sub psql_command {
+    my ($self, %o) = @_;
+
+    return ("$self->{bin}/psql", '-XAtq', '-v', 'ON_ERROR_STOP=1',
+            '-h', $self->{dir}, '-p', $self->port,
+            '-U', $o{user} // 'postgres', '-d', $o{db} // 'postgres');
+}
+
+
+# (ok, words): the words are psql's output, or its errors.
+
+sub try {
+    my ($self, $sql, %o) = @_;
+
+    return $self->pipe($sql, $self->psql_command(%o));
+}
+
+
+sub psql {
+    my ($self, $sql, %o) = @_;
+    my ($ok, $words) = $self->try($sql, %o);
+
+    $ok or die "psql: $words\n";
+
+    return $words;
+}
+
+
+sub rows {
+    my ($self, $sql, %o) = @_;
+    my ($ok, $words) = $self->pipe($sql,
+        $self->psql_command(%o), '-F', "\x1f", '-R', "\x1e");
+
+    $ok or die "psql: $words\n";
+
+    return map { [ split /\x1f/, $_, -1 ] } split /\x1e/, $words;
+}
+
+
+sub file {
+    my ($self, $file, %o) = @_;
+
+    return $self->psql(slurp($file) // die("$file: $!\n"), %o);
+}
+
+
+sub createdb {
+    my ($self, $name, $dbowner) = @_;
+
+    if (defined $dbowner) {
+        $self->psql(qq{do \$\$ begin if not exists (
+            select from pg_roles where rolname = '$dbowner')
+            then create role "$dbowner" login; end if; end \$\$});
+    }
+
+    $self->psql(qq{create database "$name"}
+                . (defined $dbowner ? qq{ owner "$dbowner"} : ''));
+}
+
+
+# Feeds text to a command; (ok, its output or its errors), no last newline.
+
+sub pipe {
+    my ($self, $text, @command) = @_;
+
+    my $in = File::Temp->new;
+    binmode $in, utf8::is_utf8($text) ? ':utf8' : ':raw';
+    print $in $text;
+    $in->flush;
+    seek $in, 0, 0;
+
+    my $out = File::Temp->new;
+    my $err = File::Temp->new;
+
+    my $pid = fork // die "fork: $!\n";
+
+    if ($pid == 0) {
+        open STDIN, '<&', $in;
+        open STDOUT, '>&', $out;
+        open STDERR, '>&', $err;
+        $ENV{PGCLIENTENCODING} = 'UTF8';
+        $ENV{PGCONNECT_TIMEOUT} //= 10;
+        $ENV{PGOPTIONS} //= '-c client_min_messages=warning';
+        { no warnings; exec { $command[0] } @command; }
+        POSIX::_exit(127);
+    }
+
+    waitpid($pid, 0);
+
+    my $ok = $? == 0;
+    my $words = slurp($ok ? "$out" : "$err") // '';
+    chomp $words;
+
+    return ($ok, $words);
+}
+
+
+# An open psql, for transactions that stay open.
+
+sub session {
+    my ($self, %o) = @_;
+
+    return Broadcast::Postgres::Session->new($self->psql_command(%o));
+}
+
+
+sub DESTROY {
+    my ($self) = @_;
+
+    return if $$ != $owner;
+
+    local ($?, $!, $@);
+    $self->stop('immediate');
+    File::Path::remove_tree($self->{dir}) unless $ENV{BROADCAST_KEEP};
+}
+
+
+package Broadcast::Postgres::Session;
+
+use strict;
+use warnings;
+
+
+sub new {
+    my ($class, @command) = @_;
+    my $self = bless { seen => '', marks => 0 }, $class;
+
+    # errors go on, so that a transaction in error can be rolled back
+    @command = map { $_ eq 'ON_ERROR_STOP=1' ? 'ON_ERROR_STOP=0' : $_ }
+               @command;
+
+    $self->{pid} = IPC::Open3::open3($self->{in}, $self->{out}, undef,
+                                     @command);
+    $self->{in}->autoflush(1);
+
+    return $self;
+}
+
+
+# Sends without waiting; then: what came up to its end.
+
+sub send {
+    my ($self, $sql) = @_;
+
+    my $mark = 'mark-' . ++$self->{marks};
+    print { $self->{in} } "$sql\n;\n\\echo $mark\n";
+
+    return $mark;
+}
+
+
+sub finish {
+    my ($self, $mark, $seconds) = @_;
+
+    my $end = Time::HiRes::time() + ($seconds // 30);
+
+    while ($self->{seen} !~ /^\Q$mark\E\n/m) {
+        my $left = $end - Time::HiRes::time();
+        return undef if $left <= 0;
+
+        my $bits = '';
+        vec($bits, fileno $self->{out}, 1) = 1;
+        next unless select $bits, undef, undef, $left;
+
+        sysread $self->{out}, $self->{seen}, 65536, length $self->{seen}
+            or die "psql ended: $self->{seen}\n";
+    }
+
+    $self->{seen} =~ s/\A(.*?)^\Q$mark\E\n//ms;
+
+    my $words = $1;
+    chomp $words;
+
+    return $words;
+}
+
+
+sub run {
+    my ($self, $sql, $seconds) = @_;
+
+    return $self->finish($self->send($sql), $seconds);
+}
+
+
+sub close {
+    my ($self) = @_;
+
+    my $pid = delete $self->{pid} or return;
+
+    CORE::close $self->{in};
+    Broadcast::Wait::reap($pid, 10) and return;
+    kill 'KILL', $pid;
+    waitpid $pid, 0;
+}
+
+
+sub DESTROY {
+    my ($self) = @_;
+
+    return if $$ != $owner;
+
+    local ($?, $!, $@);
+    $self->close;
+}
+
+
+1;

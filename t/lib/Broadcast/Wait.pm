@@ -1,0 +1,135 @@
+package Broadcast::Wait;
+
+# Copyright (C) The nginx-broadcast authors
+#
+# Waiting for conditions with a deadline, free ports, processes.
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use IO::Socket::INET;
+use POSIX ();
+use Time::HiRes qw(time sleep);
+
+our @EXPORT_OK = qw(wait_for free_port children cmdline spawn reap slurp);
+
+
+# wait_for(sub, seconds): the first true value of sub, or undef at the deadline.
+# Machines that run tests are slow and busy: be generous, it costs nothing.
+
+sub wait_for(&;$) {
+    my ($condition, $seconds) = @_;
+
+    my $end = time + ($seconds // 10);
+
+    while (1) {
+        my $value = $condition->();
+        return $value if $value;
+        return undef if time > $end;
+        sleep 0.02;
+    }
+}
+
+
+# A port of 127.0.0.1 that nobody listens on, below the range that the kernel
+# gives to clients.
+
+sub free_port {
+    for (1 .. 200) {
+        my $port = 20000 + int rand 12000;
+        my $s = IO::Socket::INET->new(
+            LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1);
+
+        return $port if $s;
+    }
+
+    die "no free port on 127.0.0.1\n";
+}
+
+
+# Pids of a process's children that have not ended.
+
+sub children {
+    my ($parent) = @_;
+    my @pids;
+
+    for my $stat (glob '/proc/[0-9]*/stat') {
+        my $line = slurp($stat) // next;
+        my ($pid, $state, $ppid) = $line =~ /^(\d+) \(.*\) (\S) (\d+)/s or next;
+        push @pids, $pid if $ppid == $parent && $state !~ /[ZX]/;
+    }
+
+    return sort { $a <=> $b } @pids;
+}
+
+
+sub cmdline {
+    my ($pid) = @_;
+    my $line = slurp("/proc/$pid/cmdline") // '';
+
+    $line =~ tr/\0/ /;
+    return $line;
+}
+
+
+# spawn(command => [...], user => name, env => {}, log => file): a pid.
+# Its input is /dev/null, both its outputs go to the file.
+
+sub spawn {
+    my (%o) = @_;
+
+    my $pid = fork // die "fork: $!\n";
+    return $pid if $pid;
+
+    open STDIN, '<', '/dev/null';
+    open STDOUT, '>>', $o{log} // '/dev/null';
+    open STDERR, '>&', \*STDOUT;
+
+    $ENV{$_} = $o{env}{$_} for keys %{ $o{env} // {} };
+
+    become($o{user}) if defined $o{user};
+
+    { no warnings; exec { $o{command}[0] } @{ $o{command} }; }
+
+    print "cannot run $o{command}[0]: $!\n";
+    POSIX::_exit(127);
+}
+
+
+# Turns this process into another user's, for good.
+
+sub become {
+    my ($user) = @_;
+    my ($uid, $gid, $home) = (getpwnam $user)[2, 3, 7];
+
+    defined $uid or die "no user $user\n";
+    return if $uid == $<;
+
+    $) = "$gid $gid";
+    $( = $gid;
+    POSIX::setuid($uid) or die "setuid($user): $!\n";
+    $ENV{HOME} = $home;
+    chdir '/';
+}
+
+
+# Waits for a child of ours; true and its status in $? when it is gone.
+
+sub reap {
+    my ($pid, $seconds) = @_;
+
+    return wait_for { waitpid($pid, POSIX::WNOHANG()) != 0 } $seconds;
+}
+
+
+sub slurp {
+    my ($file) = @_;
+
+    open my $f, '<:raw', $file or return undef;
+    local $/;
+    return scalar <$f>;
+}
+
+
+1;

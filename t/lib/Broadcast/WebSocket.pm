@@ -1,0 +1,181 @@
+package Broadcast::WebSocket;
+
+# Copyright (C) The nginx-broadcast authors
+#
+# A raw WebSocket client (RFC 6455) for exact frames.
+#
+#   my $ws = Broadcast::WebSocket->connect($port, '/client?hub=chat',
+#                headers => [ Authorization => "Bearer $token" ], tls => 1);
+#   $ws->{head}                     # the 101, or the refusal (then no frames)
+#   $ws->text('...'); $ws->binary("...");
+#   $ws->frame(opcode, payload, fin => 0, mask => 0, rsv => 4);
+#   $ws->message                    # next text or binary message; undef: closed
+#   $ws->next_frame                 # { opcode, fin, rsv, payload }
+#   $ws->closed                     # (code, reason) after undef from message
+#   $ws->close(1000, 'bye');        # sends a close frame, waits for the answer
+#   $ws->drop;                      # cuts the connection
+#
+# message() answers pings by itself and passes pongs over.
+
+use strict;
+use warnings;
+
+use Digest::SHA ();
+use MIME::Base64 ();
+
+use parent 'Broadcast::HTTP';
+
+my $guid = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
+
+
+sub connect {
+    my ($class, $port, $uri, %o) = @_;
+
+    my $self = Broadcast::HTTP->connect($port, %o);
+    bless $self, $class;
+
+    my $key = MIME::Base64::encode_base64(
+        pack('N4', map { int rand 2 ** 32 } 1 .. 4), '');
+
+    my @headers = ref $o{headers} eq 'HASH' ? %{ $o{headers} }
+                                            : @{ $o{headers} // [] };
+
+    $self->request('GET', $uri, headers => [
+        Upgrade => 'websocket', Connection => 'Upgrade',
+        'Sec-WebSocket-Key' => $key, 'Sec-WebSocket-Version' => 13,
+        @headers ]);
+
+    # what shall come in one segment with the request
+    $self->write($o{early}) if defined $o{early};
+
+    $self->{head} = $self->head;
+
+    if ($self->{head}{status} != 101) {
+        $self->body($self->{head});
+        return $self;
+    }
+
+    my $accept = MIME::Base64::encode_base64(
+        Digest::SHA::sha1($key . $guid), '');
+
+    ($self->{head}{headers}{'sec-websocket-accept'} // '') eq $accept
+        or die "wrong Sec-WebSocket-Accept\n";
+
+    return $self;
+}
+
+
+# The bytes of one frame.
+
+sub encode {
+    my ($class, $opcode, $payload, %o) = @_;
+
+    my $first = (($o{fin} // 1) ? 0x80 : 0) | (($o{rsv} // 0) << 4) | $opcode;
+    my $masked = $o{mask} // 1;
+    my $n = length $payload;
+
+    my $frame = chr $first;
+    my $bit = $masked ? 0x80 : 0;
+
+    $frame .= $n < 126   ? chr($bit | $n)
+            : $n < 65536 ? chr($bit | 126) . pack('n', $n)
+            :              chr($bit | 127) . pack('Q>', $n);
+
+    if ($masked) {
+        my $mask = pack 'N', int rand 2 ** 32;
+        $payload ^= substr $mask x ($n / 4 + 1), 0, $n if $n;
+        $frame .= $mask;
+    }
+
+    return $frame . $payload;
+}
+
+
+sub frame {
+    my ($self, $opcode, $payload, %o) = @_;
+
+    return $self->write($self->encode($opcode, $payload // '', %o));
+}
+
+
+sub text   { $_[0]->frame(1, $_[1]) }
+sub binary { $_[0]->frame(2, $_[1]) }
+sub ping   { $_[0]->frame(9, $_[1] // '') }
+
+
+sub next_frame {
+    my ($self, $seconds) = @_;
+
+    my $head = $self->bytes(2, $seconds) // return undef;
+    my ($first, $second) = unpack 'CC', $head;
+
+    die "a masked frame from the server\n" if $second & 0x80;
+
+    my $n = $second & 0x7f;
+    $n = unpack 'n', $self->bytes(2, $seconds) // return undef if $n == 126;
+    $n = unpack 'Q>', $self->bytes(8, $seconds) // return undef if $n == 127;
+
+    my $payload = $self->bytes($n, $seconds) // return undef;
+
+    return { fin => $first >> 7, rsv => $first >> 4 & 7,
+             opcode => $first & 15, payload => $payload };
+}
+
+
+sub message {
+    my ($self, $seconds) = @_;
+    my $message;
+
+    while (my $f = $self->next_frame($seconds)) {
+
+        if ($f->{opcode} == 8) {
+            my ($code, $reason) = unpack 'na*', $f->{payload};
+            $self->{closed} = [ $code, $reason ];
+            return undef;
+        }
+
+        if ($f->{opcode} == 9) {
+            $self->frame(10, $f->{payload});
+            next;
+        }
+
+        next if $f->{opcode} == 10;
+
+        $message .= $f->{payload};
+        $self->{opcode} = $f->{opcode} if $f->{opcode};
+
+        return $message if $f->{fin};
+    }
+
+    $self->{closed} //= [ 1006, '' ];
+
+    return undef;
+}
+
+
+sub closed { @{ $_[0]{closed} // [] } }
+
+
+sub close {
+    my ($self, $code, $reason) = @_;
+
+    return unless $self->{socket};
+
+    $self->frame(8, defined $code ? pack 'na*', $code, $reason // '' : '');
+
+    unless ($self->{closed}) {
+        eval { 1 while defined $self->message(5) };
+    }
+
+    $self->drop;
+}
+
+
+sub drop {
+    my ($self) = @_;
+
+    $self->SUPER::close;
+}
+
+
+1;
