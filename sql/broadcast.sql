@@ -1,0 +1,1322 @@
+--
+-- Copyright (C) The nginx-broadcast authors
+--
+-- Schema `broadcast` of ngx_http_broadcast_module: installs and upgrades.
+--
+--     psql -d app -v ON_ERROR_STOP=1 -f broadcast.sql
+--
+-- Plain SQL and PL/pgSQL, PostgreSQL 13 and later.  The role that runs it
+-- owns the schema; it needs CREATE on the database the first time, and no
+-- superuser right ever.  Nothing is granted to PUBLIC.
+--
+-- Who calls what:
+--
+--     users         send_*, add_to_group, remove_from_group,
+--                   close_connection, position, bind, unbind
+--     nginx         schema_version, dispatch, stage, ring, and the relay's
+--                   sequence, read, replay, replay_state, positions, head,
+--                   bindings, bindings_version, node_beat, sweep
+--
+-- The way of a message: a send inserts into `staging` in the caller's
+-- transaction and rings an empty NOTIFY.  One relay of the cluster (advisory
+-- lock) moves committed rows to `message` and numbers them: `seq` without
+-- holes in each hub, `pos` without holes over all hubs.  No sender waits for
+-- another, and a transaction that stays open holds up nobody but itself.
+--
+
+\set ON_ERROR_STOP on
+
+BEGIN;
+
+SET LOCAL client_min_messages = warning;
+
+DO $$
+BEGIN
+    IF current_setting('server_version_num')::int < 130000 THEN
+        RAISE EXCEPTION 'broadcast needs PostgreSQL 13 or later, this is %',
+            current_setting('server_version');
+    END IF;
+
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace
+                   WHERE nspname = 'broadcast')
+    THEN
+        CREATE SCHEMA broadcast;
+    END IF;
+END
+$$;
+
+COMMENT ON SCHEMA broadcast IS
+'Instant broadcasting: sends, functions and history of ngx_http_broadcast_module';
+
+
+--
+-- Tables
+--
+
+CREATE TABLE IF NOT EXISTS broadcast.setting (
+    name   text PRIMARY KEY,
+    value  text NOT NULL
+);
+
+COMMENT ON TABLE broadcast.setting IS
+'Settings of the schema: doorbell (commit, off), history_age (interval), history_count (messages a hub), message_size (bytes), node_lease (interval). doorbell can also be set for a session: SET broadcast.doorbell = off';
+
+INSERT INTO broadcast.setting (name, value) VALUES
+    ('doorbell', 'commit'),
+    ('history_age', '1 day'),
+    ('history_count', '100000'),
+    ('message_size', '1048576'),
+    ('node_lease', '15 s')
+ON CONFLICT (name) DO NOTHING;
+
+
+CREATE TABLE IF NOT EXISTS broadcast.state (
+    single            boolean PRIMARY KEY DEFAULT true CHECK (single),
+    head              bigint NOT NULL DEFAULT 0,
+    bindings_version  bigint NOT NULL DEFAULT 1
+);
+
+COMMENT ON TABLE broadcast.state IS
+'One row: head is the newest pos of broadcast.message, bindings_version changes with every bind and unbind';
+
+INSERT INTO broadcast.state (single) VALUES (true) ON CONFLICT DO NOTHING;
+
+
+CREATE TABLE IF NOT EXISTS broadcast.hub (
+    name   text PRIMARY KEY,
+    epoch  bigint NOT NULL,
+    seq    bigint NOT NULL DEFAULT 0
+);
+
+COMMENT ON TABLE broadcast.hub IS
+'A row a hub: the epoch and the newest number given in it';
+
+
+CREATE TABLE IF NOT EXISTS broadcast.staging (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    hub         text NOT NULL,
+    type        smallint NOT NULL,
+    scope       smallint NOT NULL,
+    source      smallint NOT NULL,
+    name        text,
+    grp         text,
+    target      text,
+    arguments   json,
+    detail      text,
+    excluded    text,
+    mark        bigint,
+    ttl         double precision,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (autovacuum_vacuum_scale_factor = 0,
+        autovacuum_vacuum_threshold = 2000,
+        autovacuum_vacuum_cost_delay = 0);
+
+COMMENT ON TABLE broadcast.staging IS
+'What was sent and is not numbered yet; empty when the relay is up to date';
+
+
+CREATE TABLE IF NOT EXISTS broadcast.message (
+    pos         bigint PRIMARY KEY,
+    hub         text NOT NULL,
+    epoch       bigint NOT NULL,
+    seq         bigint NOT NULL,
+    type        smallint NOT NULL,
+    scope       smallint NOT NULL,
+    source      smallint NOT NULL,
+    name        text,
+    grp         text,
+    target      text,
+    arguments   json,
+    detail      text,
+    excluded    text,
+    mark        bigint NOT NULL,
+    ttl         double precision,
+    size        int NOT NULL,
+    created_at  timestamptz NOT NULL,
+    UNIQUE (hub, epoch, seq)
+);
+
+COMMENT ON TABLE broadcast.message IS
+'History: every numbered message and command. type 1 message, 2 join, 3 leave, 4 close; scope 0 all, 1 group, 2 user, 3 connection (its name in name)';
+
+
+CREATE TABLE IF NOT EXISTS broadcast.node (
+    name        text PRIMARY KEY,
+    started_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    seen_at     timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+COMMENT ON TABLE broadcast.node IS
+'The nginx instances on this database and when each was last heard of';
+
+
+CREATE TABLE IF NOT EXISTS broadcast.connections (
+    connection_id   text PRIMARY KEY,
+    hub             text NOT NULL,
+    user_id         text,
+    node            text,
+    transport       text,
+    connected_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    remote_address  text,
+    claims          jsonb,
+    query           jsonb,
+    headers         jsonb
+);
+
+CREATE INDEX IF NOT EXISTS connections_node ON broadcast.connections (node);
+CREATE INDEX IF NOT EXISTS connections_user
+    ON broadcast.connections (hub, user_id);
+
+COMMENT ON TABLE broadcast.connections IS
+'Who is connected: the proof that `connected` was called and `disconnected` is owed';
+
+
+CREATE TABLE IF NOT EXISTS broadcast.binding (
+    kind      text NOT NULL,
+    function  text NOT NULL,
+    hub       text,
+    event     text,
+    every     interval,
+    role      text
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS binding_key ON broadcast.binding
+    (kind, function, coalesce(hub, ''), coalesce(event, ''));
+
+COMMENT ON TABLE broadcast.binding IS
+'Functions bound by broadcast.bind(), by their qualified names';
+
+
+CREATE TABLE IF NOT EXISTS broadcast.function_error (
+    at             timestamptz NOT NULL DEFAULT clock_timestamp(),
+    kind           text,
+    function       text,
+    hub            text,
+    connection_id  text,
+    sqlstate       text,
+    message        text,
+    detail         text,
+    hint           text,
+    context        text
+);
+
+CREATE INDEX IF NOT EXISTS function_error_at ON broadcast.function_error (at);
+
+COMMENT ON TABLE broadcast.function_error IS
+'What functions called for connected and disconnected raised; the newest 1000';
+
+
+--
+-- Small things
+--
+
+CREATE OR REPLACE FUNCTION broadcast.schema_version() RETURNS int
+LANGUAGE sql IMMUTABLE
+AS $$ SELECT 1 $$;
+
+COMMENT ON FUNCTION broadcast.schema_version() IS
+'Version of this schema; the module refuses one that is older than it needs';
+
+
+CREATE OR REPLACE FUNCTION broadcast.checked_hub(hub text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF hub IS NULL OR hub !~ '^[A-Za-z][A-Za-z0-9_`,.[\]]{0,127}$' THEN
+        RAISE EXCEPTION 'invalid hub name: %', coalesce(quote_literal(hub),
+                                                        'null')
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = '1 to 128 characters, a letter first, then letters, digits or _`,.[]';
+    END IF;
+
+    RETURN lower(hub COLLATE "C");
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.checked_hub(text) IS
+'The hub name in lower case, or an error: hub names ignore case';
+
+
+CREATE OR REPLACE FUNCTION broadcast.epoch() RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT ('x' || substr(replace(gen_random_uuid()::text, '-', ''), 1, 12))
+           ::bit(48)::bigint | 1
+$$;
+
+COMMENT ON FUNCTION broadcast.epoch() IS
+'A random number for a new history of a hub: 48 bits, never 0';
+
+
+CREATE OR REPLACE FUNCTION broadcast.put(hub text, type int, scope int,
+    source int, name text, grp text, target text, arguments json,
+    detail text, excluded text[], ttl interval) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    bell text;
+BEGIN
+    INSERT INTO broadcast.staging (hub, type, scope, source, name, grp,
+                                   target, arguments, detail, excluded, ttl)
+    VALUES (hub, type, scope, source, name, grp, target, arguments, detail,
+            nullif(array_to_string(excluded, ','), ''),
+            extract(epoch FROM ttl));
+
+    bell := nullif(current_setting('broadcast.doorbell', true), '');
+
+    IF bell IS NULL THEN
+        SELECT s.value INTO bell FROM broadcast.setting s
+         WHERE s.name = 'doorbell';
+    END IF;
+
+    IF bell IS DISTINCT FROM 'off' THEN
+        PERFORM pg_notify('broadcast_doorbell', '');
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.put(text, int, int, int, text, text, text, json,
+                                  text, text[], interval) IS
+'Internal: stages one record of the caller''s transaction and rings the doorbell';
+
+
+CREATE OR REPLACE FUNCTION broadcast.send(hub text, scope int, name text,
+    target text, arguments jsonb, excluded text[], source int) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lim bigint;
+    size bigint;
+    what text := (ARRAY['hub', 'group', 'user', 'connection'])[scope + 1];
+BEGIN
+    hub := broadcast.checked_hub(hub);
+
+    IF coalesce(target, '') = '' OR octet_length(target) > 1024 THEN
+        RAISE EXCEPTION 'a target of 1 to 1024 bytes is needed'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    IF jsonb_typeof(arguments) IS DISTINCT FROM 'array' THEN
+        RAISE EXCEPTION 'arguments must be a JSON array, not %',
+                coalesce(jsonb_typeof(arguments), 'null')
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'one argument is an array of one: jsonb_build_array(…)';
+    END IF;
+
+    IF scope > 0 AND coalesce(name, '') = '' THEN
+        RAISE EXCEPTION 'a % name is needed', what
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    IF octet_length(name) > 1024 THEN
+        RAISE EXCEPTION 'the % name is longer than 1024 bytes', what
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    SELECT s.value::bigint INTO lim FROM broadcast.setting s
+     WHERE s.name = 'message_size';
+
+    size := octet_length(arguments::text);
+
+    IF size > lim THEN
+        RAISE EXCEPTION 'message of % bytes is larger than the limit of %',
+                size, lim
+            USING ERRCODE = 'program_limit_exceeded',
+                  HINT = 'the limit is message_size in broadcast.setting';
+    END IF;
+
+    PERFORM broadcast.put(hub, 1, scope, source, name, NULL, target,
+                          arguments::text::json, NULL, excluded, NULL);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.send(text, int, text, text, jsonb, text[], int)
+IS 'Internal: checks and stages one message';
+
+
+--
+-- Sending
+--
+
+CREATE OR REPLACE FUNCTION broadcast.send_all(hub text, target text,
+    arguments jsonb, excluded text[] DEFAULT '{}') RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM broadcast.send(hub, 0, NULL, target, arguments, excluded, 0);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.send_all(text, text, jsonb, text[]) IS
+'Sends a message to all clients of a hub, but for the excluded connection ids, if and when the transaction commits';
+
+
+CREATE OR REPLACE FUNCTION broadcast.send_group(hub text, "group" text,
+    target text, arguments jsonb, excluded text[] DEFAULT '{}') RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM broadcast.send(hub, 1, "group", target, arguments, excluded, 0);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.send_group(text, text, text, jsonb, text[]) IS
+'Sends a message to the members of a group of a hub, but for the excluded connection ids, if and when the transaction commits';
+
+
+CREATE OR REPLACE FUNCTION broadcast.send_user(hub text, "user" text,
+    target text, arguments jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM broadcast.send(hub, 2, "user", target, arguments, '{}', 0);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.send_user(text, text, text, jsonb) IS
+'Sends a message to all connections of a user, if and when the transaction commits';
+
+
+CREATE OR REPLACE FUNCTION broadcast.send_connection(hub text,
+    connection text, target text, arguments jsonb) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM broadcast.send(hub, 3, connection, target, arguments, '{}', 0);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.send_connection(text, text, text, jsonb) IS
+'Sends a message to one connection, if and when the transaction commits';
+
+
+CREATE OR REPLACE FUNCTION broadcast.member(type int, hub text, grp text,
+    connection text, usr text, ttl interval, source int) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF (coalesce(connection, '') = '') = (coalesce(usr, '') = '') THEN
+        RAISE EXCEPTION 'exactly one of connection and user is needed'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    IF grp IS NOT NULL
+       AND (btrim(grp) = '' OR char_length(grp) > 1024
+            OR octet_length(grp) > 1024)
+       OR grp IS NULL AND type = 2
+    THEN
+        RAISE EXCEPTION 'a group name of 1 to 1024 bytes is needed'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    PERFORM broadcast.put(broadcast.checked_hub(hub), type,
+                          CASE WHEN usr <> '' THEN 2 ELSE 3 END, source,
+                          coalesce(nullif(usr, ''), connection), grp,
+                          NULL, NULL, NULL, '{}', ttl);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.member(int, text, text, text, text, interval,
+                                     int) IS
+'Internal: checks and stages a join (2) or a leave (3)';
+
+
+CREATE OR REPLACE FUNCTION broadcast.add_to_group(hub text, "group" text,
+    connection text DEFAULT NULL, "user" text DEFAULT NULL,
+    ttl interval DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM broadcast.member(2, hub, "group", connection, "user", ttl, 0);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.add_to_group(text, text, text, text, interval)
+IS 'Adds a connection, or the connections of a user, to a group; messages that are sent later reach it there';
+
+
+CREATE OR REPLACE FUNCTION broadcast.remove_from_group(hub text,
+    "group" text, connection text DEFAULT NULL, "user" text DEFAULT NULL)
+    RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM broadcast.member(3, hub, "group", connection, "user", NULL, 0);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.remove_from_group(text, text, text, text) IS
+'Removes a connection, or the connections of a user, from a group; a null group is all groups';
+
+
+CREATE OR REPLACE FUNCTION broadcast.close_connection(hub text,
+    connection text, reason text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF coalesce(connection, '') = '' THEN
+        RAISE EXCEPTION 'a connection id is needed'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    PERFORM broadcast.put(broadcast.checked_hub(hub), 4, 3, 0, connection,
+                          NULL, NULL, NULL, reason, '{}', NULL);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.close_connection(text, text, text) IS
+'Closes a connection, with reconnect allowed, after what was sent to it before';
+
+
+CREATE OR REPLACE FUNCTION broadcast.position(hub text) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce((SELECT to_hex(h.epoch) || '-' || h.seq
+                       FROM broadcast.hub h
+                      WHERE h.name = broadcast.checked_hub($1)),
+                    '0-0')
+$$;
+
+COMMENT ON FUNCTION broadcast.position(text) IS
+'Position of a hub, of the statement''s snapshot: connect with it to get what came later. Opaque';
+
+
+--
+-- Bindings
+--
+
+CREATE OR REPLACE FUNCTION broadcast.bindings_changed() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE broadcast.state SET bindings_version = bindings_version + 1;
+    PERFORM pg_notify('broadcast_bindings', '');
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.bindings_changed() IS
+'Internal: tells every nginx that the bindings are others';
+
+
+CREATE OR REPLACE FUNCTION broadcast.bind(kind text, function regproc,
+    hub text DEFAULT NULL, event text DEFAULT NULL,
+    every interval DEFAULT NULL, role text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    proc record;
+    qualified text;
+BEGIN
+    IF kind IS NULL
+       OR kind NOT IN ('connect', 'connected', 'disconnected', 'message',
+                       'http', 'timer', 'after')
+    THEN
+        RAISE EXCEPTION 'unknown kind of binding: %',
+                coalesce(quote_literal(kind), 'null')
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'connect, connected, disconnected, message, http, timer or after';
+    END IF;
+
+    SELECT p.proname, n.nspname, p.prokind, p.proargtypes::text AS args,
+           p.proretset, format_type(p.prorettype, NULL) AS ret
+      INTO proc
+      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE p.oid = function::oid;
+
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no function %', function
+            USING ERRCODE = 'undefined_function';
+    END IF;
+
+    qualified := format('%I.%I', proc.nspname, proc.proname);
+
+    IF proc.prokind <> 'f' OR proc.args <> 'jsonb'::regtype::oid::text
+       OR proc.ret NOT IN ('jsonb', 'json', 'void')
+    THEN
+        RAISE EXCEPTION '% cannot be bound', qualified
+            USING ERRCODE = 'wrong_object_type',
+                  HINT = 'a bound function takes one jsonb and returns jsonb';
+    END IF;
+
+    IF proc.proretset AND kind <> 'message' THEN
+        RAISE EXCEPTION '% returns a set: only a message function may',
+                qualified
+            USING ERRCODE = 'wrong_object_type';
+    END IF;
+
+    IF kind = 'timer' AND coalesce(every, interval '0') <= interval '0' THEN
+        RAISE EXCEPTION 'a timer needs every, an interval above 0'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    IF hub IS NOT NULL THEN
+        hub := broadcast.checked_hub(hub);
+    END IF;
+
+    IF event IS NULL AND kind IN ('http', 'timer', 'after') THEN
+        event := proc.proname;
+    END IF;
+
+    DELETE FROM broadcast.binding b
+     WHERE b.kind = bind.kind AND b.function = qualified
+       AND b.hub IS NOT DISTINCT FROM bind.hub
+       AND b.event IS NOT DISTINCT FROM bind.event;
+
+    INSERT INTO broadcast.binding (kind, function, hub, event, every, role)
+    VALUES (kind, qualified, hub, event, every, role);
+
+    PERFORM broadcast.bindings_changed();
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.bind(text, regproc, text, text, interval, text)
+IS 'Has nginx call a function for connect, connected, disconnected, message, http, timer or after; of one hub or of all (null)';
+
+
+CREATE OR REPLACE FUNCTION broadcast.unbind(kind text, function regproc,
+    hub text DEFAULT NULL, event text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    qualified text;
+BEGIN
+    SELECT format('%I.%I', n.nspname, p.proname) INTO qualified
+      FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+     WHERE p.oid = function::oid;
+
+    DELETE FROM broadcast.binding b
+     WHERE b.kind = coalesce(unbind.kind, b.kind)
+       AND b.function = coalesce(qualified, b.function)
+       AND (unbind.hub IS NULL OR b.hub = lower(unbind.hub))
+       AND (unbind.event IS NULL OR b.event = unbind.event);
+
+    IF FOUND THEN
+        PERFORM broadcast.bindings_changed();
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.unbind(text, regproc, text, text) IS
+'Takes bindings back; null matches any kind, function, hub or event';
+
+
+--
+-- What the module calls: publishing
+--
+
+CREATE OR REPLACE FUNCTION broadcast.stage(hub text[], type smallint[],
+    scope smallint[], source smallint[], name text[], grp text[],
+    target text[], arguments text[], excluded text[], mark bigint[],
+    ttl double precision[]) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO broadcast.staging (hub, type, scope, source, name, grp,
+                                   target, arguments, detail, excluded, mark,
+                                   ttl)
+    SELECT r.hub, r.type, r.scope, r.source, nullif(r.name, ''),
+           nullif(r.grp, ''), nullif(r.target, ''),
+           CASE WHEN r.type = 1 THEN r.arguments::json END,
+           CASE WHEN r.type <> 1 THEN r.arguments END,
+           nullif(r.excluded, ''), nullif(r.mark, 0), nullif(r.ttl, 0)
+      FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+           WITH ORDINALITY
+           AS r(hub, type, scope, source, name, grp, target, arguments,
+                excluded, mark, ttl, n)
+     ORDER BY r.n
+$$;
+
+COMMENT ON FUNCTION broadcast.stage(text[], smallint[], smallint[],
+    smallint[], text[], text[], text[], text[], text[], bigint[],
+    double precision[]) IS
+'The module''s publishers: stages many records in one statement';
+
+
+CREATE OR REPLACE FUNCTION broadcast.ring() RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT pg_notify('broadcast_doorbell', '') $$;
+
+COMMENT ON FUNCTION broadcast.ring() IS
+'Rings the doorbell of the relay that numbers';
+
+
+--
+-- What the module calls: the relay
+--
+
+CREATE OR REPLACE FUNCTION broadcast.prune(hubs text[]) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    age interval;
+    keep bigint;
+BEGIN
+    SELECT s.value::interval INTO age FROM broadcast.setting s
+     WHERE s.name = 'history_age';
+    SELECT s.value::bigint INTO keep FROM broadcast.setting s
+     WHERE s.name = 'history_count';
+
+    DELETE FROM broadcast.message WHERE pos IN
+        (SELECT old.pos
+           FROM (SELECT m.pos, m.created_at FROM broadcast.message m
+                  ORDER BY m.pos LIMIT 2000) old
+          WHERE old.created_at < clock_timestamp() - age);
+
+    DELETE FROM broadcast.message m USING broadcast.hub h
+     WHERE h.name = ANY (hubs) AND m.hub = h.name AND m.epoch = h.epoch
+       AND m.seq <= h.seq - keep AND m.seq > h.seq - keep - 10000;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.prune(text[]) IS
+'Internal: removes a bounded piece of what is older or more than broadcast.setting keeps';
+
+
+CREATE OR REPLACE FUNCTION broadcast.sequence(lim int) RETURNS int
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    ids bigint[];
+    hubs text[];
+    start bigint;
+    n int;
+BEGIN
+    SELECT array_agg(s.id), array_agg(DISTINCT s.hub)
+      INTO ids, hubs
+      FROM (SELECT id, hub FROM broadcast.staging ORDER BY id LIMIT lim) s;
+
+    n := coalesce(cardinality(ids), 0);
+
+    IF n = 0 THEN
+        RETURN 0;
+    END IF;
+
+    -- the number must be as durable as the message it was given to
+
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+
+    INSERT INTO broadcast.hub (name, epoch)
+    SELECT h, broadcast.epoch() FROM unnest(hubs) h
+        ON CONFLICT (name) DO NOTHING;
+
+    UPDATE broadcast.state SET head = head + n
+ RETURNING head - n INTO start;
+
+    WITH moved AS (
+        DELETE FROM broadcast.staging WHERE id = ANY (ids) RETURNING *
+    ), ranked AS (
+        SELECT moved.*, row_number() OVER (ORDER BY id) AS p,
+               row_number() OVER (PARTITION BY moved.hub ORDER BY id) AS q
+          FROM moved
+    ), hubs_moved AS (
+        UPDATE broadcast.hub h SET seq = h.seq + c.n
+          FROM (SELECT moved.hub, count(*) AS n FROM moved GROUP BY 1) c
+         WHERE h.name = c.hub
+     RETURNING h.name, h.epoch, h.seq - c.n AS base
+    )
+    INSERT INTO broadcast.message (pos, hub, epoch, seq, type, scope, source,
+                                   name, grp, target, arguments, detail,
+                                   excluded, mark, ttl, size, created_at)
+    SELECT start + r.p, r.hub, h.epoch, h.base + r.q, r.type, r.scope,
+           r.source, r.name, r.grp, r.target, r.arguments, r.detail,
+           r.excluded,
+           coalesce(r.mark, (random() * 9007199254740992)::bigint), r.ttl,
+           coalesce(octet_length(r.arguments::text), 0)
+           + coalesce(octet_length(r.detail), 0)
+           + coalesce(octet_length(r.excluded), 0) + 256,
+           r.created_at
+      FROM ranked r JOIN hubs_moved h ON h.name = r.hub;
+
+    IF start / 1000 <> (start + n) / 1000 THEN
+        PERFORM broadcast.prune(hubs);
+    END IF;
+
+    IF (SELECT count(*) > 1 FROM broadcast.node
+         WHERE seen_at > clock_timestamp() - interval '15 s')
+    THEN
+        PERFORM pg_notify('broadcast_batch', '');
+    END IF;
+
+    RETURN n;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.sequence(int) IS
+'The leading relay: numbers at most lim staged records and moves them to the history; returns how many. Only in the session that holds the advisory lock';
+
+
+CREATE OR REPLACE FUNCTION broadcast.read(after bigint, lim int)
+RETURNS TABLE (pos bigint, hub text, epoch bigint, seq bigint, type smallint,
+               scope smallint, source smallint, name text, grp text,
+               target text, arguments text, excluded text, mark bigint,
+               created bigint)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT m.pos, m.hub, m.epoch, m.seq, m.type, m.scope, m.source, m.name,
+           m.grp, m.target, coalesce(m.arguments::text, m.detail),
+           m.excluded, m.mark,
+           (extract(epoch FROM m.created_at) * 1000000)::bigint
+      FROM (SELECT w.*, sum(w.size) OVER (ORDER BY w.pos) AS bytes
+              FROM (SELECT * FROM broadcast.message x WHERE x.pos > $1
+                     ORDER BY x.pos LIMIT $2) w) m
+     WHERE m.bytes - m.size < 4194304
+     ORDER BY m.pos
+$$;
+
+COMMENT ON FUNCTION broadcast.read(bigint, int) IS
+'Every relay: the history behind pos, at most lim rows and some 4 MB, at least one row if there is one';
+
+
+CREATE OR REPLACE FUNCTION broadcast.replay(hub text, epoch bigint,
+    after bigint, upto bigint, lim int)
+RETURNS TABLE (pos bigint, hub text, epoch bigint, seq bigint, type smallint,
+               scope smallint, source smallint, name text, grp text,
+               target text, arguments text, excluded text, mark bigint,
+               created bigint)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT m.pos, m.hub, m.epoch, m.seq, m.type, m.scope, m.source, m.name,
+           m.grp, m.target, coalesce(m.arguments::text, m.detail),
+           m.excluded, m.mark,
+           (extract(epoch FROM m.created_at) * 1000000)::bigint
+      FROM (SELECT w.*, sum(w.size) OVER (ORDER BY w.seq) AS bytes
+              FROM (SELECT * FROM broadcast.message x
+                     WHERE x.hub = $1 AND x.epoch = $2
+                       AND x.seq > $3 AND x.seq <= $4
+                     ORDER BY x.seq LIMIT $5) w) m
+     WHERE m.bytes - m.size < 4194304
+     ORDER BY m.seq
+$$;
+
+COMMENT ON FUNCTION broadcast.replay(text, bigint, bigint, bigint, int) IS
+'The history of one hub with after < seq <= upto, commands among it (type), at most lim rows and some 4 MB';
+
+
+CREATE OR REPLACE FUNCTION broadcast.replay_state(hub text)
+RETURNS TABLE (epoch bigint, oldest bigint, newest bigint)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT h.epoch,
+           coalesce((SELECT m.seq FROM broadcast.message m
+                      WHERE m.hub = h.name AND m.epoch = h.epoch
+                      ORDER BY m.seq LIMIT 1), h.seq + 1),
+           h.seq
+      FROM broadcast.hub h WHERE h.name = $1
+$$;
+
+COMMENT ON FUNCTION broadcast.replay_state(text) IS
+'How far the history of a hub reaches: its epoch, the oldest number kept (newest + 1 if none) and the newest given';
+
+
+CREATE OR REPLACE FUNCTION broadcast.positions()
+RETURNS TABLE (hub text, epoch bigint, seq bigint)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT h.name, h.epoch, h.seq FROM broadcast.hub h ORDER BY 1
+$$;
+
+COMMENT ON FUNCTION broadcast.positions() IS
+'Every hub with its epoch and newest number';
+
+
+CREATE OR REPLACE FUNCTION broadcast.head() RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT s.head FROM broadcast.state s $$;
+
+COMMENT ON FUNCTION broadcast.head() IS
+'The newest pos of the history';
+
+
+CREATE OR REPLACE FUNCTION broadcast.bindings()
+RETURNS TABLE (kind text, hub text, event text, role text)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT b.kind, b.hub, b.event, b.role FROM broadcast.binding b
+$$;
+
+COMMENT ON FUNCTION broadcast.bindings() IS
+'Which events have a function: nginx keeps it in shared memory';
+
+
+CREATE OR REPLACE FUNCTION broadcast.bindings_version() RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT s.bindings_version FROM broadcast.state s $$;
+
+COMMENT ON FUNCTION broadcast.bindings_version() IS
+'Changes with every bind and unbind';
+
+
+CREATE OR REPLACE FUNCTION broadcast.node_beat(node text,
+    lease double precision DEFAULT NULL) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO broadcast.node (name) VALUES ($1)
+        ON CONFLICT (name) DO UPDATE SET seen_at = clock_timestamp()
+$$;
+
+COMMENT ON FUNCTION broadcast.node_beat(text, double precision) IS
+'A node says that it lives';
+
+
+--
+-- What the module calls: functions
+--
+
+CREATE OR REPLACE FUNCTION broadcast.connection_add(event jsonb)
+    RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH added AS (
+        INSERT INTO broadcast.connections
+               (connection_id, hub, user_id, node, transport, remote_address,
+                claims, query, headers)
+        SELECT $1->>'connectionId', $1->>'hub', nullif($1->>'userId', ''),
+               $1->>'node', $1->>'transport', $1->>'remoteAddress',
+               $1->'claims', $1->'query', $1->'headers'
+            ON CONFLICT (connection_id) DO NOTHING
+        RETURNING 1)
+    SELECT count(*) > 0 FROM added
+$$;
+
+COMMENT ON FUNCTION broadcast.connection_add(jsonb) IS
+'Internal: a connection is live; false if its row was there';
+
+
+CREATE OR REPLACE FUNCTION broadcast.connection_remove(connection text)
+    RETURNS jsonb
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH removed AS (
+        DELETE FROM broadcast.connections WHERE connection_id = $1
+        RETURNING connection_id, hub, user_id, transport, claims, query)
+    SELECT jsonb_build_object('connectionId', connection_id, 'hub', hub,
+                              'userId', user_id, 'transport', transport,
+                              'claims', claims, 'query', query)
+      FROM removed
+$$;
+
+COMMENT ON FUNCTION broadcast.connection_remove(text) IS
+'Internal: a connection ended; what was known of it, or null if it was gone';
+
+
+CREATE OR REPLACE FUNCTION broadcast.error_add(kind text, function text,
+    event jsonb, sqlstate text, message text, detail text, hint text,
+    context text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    INSERT INTO broadcast.function_error (kind, function, hub, connection_id,
+                sqlstate, message, detail, hint, context)
+    VALUES (kind, function, event->>'hub', event->>'connectionId',
+            sqlstate, message, nullif(detail, ''), nullif(hint, ''),
+            context);
+
+    IF random() < 0.01 THEN
+        DELETE FROM broadcast.function_error e
+         WHERE e.at < (SELECT x.at FROM broadcast.function_error x
+                        ORDER BY x.at DESC OFFSET 1000 LIMIT 1);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.error_add(text, text, jsonb, text, text, text,
+                                        text, text) IS
+'Internal: keeps what a function raised';
+
+
+CREATE OR REPLACE FUNCTION broadcast.act(hub text, actions jsonb)
+    RETURNS int
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    a jsonb;
+    h text;
+    n int := 0;
+BEGIN
+    IF jsonb_typeof(actions) = 'object' AND actions ? 'actions' THEN
+        actions := actions->'actions';
+    END IF;
+
+    IF actions IS NULL OR jsonb_typeof(actions) = 'null' THEN
+        RETURN 0;
+    END IF;
+
+    IF jsonb_typeof(actions) = 'object' THEN
+        actions := jsonb_build_array(actions);
+    END IF;
+
+    IF jsonb_typeof(actions) <> 'array' THEN
+        RAISE EXCEPTION 'actions must be an object or an array, not %',
+                jsonb_typeof(actions)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    FOR a IN SELECT e FROM jsonb_array_elements(actions) e LOOP
+
+        IF jsonb_typeof(a) <> 'object' THEN
+            RAISE EXCEPTION 'an action must be an object, not %',
+                    jsonb_typeof(a)
+                USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+
+        h := coalesce(a->>'hub', hub);
+        n := n + 1;
+
+        IF a->>'action' IN ('add', 'remove', 'removeAll') THEN
+            PERFORM broadcast.member(
+                CASE a->>'action' WHEN 'add' THEN 2 ELSE 3 END, h,
+                CASE a->>'action' WHEN 'removeAll' THEN NULL
+                                  ELSE coalesce(a->>'groupName', '') END,
+                a->>'connectionId',
+                CASE WHEN coalesce(a->>'connectionId', '') = ''
+                     THEN a->>'userId' END,
+                make_interval(secs => (a->>'ttl')::double precision), 4);
+
+        ELSIF a->>'action' = 'close' THEN
+            IF coalesce(a->>'connectionId', '') = '' THEN
+                RAISE EXCEPTION 'a close needs connectionId'
+                    USING ERRCODE = 'invalid_parameter_value';
+            END IF;
+
+            PERFORM broadcast.put(broadcast.checked_hub(h), 4, 3, 4,
+                                  a->>'connectionId', NULL, NULL, NULL,
+                                  a->>'reason', '{}', NULL);
+
+        ELSIF a ? 'action' THEN
+            RAISE EXCEPTION 'unknown action: %', a->>'action'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'add, remove, removeAll, close, or a message with target and arguments';
+
+        ELSE
+            PERFORM broadcast.send(h,
+                CASE WHEN coalesce(a->>'connectionId', '') <> '' THEN 3
+                     WHEN coalesce(a->>'userId', '') <> '' THEN 2
+                     WHEN coalesce(a->>'groupName', '') <> '' THEN 1
+                     ELSE 0 END,
+                coalesce(nullif(a->>'connectionId', ''),
+                         nullif(a->>'userId', ''), a->>'groupName'),
+                a->>'target', coalesce(a->'arguments', '[]'), '{}', 4);
+        END IF;
+    END LOOP;
+
+    RETURN n;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.act(text, jsonb) IS
+'Stages actions: an object, an array, or {"actions": …}; those without a hub of their own go to the hub given';
+
+
+CREATE OR REPLACE FUNCTION broadcast.run(function text, event jsonb)
+    RETURNS jsonb
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    proc oid := pg_catalog.to_regprocedure(function || '(jsonb)');
+    ret oid;
+    result jsonb;
+BEGIN
+    IF proc IS NULL THEN
+        RAISE EXCEPTION 'the bound function %(jsonb) does not exist', function
+            USING ERRCODE = 'undefined_function',
+                  HINT = 'create it again, or take it back with broadcast.unbind()';
+    END IF;
+
+    SELECT p.prorettype INTO ret FROM pg_catalog.pg_proc p
+     WHERE p.oid = proc;
+
+    IF ret = 'pg_catalog.void'::pg_catalog.regtype THEN
+        EXECUTE pg_catalog.format('SELECT %s($1)', function) USING event;
+    ELSE
+        EXECUTE pg_catalog.format('SELECT %s($1)::pg_catalog.jsonb', function)
+           INTO result USING event;
+    END IF;
+
+    RETURN result;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.run(text, jsonb) IS
+'Internal: calls a bound function with an event, as the role that asks';
+
+
+CREATE OR REPLACE FUNCTION broadcast.bound(kind text, hub text, event text)
+RETURNS TABLE (function text, of_hub text, role text)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT b.function, b.hub, b.role
+      FROM broadcast.binding b
+     WHERE b.kind = $1
+       AND ($1 IN ('http', 'timer', 'after')
+            OR b.hub IS NULL OR b.hub = lower($2))
+       AND (b.event IS NULL OR lower(b.event) = lower($3)
+            OR $1 IN ('connect', 'connected', 'disconnected'))
+     ORDER BY b.event IS NULL, b.hub IS NULL, b.function
+$$;
+
+COMMENT ON FUNCTION broadcast.bound(text, text, text) IS
+'Internal: the functions of an event, the most particular first';
+
+
+CREATE OR REPLACE FUNCTION broadcast.notice(kind text, event jsonb)
+    RETURNS jsonb
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    b record;
+    result jsonb;
+    failed jsonb := '[]';
+    state text; message text; detail text; hint text; context text;
+BEGIN
+    FOR b IN SELECT * FROM broadcast.bound(kind, event->>'hub', NULL) LOOP
+        BEGIN
+            result := broadcast.run(b.function, event);
+            PERFORM broadcast.act(event->>'hub', result);
+
+        EXCEPTION WHEN others THEN
+            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE,
+                message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+                hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT;
+
+            PERFORM broadcast.error_add(kind, b.function, event, state,
+                                        message, detail, hint, context);
+
+            failed := failed || pg_catalog.jsonb_build_object(
+                'function', b.function, 'sqlstate', state,
+                'message', message);
+        END;
+    END LOOP;
+
+    IF failed = '[]' THEN
+        RETURN NULL;
+    END IF;
+
+    RETURN pg_catalog.jsonb_build_object('errors', failed);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.notice(text, jsonb) IS
+'Internal: calls the functions of connected or disconnected, each in a sub-transaction of its own, and stages their actions';
+
+
+CREATE OR REPLACE FUNCTION broadcast.ask(event jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    b record;
+    result jsonb;
+    answer jsonb := '{}';
+BEGIN
+    IF event ? 'function' THEN
+        RETURN broadcast.run(event->>'function', event - 'function');
+    END IF;
+
+    FOR b IN SELECT * FROM broadcast.bound('connect', event->>'hub', NULL)
+    LOOP
+        result := broadcast.run(b.function, event);
+
+        IF result ? 'refuse' THEN
+            RETURN result;
+        END IF;
+
+        IF pg_catalog.jsonb_typeof(result) = 'object' THEN
+            answer := answer || (result - 'groups')
+                || pg_catalog.jsonb_build_object('groups',
+                       coalesce(answer->'groups', '[]')
+                       || coalesce(result->'groups', '[]'));
+        END IF;
+    END LOOP;
+
+    RETURN nullif(answer, '{}');
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.ask(jsonb) IS
+'Internal: asks the connect functions; the first refusal counts, groups add up';
+
+
+CREATE OR REPLACE FUNCTION broadcast.answer(event jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    b record;
+    kind text := event->>'kind';
+    result jsonb;
+BEGIN
+    SELECT * INTO b
+      FROM broadcast.bound(kind, event->>'hub',
+                           CASE kind WHEN 'message' THEN event->>'target'
+                                     ELSE event->>'name' END)
+     LIMIT 1;
+
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no % function is bound for %', kind,
+                coalesce(event->>'target', event->>'name')
+            USING ERRCODE = 'undefined_function';
+    END IF;
+
+    result := broadcast.run(b.function, event);
+
+    IF pg_catalog.jsonb_typeof(result) = 'object' THEN
+        IF result ? 'actions' THEN
+            PERFORM broadcast.act(coalesce(b.of_hub, event->>'hub'),
+                                  result->'actions');
+            RETURN result - 'actions';
+        END IF;
+
+        IF kind <> 'message' AND kind <> 'http'
+           OR NOT result ? 'result' AND kind = 'message'
+              AND (result ? 'target' OR result ? 'action')
+        THEN
+            PERFORM broadcast.act(coalesce(b.of_hub, event->>'hub'), result);
+            RETURN NULL;
+        END IF;
+
+    ELSIF pg_catalog.jsonb_typeof(result) = 'array' AND kind <> 'http' THEN
+        PERFORM broadcast.act(coalesce(b.of_hub, event->>'hub'), result);
+        RETURN NULL;
+    END IF;
+
+    RETURN result;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.answer(jsonb) IS
+'Internal: calls the one function of a message or http event and stages its actions';
+
+
+CREATE OR REPLACE FUNCTION broadcast.dispatch(event jsonb) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    kind text := event->>'kind';
+    gone jsonb;
+BEGIN
+    event := event - 'kind'
+             || pg_catalog.jsonb_build_object('kind', kind);
+
+    IF kind = 'connected' THEN
+        IF NOT broadcast.connection_add(event) THEN
+            RETURN NULL;
+        END IF;
+
+        RETURN broadcast.notice(kind, event);
+    END IF;
+
+    IF kind = 'disconnected' THEN
+        gone := broadcast.connection_remove(event->>'connectionId');
+
+        IF gone IS NULL THEN
+            RETURN NULL;
+        END IF;
+
+        RETURN broadcast.notice(kind, gone || event);
+    END IF;
+
+    IF kind = 'connect' THEN
+        RETURN broadcast.ask(event);
+    END IF;
+
+    IF kind IN ('message', 'http', 'timer', 'after') THEN
+        RETURN broadcast.answer(event);
+    END IF;
+
+    RAISE EXCEPTION 'unknown kind of event: %', kind
+        USING ERRCODE = 'invalid_parameter_value';
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.dispatch(jsonb) IS
+'nginx''s one entry to functions: calls what is bound for the event and stages its actions in the same transaction';
+
+
+CREATE OR REPLACE FUNCTION broadcast.sweep(lim int DEFAULT 100) RETURNS int
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    c record;
+    n int := 0;
+BEGIN
+    FOR c IN SELECT * FROM broadcast.orphans(lim) LOOP
+        PERFORM broadcast.dispatch(pg_catalog.jsonb_build_object(
+                    'kind', 'disconnected', 'connectionId', c.connection_id,
+                    'error', 'node lost'));
+        n := n + 1;
+    END LOOP;
+
+    RETURN n;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.sweep(int) IS
+'The leading relay: calls disconnected for connections of nodes that were not heard of for their lease; returns how many';
+
+
+CREATE OR REPLACE FUNCTION broadcast.orphans(lim int)
+RETURNS TABLE (connection_id text)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lease interval;
+BEGIN
+    SELECT s.value::interval INTO lease FROM broadcast.setting s
+     WHERE s.name = 'node_lease';
+
+    DELETE FROM broadcast.node n
+     WHERE n.seen_at < clock_timestamp() - lease
+       AND NOT EXISTS (SELECT FROM broadcast.connections c
+                        WHERE c.node = n.name);
+
+    RETURN QUERY
+    SELECT c.connection_id FROM broadcast.connections c
+     WHERE NOT EXISTS (SELECT FROM broadcast.node n
+                        WHERE n.name = c.node
+                          AND n.seen_at >= clock_timestamp() - lease)
+     ORDER BY c.connected_at LIMIT lim;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.orphans(int) IS
+'Internal: connections whose node was not heard of for its lease';
+
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA broadcast FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA broadcast FROM PUBLIC;
+REVOKE ALL ON SCHEMA broadcast FROM PUBLIC;
+
+COMMIT;
