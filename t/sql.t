@@ -1,0 +1,68 @@
+#!/usr/bin/perl
+
+# Copyright (C) The nginx-broadcast authors
+#
+# The SQL side alone: each t/sql/*.sql is a pgTAP program, run in a
+# transaction of its own in a database where the schema was installed by a
+# role that is no superuser, twice (an upgrade is the same command).
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+
+use Broadcast::Postgres;
+
+my $top = "$FindBin::Bin/..";
+my $pg = Broadcast::Postgres->new;
+
+$pg->psql('CREATE ROLE owner LOGIN');
+
+for my $file (sort glob "$FindBin::Bin/sql/*.sql") {
+    my ($name) = $file =~ m{([^/]+)\.sql$};
+
+    $pg->psql("CREATE DATABASE $name OWNER owner");
+
+    my ($ok, $words) = $pg->try('CREATE EXTENSION pgtap', db => $name);
+    $ok or plan skip_all => "pgTAP is not installed: $words";
+
+    $pg->file("$top/sql/broadcast.sql", db => $name, user => 'owner')
+        for 1 .. 2;
+
+    subtest $name => sub { pgtap($name, $file) };
+}
+
+done_testing();
+
+
+# Takes over the lines of a pgTAP program as checks of this one.
+
+sub pgtap {
+    my ($db, $file) = @_;
+
+    open my $out, '-|', 'psql', '-XqAt', '-h', $pg->host, '-p', $pg->port,
+            '-U', 'postgres', '-d', $db, '-v', 'ON_ERROR_STOP=1',
+            '-c', 'BEGIN', '-f', $file, '-c', 'ROLLBACK'
+        or die "psql: $!\n";
+
+    my $planned;
+
+    while (my $line = <$out>) {
+        if ($line =~ /^(not )?ok \d+(?: - (.*))?/) {
+            ok(!$1, $2);
+
+        } elsif ($line =~ /^1\.\.(\d+)/) {
+            $planned = $1;
+
+        } elsif ($line =~ /^# (.*)/) {
+            diag($1);
+        }
+    }
+
+    ok(close($out), 'psql ended well');
+    is(Test::More->builder->current_test - 1, $planned,
+       'and every check was run');
+}

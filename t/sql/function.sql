@@ -1,0 +1,151 @@
+-- Bindings, the events of a connection, and actions.
+
+SELECT * FROM no_plan();
+
+CREATE SCHEMA app;
+SET search_path = app, public;
+
+CREATE FUNCTION app.hello(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT jsonb_build_object('target', 'hello',
+                             'arguments', jsonb_build_array(e->>'userId')) $$;
+CREATE FUNCTION app.boom(e jsonb) RETURNS jsonb LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'boom' USING HINT = 'mend it'; END $$;
+CREATE FUNCTION app.bye(e jsonb) RETURNS void LANGUAGE sql AS
+$$ SELECT broadcast.send_all('chat', 'bye',
+                             jsonb_build_array(e->>'userId', e->>'error')) $$;
+CREATE FUNCTION app.gate(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT CASE WHEN e->>'userId' = 'eve' THEN '{"refuse":"not eve"}'::jsonb
+               ELSE '{"groups":["a"],"userId":"named"}' END $$;
+CREATE FUNCTION app.gate2(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT '{"groups":["b"]}'::jsonb $$;
+CREATE FUNCTION app.echo(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT jsonb_build_object('result', e->'arguments'->0, 'actions',
+       '[{"action":"add","groupName":"g","connectionId":"c1"},
+         {"target":"done"}]'::jsonb) $$;
+CREATE FUNCTION app.any(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT '{"result":"any"}'::jsonb $$;
+CREATE FUNCTION app.web(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT '{"status":201,"body":"x","actions":{"hub":"chat","target":"w"}}'
+          ::jsonb $$;
+CREATE FUNCTION app.wrong(e text) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT '{}'::jsonb $$;
+
+SELECT throws_ok($$ SELECT broadcast.bind('conected', 'app.hello') $$,
+    '22023', NULL, 'an unknown kind is refused');
+SELECT throws_ok($$ SELECT broadcast.bind('connected', 'app.wrong') $$,
+    '42809', 'app.wrong cannot be bound',
+    'a bound function takes one jsonb');
+SELECT throws_ok($$ SELECT broadcast.bind('timer', 'app.hello') $$,
+    '22023', NULL, 'a timer needs an interval');
+
+SELECT broadcast.bindings_version() AS before \gset
+SELECT broadcast.bind('connected', 'app.hello', 'Chat');
+SELECT broadcast.bind('connected', 'app.boom');
+SELECT broadcast.bind('disconnected', 'app.bye', 'chat');
+SELECT broadcast.bind('message', 'app.any', 'chat');
+SELECT broadcast.bind('message', 'app.echo', 'chat', 'Echo');
+SELECT broadcast.bind('http', 'app.web');
+SELECT broadcast.bind('connect', 'app.gate', 'chat');
+SELECT broadcast.bind('connect', 'app.gate2', 'chat');
+SELECT broadcast.bind('connected', 'app.hello', 'chat');
+SELECT ok(broadcast.bindings_version() > :before,
+          'bind changes the version that nginx watches');
+SELECT is((SELECT count(*) FROM broadcast.bindings()), 8::bigint,
+          'binding the same twice is one binding');
+
+SELECT is(broadcast.dispatch('{"kind":"connected","connectionId":"c1",
+              "hub":"chat","userId":"bob","node":"n1"}')
+          #>> '{errors,0,message}', 'boom',
+          'a function that raises is named in the answer');
+SELECT results_eq($$ SELECT hub, scope::int, target, arguments::text
+                       FROM broadcast.staging $$,
+    $$ VALUES ('chat', 0, 'hello', '["bob"]') $$,
+    '... and the other function''s action is sent all the same');
+SELECT results_eq($$ SELECT sqlstate, message, hint, function
+                       FROM broadcast.function_error $$,
+    $$ VALUES ('P0001', 'boom', 'mend it', 'app.boom') $$,
+    '... and what it raised is kept');
+SELECT results_eq($$ SELECT connection_id, user_id, node
+                       FROM broadcast.connections $$,
+    $$ VALUES ('c1', 'bob', 'n1') $$, '... and the connection is known');
+
+DELETE FROM broadcast.staging;
+SELECT broadcast.dispatch('{"kind":"connected","connectionId":"c1",
+                            "hub":"chat","userId":"bob","node":"n1"}');
+SELECT is_empty('SELECT FROM broadcast.staging',
+                'connected is called once for a connection');
+
+SELECT broadcast.dispatch('{"kind":"disconnected","connectionId":"c1",
+                            "error":"gone"}');
+SELECT results_eq($$ SELECT target, arguments::text
+                       FROM broadcast.staging $$,
+    $$ VALUES ('bye', '["bob", "gone"]') $$,
+    'disconnected knows the user from the row');
+SELECT broadcast.dispatch('{"kind":"disconnected","connectionId":"c1"}');
+SELECT is((SELECT count(*) FROM broadcast.staging), 1::bigint,
+          'disconnected is called once for a connection');
+SELECT is(broadcast.dispatch('{"kind":"disconnected","connectionId":"c2"}'),
+          NULL, '... and never for one that was not connected');
+
+SELECT is(broadcast.dispatch('{"kind":"connect","hub":"chat",
+                               "userId":"eve"}'),
+          '{"refuse": "not eve"}', 'a connect function may refuse');
+SELECT is(broadcast.dispatch('{"kind":"connect","hub":"chat",
+                               "userId":"bob"}'),
+          '{"groups": ["a", "b"], "userId": "named"}',
+          'groups of several connect functions add up');
+SELECT is(broadcast.dispatch('{"kind":"connect","hub":"else"}'), NULL,
+          'no function, no opinion');
+SELECT is(broadcast.dispatch('{"kind":"connect","hub":"else",
+                               "function":"app.gate2"}'),
+          '{"groups": ["b"]}', 'the operator may name the function');
+
+DELETE FROM broadcast.staging;
+SELECT is(broadcast.dispatch('{"kind":"message","hub":"chat",
+              "connectionId":"c1","target":"ECHO","arguments":[{"a":[1]}]}'),
+          '{"result": {"a": [1]}}',
+          'a message''s function is found without case, the event''s own before the hub''s');
+SELECT results_eq($$ SELECT type::int, name, grp, target
+                       FROM broadcast.staging ORDER BY id $$,
+    $$ VALUES (2, 'c1', 'g', NULL), (1, NULL, NULL, 'done') $$,
+    'actions are staged in order');
+SELECT is(broadcast.dispatch('{"kind":"message","hub":"chat","target":"x"}'),
+          '{"result": "any"}', 'a binding without event takes the others');
+SELECT throws_ok($$ SELECT broadcast.dispatch('{"kind":"message",
+                        "hub":"else","target":"x"}') $$,
+    '42883', NULL, 'nothing bound is an error');
+
+DELETE FROM broadcast.staging;
+SELECT is(broadcast.dispatch('{"kind":"http","name":"web","method":"GET"}'),
+          '{"body": "x", "status": 201}',
+          'an http function''s answer comes back without its actions');
+SELECT is((SELECT hub FROM broadcast.staging), 'chat',
+          '... which are staged for the hub they name');
+SELECT throws_ok($$ SELECT broadcast.act('chat', '[{"action":"ad"}]') $$,
+    '22023', 'unknown action: ad', 'an unknown action is an error');
+SELECT throws_ok($$ SELECT broadcast.act('chat', '"x"') $$,
+    '22023', NULL, 'actions are objects');
+SELECT is(broadcast.act('chat', 'null'), 0, 'null is no action');
+
+SELECT broadcast.node_beat('n2');
+SELECT broadcast.dispatch('{"kind":"connected","connectionId":"d1",
+                            "hub":"else","node":"dead"}');
+SELECT broadcast.dispatch('{"kind":"connected","connectionId":"d2",
+                            "hub":"else","node":"n2"}');
+SELECT is(broadcast.sweep(10), 1,
+          'connections of a node that is not heard of are ended');
+SELECT results_eq('SELECT connection_id FROM broadcast.connections',
+    $$ VALUES ('d2') $$, '... those of a living node are not');
+
+DROP FUNCTION app.web(jsonb);
+SELECT throws_ok($$ SELECT broadcast.dispatch('{"kind":"http",
+                        "name":"web"}') $$,
+    '42883', 'the bound function app.web(jsonb) does not exist',
+    'a dropped function says so');
+
+SELECT broadcast.unbind(NULL, 'app.hello');
+SELECT broadcast.unbind('message', NULL);
+SELECT is((SELECT count(*) FROM broadcast.bindings()), 5::bigint,
+          'null in unbind matches any');
+
+SELECT * FROM finish();

@@ -1,0 +1,55 @@
+-- The schema as a stranger finds it: rights, comments, a second installation.
+
+SELECT * FROM no_plan();
+
+SELECT is(broadcast.schema_version(), 1, 'the schema tells its version');
+
+SELECT is_empty(
+    $$ SELECT p.oid::regprocedure FROM pg_proc p
+        WHERE p.pronamespace = 'broadcast'::regnamespace
+          AND obj_description(p.oid, 'pg_proc') IS NULL $$,
+    'every function has a comment');
+
+SELECT is_empty(
+    $$ SELECT c.oid::regclass FROM pg_class c
+        WHERE c.relnamespace = 'broadcast'::regnamespace AND relkind = 'r'
+          AND obj_description(c.oid, 'pg_class') IS NULL $$,
+    'every table has a comment');
+
+SELECT is_empty(
+    $$ SELECT p.oid::regprocedure
+         FROM pg_proc p, aclexplode(coalesce(p.proacl,
+                                    acldefault('f', p.proowner))) a
+        WHERE p.pronamespace = 'broadcast'::regnamespace AND a.grantee = 0 $$,
+    'no function is granted to PUBLIC');
+
+SELECT is_empty(
+    $$ SELECT p.oid::regprocedure FROM pg_proc p
+        WHERE p.pronamespace = 'broadcast'::regnamespace AND p.prosecdef
+          AND NOT coalesce(p.proconfig::text LIKE '%search_path=pg_catalog, pg_temp%',
+                           false) $$,
+    'every definer function has a fixed search_path');
+
+SELECT is_empty(
+    $$ SELECT p.oid::regprocedure FROM pg_proc p
+        WHERE p.pronamespace = 'broadcast'::regnamespace
+          AND p.proname IN ('dispatch', 'run', 'notice', 'ask', 'answer')
+          AND p.prosecdef $$,
+    'what calls users'' functions runs as its caller, not as the owner');
+
+CREATE ROLE only_sends;
+GRANT USAGE ON SCHEMA broadcast TO only_sends;
+GRANT EXECUTE ON FUNCTION broadcast.send_all(text, text, jsonb, text[])
+   TO only_sends;
+SET ROLE only_sends;
+SELECT lives_ok($$ SELECT broadcast.send_all('chat', 't', '[]') $$,
+                'a role with one GRANT line can send');
+SELECT throws_ok($$ SELECT * FROM broadcast.staging $$, '42501', NULL,
+                 '... but cannot read what others send');
+SELECT throws_ok($$ SELECT broadcast.bind('http', 'now') $$, '42501', NULL,
+                 '... nor bind a function');
+SELECT throws_ok($$ SELECT broadcast.sequence(1) $$, '42501', NULL,
+                 '... nor number messages');
+RESET ROLE;
+
+SELECT * FROM finish();

@@ -1,0 +1,100 @@
+-- What a send stages, what it refuses, and how it is numbered.
+
+SELECT * FROM no_plan();
+
+SELECT broadcast.send_all('Chat', 'newMessage', '["a", {"b": 1}]',
+                          '{c1,c2}');
+SELECT results_eq(
+    $$ SELECT hub, type::int, scope::int, target, arguments::text, excluded
+         FROM broadcast.staging $$,
+    $$ VALUES ('chat', 1, 0, 'newMessage', '["a", {"b": 1}]', 'c1,c2') $$,
+    'a hub name is kept in lower case, arguments as an array');
+
+SELECT throws_ok($$ SELECT broadcast.send_all('chat', 't', '{"a":1}') $$,
+    '22023', 'arguments must be a JSON array, not object',
+    'an object is not a list of arguments');
+SELECT throws_ok($$ SELECT broadcast.send_all('chat', 't', NULL) $$,
+    '22023', NULL, 'null arguments are refused');
+SELECT throws_ok($$ SELECT broadcast.send_all('chat', '', '[]') $$,
+    '22023', NULL, 'an empty target is refused');
+SELECT throws_ok($$ SELECT broadcast.send_all('1chat', 't', '[]') $$,
+    '22023', NULL, 'a hub name begins with a letter');
+SELECT throws_ok($$ SELECT broadcast.send_all(repeat('a', 129), 't', '[]') $$,
+    '22023', NULL, 'a hub name has at most 128 characters');
+SELECT throws_ok($$ SELECT broadcast.send_group('chat', '', 't', '[]') $$,
+    '22023', NULL, 'an empty group is refused');
+SELECT throws_ok($$ SELECT broadcast.send_user('chat', NULL, 't', '[]') $$,
+    '22023', NULL, 'a null user is refused');
+SELECT throws_ok(
+    $$ SELECT broadcast.send_all('chat', 't',
+              jsonb_build_array(repeat('x', 1048576))) $$,
+    '54000', NULL, 'a message above message_size is refused');
+SELECT lives_ok(
+    $$ SELECT broadcast.send_all('chat', 't',
+              jsonb_build_array(repeat('x', 1048000))) $$,
+    'a message just below it is not');
+SELECT throws_ok($$ SELECT broadcast.add_to_group('chat', 'g') $$,
+    '22023', NULL, 'a join needs a connection or a user');
+SELECT throws_ok($$ SELECT broadcast.add_to_group('chat', 'g', 'c', 'u') $$,
+    '22023', NULL, '... and not both');
+SELECT throws_ok($$ SELECT broadcast.close_connection('chat', '') $$,
+    '22023', NULL, 'a close needs a connection');
+
+DELETE FROM broadcast.staging;
+
+SAVEPOINT s;
+SELECT broadcast.send_all('chat', 'never', '[]');
+ROLLBACK TO s;
+SELECT is_empty('SELECT FROM broadcast.staging',
+                'what is rolled back was never sent');
+
+SELECT broadcast.send_all('chat', 'm' || i, '[]')
+  FROM generate_series(1, 3) i;
+SELECT broadcast.send_all('other', 'm', '[]');
+SELECT is(broadcast.sequence(2), 2, 'the sequencer moves at most lim rows');
+SELECT is(broadcast.sequence(100), 2, '... and then the rest');
+SELECT is(broadcast.sequence(100), 0, '... and then none');
+
+SELECT results_eq(
+    $$ SELECT hub, seq, target FROM broadcast.read(0, 100) $$,
+    $$ VALUES ('chat', 1::bigint, 'm1'), ('chat', 2, 'm2'), ('chat', 3, 'm3'),
+              ('other', 1, 'm') $$,
+    'seq counts from 1 without holes in each hub, in the order of the sends');
+SELECT results_eq($$ SELECT pos FROM broadcast.read(0, 100) $$,
+    $$ VALUES (1::bigint), (2), (3), (4) $$,
+    'pos counts over all hubs');
+SELECT results_eq(
+    $$ SELECT seq FROM broadcast.replay('chat',
+          (SELECT epoch FROM broadcast.hub WHERE name = 'chat'), 1, 3, 10) $$,
+    $$ VALUES (2::bigint), (3) $$, 'a replay is what lies behind a number');
+SELECT matches(broadcast.position('CHAT'), '^[0-9a-f]{1,12}-3$',
+               'position is epoch-seq');
+SELECT is(broadcast.position('nobody'), '0-0',
+          'a hub that never had a message has a position too');
+
+-- Two rows of one statement must not change places, and JSON must stay as
+-- it came: jsonb would lose the big number and refuse U+0000.
+
+SELECT broadcast.stage('{chat,chat}', '{1,1}', '{0,0}', '{2,2}', '{"",""}',
+    '{"",""}', '{t1,t2}',
+    ARRAY['[12345678901234567890.10]', '["\u0000",{"z":1, "a":2}]'],
+    '{"",""}', '{7,8}', '{0,0}');
+SELECT broadcast.sequence(10);
+SELECT results_eq(
+    $$ SELECT target, arguments, mark FROM broadcast.read(4, 10) $$,
+    $$ VALUES ('t1', '[12345678901234567890.10]', 7::bigint),
+              ('t2', '["\u0000",{"z":1, "a":2}]', 8) $$,
+    'what nginx stages stays byte for byte and in order');
+
+SELECT broadcast.send_all('big', 't', jsonb_build_array(repeat('x', 900000)))
+  FROM generate_series(1, 8);
+SELECT broadcast.sequence(100);
+SELECT is((SELECT count(*) FROM broadcast.read(6, 100)), 5::bigint,
+          'a read ends at some 4 MB');
+
+UPDATE broadcast.setting SET value = '2' WHERE name = 'history_count';
+SELECT broadcast.prune('{chat}');
+SELECT is((SELECT oldest FROM broadcast.replay_state('chat')), 4::bigint,
+          'history keeps history_count messages of a hub');
+
+SELECT * FROM finish();
