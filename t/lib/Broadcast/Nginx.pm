@@ -17,6 +17,7 @@ package Broadcast::Nginx;
 #       log     => 'info',               # level of the error log
 #       user    => 'www-data',           # of the workers, if we are root
 #       env     => { },
+#       dir     => '/folder',            # instead of a temporary one
 #   );
 #
 #   $nginx->start;                       # dies with the log if it does not
@@ -63,7 +64,14 @@ sub new {
         ($self->{build} eq '' ? () : $self->{build}),
         'ngx_http_broadcast_module.so';
 
-    $self->{dir} = File::Temp::tempdir('broadcast-nginx-XXXXXX', TMPDIR => 1);
+    if (defined $self->{dir}) {
+        $self->{keep} = 1;
+        File::Path::make_path($self->{dir});
+    } else {
+        $self->{dir} = File::Temp::tempdir('broadcast-nginx-XXXXXX',
+                                           TMPDIR => 1);
+    }
+
     chmod 0755, $self->{dir};
     mkdir "$self->{dir}/html";
 
@@ -417,7 +425,8 @@ sub DESTROY {
 
     local ($?, $!, $@);
     $self->stop(signal => 'TERM', seconds => 5) if $self->{pid};
-    File::Path::remove_tree($self->{dir}) unless $ENV{BROADCAST_KEEP};
+    File::Path::remove_tree($self->{dir})
+        unless $self->{keep} || $ENV{BROADCAST_KEEP};
 }
 
 
