@@ -1,0 +1,349 @@
+package BenchServer;
+
+# Copyright (C) The nginx-broadcast authors
+#
+# The servers under measurement: their configuration, start and end.
+
+use strict;
+use warnings;
+
+use Digest::SHA qw(hmac_sha256);
+use IO::Socket::INET;
+use MIME::Base64 qw(encode_base64url);
+use POSIX qw(:sys_wait_h);
+use Time::HiRes qw(sleep time);
+
+
+my %peers = (
+    floor => {
+        port => 19300,
+        load => [ '--path', '/', '--publish', '/' ],
+    },
+    nchan => {
+        port => 19301,
+        load => [ '--path', '/subscribe', '--publish', '/publish' ],
+    },
+    events => {
+        port => 19302,
+        load => [ '--path', '/events/bench', '--publish', '/publish/bench',
+                  '--status', '/status' ],
+    },
+    hub => {
+        port => 19302,
+        load => [ '--path', '/client?hub=bench',
+                  '--publish', '/publish/bench',
+                  '--status', '/status', '--signalr' ],
+    },
+);
+
+
+sub known { return exists $peers{$_[0]} }
+
+
+# Dies with a sentence.
+
+sub start {
+    my ($class, $peer, $plan, $workers) = @_;
+
+    my $self = bless {
+        peer    => $peer,
+        port    => $peers{$peer}{port},
+        load    => [ '--port', $peers{$peer}{port}, @{$peers{$peer}{load}} ],
+        folder  => "$ENV{BENCH_OUT}/$peer",
+        workers => $peer eq 'floor' ? 0 : $workers,
+    }, $class;
+
+    if (connected($self->{port})) {
+        die "port $self->{port} is in use: what listens there?\n";
+    }
+
+    my @cmd = $peer eq 'floor'
+        ? ("$ENV{BENCH_OUT}/floor", $self->{port})
+        : $self->nginx($plan);
+
+    $self->{pid} = fork // die "fork: $!\n";
+
+    if ($self->{pid} == 0) {
+        open STDOUT, '>&', \*STDERR;
+        exec { $cmd[0] } @cmd or POSIX::_exit(127);
+    }
+
+    for (1 .. 200) {
+        return $self if connected($self->{port})
+                        && $self->children == $self->{workers};
+
+        if (waitpid($self->{pid}, WNOHANG) == $self->{pid}) {
+            undef $self->{pid};
+            die "$peer did not start: " . $self->log_tail . "\n";
+        }
+
+        sleep 0.05;
+    }
+
+    $self->stop;
+    die "$peer does not listen on port $self->{port}\n";
+}
+
+
+sub load_options { return @{$_[0]{load}} }
+
+sub pids { return ($_[0]{pid}, $_[0]->children) }
+
+
+sub children {
+    my ($self) = @_;
+
+    open my $f, '<', "/proc/$self->{pid}/task/$self->{pid}/children"
+        or return ();
+
+    return split ' ', <$f> // '';
+}
+
+
+sub stop {
+    my ($self) = @_;
+
+    return if !$self->{pid};
+
+    kill 'TERM', $self->{pid};
+
+    for (1 .. 200) {
+        if (waitpid($self->{pid}, WNOHANG) != 0) {
+            undef $self->{pid};
+            return;
+        }
+
+        sleep 0.05;
+    }
+
+    kill 'KILL', $self->children, $self->{pid};
+    waitpid $self->{pid}, 0;
+    undef $self->{pid};
+
+    return;
+}
+
+
+# A server that has logged an alert is not one to measure.
+
+sub complaints {
+    my ($self) = @_;
+
+    open my $f, '<', "$self->{folder}/error.log" or return;
+
+    while (my $line = <$f>) {
+        return "$self->{peer} logged: $line" if $line =~ /\[(alert|emerg|crit)\]/;
+    }
+
+    return;
+}
+
+
+sub log_tail {
+    my ($self) = @_;
+
+    open my $f, '<', "$self->{folder}/error.log" or return 'no error log';
+    my @lines = <$f>;
+
+    return @lines ? $lines[-1] =~ s/\s+\z//r : 'the error log is empty';
+}
+
+
+# The same for both peers but for what is under measurement.
+
+sub nginx {
+    my ($self, $plan) = @_;
+
+    my $folder = $self->{folder};
+    my $room = $plan->{clients} + 2048;
+
+    mkdir $folder;
+    mkdir "$folder/temp";
+    unlink "$folder/error.log";
+
+    my ($load, $http, $server) = $self->{peer} eq 'nchan'
+        ? nchan() : $self->broadcast($plan);
+
+    open my $f, '>', "$folder/nginx.conf" or die "$folder/nginx.conf: $!\n";
+
+    print $f <<"END";
+load_module "$load";
+
+daemon off;
+pid "$folder/nginx.pid";
+error_log "$folder/error.log" error;
+worker_processes $self->{workers};
+
+events {
+    worker_connections $room;
+}
+
+http {
+    access_log off;
+    keepalive_timeout 1h;
+    keepalive_requests 1000000000;
+
+    client_body_temp_path "$folder/temp";
+    proxy_temp_path "$folder/temp";
+    fastcgi_temp_path "$folder/temp";
+    uwsgi_temp_path "$folder/temp";
+    scgi_temp_path "$folder/temp";
+
+$http
+    server {
+        listen 127.0.0.1:$self->{port} reuseport backlog=4096;
+
+$server
+    }
+}
+END
+
+    close $f or die "$folder/nginx.conf: $!\n";
+
+    # before 1.19.5 the first error log is the built-in one
+
+    my @log = `$ENV{BENCH_NGINX} -h 2>&1` =~ /^\s+-e /m
+        ? ('-e', "$folder/error.log") : ();
+
+    return ($ENV{BENCH_NGINX}, '-p', $folder, '-c', "$folder/nginx.conf",
+            @log);
+}
+
+
+# A history as ours has one, long enough that no subscriber can miss a message
+# while publishers are at their fastest; a new subscriber begins at the newest.
+
+sub nchan {
+    return ($ENV{BENCH_NCHAN}, <<'HTTP', <<'SERVER');
+    nchan_shared_memory_size 128m;
+    nchan_message_buffer_length 10000;
+    nchan_message_timeout 1h;
+HTTP
+        location = /subscribe {
+            nchan_subscriber websocket;
+            nchan_channel_id bench;
+            nchan_subscriber_first_message newest;
+        }
+
+        location = /publish {
+            nchan_publisher http;
+            nchan_channel_id bench;
+        }
+SERVER
+}
+
+
+sub broadcast {
+    my ($self, $plan) = @_;
+
+    my $folder = $self->{folder};
+    my $key = secret();
+
+    secret_file("$folder/key", "$key\n");
+
+    if ($self->{peer} eq 'hub') {
+        secret_file("$folder/tokens",
+                    join '', map { token($key, "user$_") . "\n" }
+                                 1 .. $plan->{clients});
+
+        push @{$self->{load}}, '--tokens', "$folder/tokens";
+    }
+
+    return ($ENV{BENCH_MODULE}, <<"HTTP", <<'SERVER');
+    broadcast_zone bench 128m;
+    broadcast_key "file=$folder/key";
+HTTP
+        location /client {
+            broadcast_hub;
+        }
+
+        location /events/ {
+            broadcast_events anonymous;
+        }
+
+        location /publish/ {
+            broadcast_publish;
+        }
+
+        location = /status {
+            broadcast_status json;
+        }
+SERVER
+}
+
+
+sub secret {
+    open my $f, '<:raw', '/dev/urandom' or die "/dev/urandom: $!\n";
+    read $f, my $bytes, 32;
+
+    return unpack 'H*', $bytes;
+}
+
+
+sub secret_file {
+    my ($path, $text) = @_;
+
+    my $mask = umask 077;
+    unlink $path;
+    open my $f, '>', $path or die "$path: $!\n";
+    print $f $text;
+    close $f or die "$path: $!\n";
+    umask $mask;
+
+    return;
+}
+
+
+sub token {
+    my ($key, $user) = @_;
+
+    my $input = encode_base64url('{"alg":"HS256","typ":"JWT"}') . '.'
+        . encode_base64url(sprintf '{"aud":"http://127.0.0.1/client/?hub=bench"'
+                           . ',"nameid":"%s","exp":%d}', $user, time + 3600);
+
+    return $input . '.' . encode_base64url(hmac_sha256($input, $key));
+}
+
+
+sub connected {
+    my ($port) = @_;
+
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                       PeerPort => $port, Timeout => 1);
+
+    return defined $socket;
+}
+
+
+sub machine {
+    my ($kernel) = (POSIX::uname())[2];
+    my ($busy, $all) = busy();
+
+    open my $f, '<', '/proc/cpuinfo' or die "/proc/cpuinfo: $!\n";
+    my @models = map { /^model name\s*:\s*(.*)/ ? $1 : () } <$f>;
+
+    my ($nginx) = $ENV{BENCH_NGINX}
+        ? `$ENV{BENCH_NGINX} -v 2>&1` =~ m{nginx/(\S+)} : ();
+    my ($nchan) = `dpkg-query -W -f '\${Version}' libnginx-mod-nchan 2>/dev/null`
+        =~ /^(?:\d+:)?([^+-]+)/;
+
+    return { cpu => $models[0] // 'unknown', cores => scalar @models,
+             kernel => $kernel, nginx => $nginx // 'unknown',
+             nchan => $nchan // 'unknown', busy => $busy, all => $all };
+}
+
+
+# ticks of all cores, spent and elapsed
+
+sub busy {
+    open my $f, '<', '/proc/stat' or return (0, 0);
+
+    my (undef, @ticks) = split ' ', <$f>;
+    my $all = 0;
+    $all += $_ for @ticks[0 .. 7];
+
+    return ($all - $ticks[3] - $ticks[4], $all);
+}
+
+
+1;

@@ -1,0 +1,438 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "client.h"
+
+
+#define LOAD_BUFFER        (2 * LOAD_MAX_FRAME)
+#define LOAD_MAX_HEAD      8192
+#define LOAD_OPEN_NS       30000000000ull
+#define LOAD_PING_NS       15000000000ull    /* protocol's keep-alive */
+
+/* the key and answer of RFC 6455, section 1.3 */
+#define LOAD_WS_KEY        "dGhlIHNhbXBsZSBub25jZQ=="
+#define LOAD_WS_ACCEPT     "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+static void load_client_connect(load_client_t *c, load_state_e state);
+static void load_client_handler(load_io_t *io, uint32_t events);
+static void load_client_request(load_client_t *c);
+static size_t load_client_negotiated(load_client_t *c, char *buf, size_t len);
+static size_t load_client_upgraded(load_client_t *c, char *buf, size_t len);
+static void load_tokens_read(void);
+
+
+static load_client_t   *clients;
+static char           **tokens;
+static int              ntokens;
+static int              opened;
+static uint64_t         pings_since;
+static uint64_t         pings;
+static u_char           buffer[LOAD_BUFFER + 1];
+
+
+void
+load_clients_init(void)
+{
+    clients = calloc(conf.clients, sizeof(load_client_t));
+
+    if (clients == NULL) {
+        load_fail("no memory for %d clients", conf.clients);
+    }
+
+    for (int i = 0; i < conf.clients; i++) {
+        clients[i].io.fd = -1;
+        clients[i].number = i;
+    }
+
+    if (conf.tokens != NULL) {
+        load_tokens_read();
+    }
+}
+
+
+void
+load_clients_open(int from, int to)
+{
+    int       next, first;
+    uint64_t  end;
+
+    next = from;
+    first = opened;
+    end = load_now() + LOAD_OPEN_NS;
+
+    while (opened - first < to - from) {
+
+        while (next < to && next - from - (opened - first) < conf.inflight) {
+            load_client_connect(&clients[next++],
+                                conf.signalr ? LOAD_NEGOTIATE : LOAD_UPGRADE);
+        }
+
+        load_turn(100);
+
+        if (load_now() > end) {
+            load_fail("%d of %d clients connected after %d s",
+                      opened - first, to - from,
+                      (int) (LOAD_OPEN_NS / 1000000000));
+        }
+    }
+
+    pings_since = load_now();
+    pings = 0;
+}
+
+
+void
+load_clients_close(void)
+{
+    for (int i = 0; i < conf.clients; i++) {
+
+        if (clients[i].io.fd == -1) {
+            continue;
+        }
+
+        close(clients[i].io.fd);
+        clients[i].io.fd = -1;
+
+        free(clients[i].held);
+        clients[i].held = NULL;
+        clients[i].nheld = 0;
+    }
+
+    opened = 0;
+}
+
+
+/* Spread over the interval, as those of strangers are. */
+
+void
+load_clients_ping(void)
+{
+    uint64_t              due;
+    load_client_t        *c;
+    static const char     ping[] = "{\"type\":6}\x1e";
+
+    if (!conf.signalr || opened == 0) {
+        return;
+    }
+
+    due = (uint64_t) ((double) (load_now() - pings_since) * conf.clients
+                      / LOAD_PING_NS);
+
+    while (pings < due) {
+        c = &clients[pings++ % conf.clients];
+
+        if (c->io.fd != -1 && c->state == LOAD_OPEN) {
+            load_client_send(c, 1, ping, sizeof(ping) - 1);
+        }
+    }
+}
+
+
+/*
+ * All clients must have got the same messages in the same order; that the
+ * order of the first one is right is checked as the messages come.
+ */
+
+void
+load_clients_check(uint32_t published)
+{
+    load_client_t  *c;
+
+    for (int i = 0; i < conf.clients; i++) {
+        c = &clients[i];
+
+        if (c->io.fd == -1) {
+            continue;
+        }
+
+        if (c->count != published) {
+            load_fail("client %d got %u of %u messages", i, c->count,
+                      published);
+        }
+
+        if (c->order != clients[0].order) {
+            load_fail("client %d saw another order than client 0", i);
+        }
+    }
+
+    for (int i = 0; i < conf.clients; i++) {
+        clients[i].count = 0;
+        clients[i].order = 0;
+    }
+}
+
+
+static void
+load_client_connect(load_client_t *c, load_state_e state)
+{
+    c->state = state;
+    c->sent = 0;
+    c->count = 0;
+    c->order = 0;
+    c->io.handler = load_client_handler;
+    c->io.fd = load_socket(c->number);
+
+    load_watch(&c->io, EPOLLIN | EPOLLOUT, 0);
+}
+
+
+static void
+load_client_handler(load_io_t *io, uint32_t events)
+{
+    size_t          used, len, n;
+    ssize_t         got;
+    load_client_t  *c;
+
+    c = (load_client_t *) io;
+
+    if ((events & EPOLLOUT) && !c->sent) {
+        load_client_request(c);
+        return;
+    }
+
+    if (c->nheld) {
+        memcpy(buffer, c->held, c->nheld);
+    }
+
+    got = recv(io->fd, buffer + c->nheld, LOAD_BUFFER - c->nheld, 0);
+
+    if (got == -1 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+
+    if (got <= 0) {
+        load_fail("client %d: the server closed the connection (%s) in state "
+                  "%d", c->number, got ? strerror(errno) : "EOF", c->state);
+    }
+
+    len = c->nheld + got;
+    buffer[len] = '\0';
+    used = 0;
+
+    while (used < len) {
+
+        switch (c->state) {
+
+        case LOAD_NEGOTIATE:
+            if (load_client_negotiated(c, (char *) buffer, len)) {
+                return;
+            }
+            n = 0;
+            break;
+
+        case LOAD_UPGRADE:
+            n = load_client_upgraded(c, (char *) buffer, len);
+            break;
+
+        default:
+            n = load_client_frame(c, buffer + used, len - used);
+        }
+
+        if (n == 0) {
+            break;
+        }
+
+        used += n;
+    }
+
+    c->nheld = len - used;
+
+    if (c->nheld) {
+        c->held = realloc(c->held, c->nheld);
+
+        if (c->held == NULL) {
+            load_fail("no memory");
+        }
+
+        memcpy(c->held, buffer + used, c->nheld);
+    }
+}
+
+
+static void
+load_client_request(load_client_t *c)
+{
+    int          n;
+    char         request[4096], mark;
+    const char  *token;
+
+    token = ntokens ? tokens[c->number % ntokens] : NULL;
+    mark = strchr(conf.path, '?') ? '&' : '?';
+
+    if (c->state == LOAD_NEGOTIATE) {
+
+        n = (int) strcspn(conf.path, "?");
+
+        n = snprintf(request, sizeof(request),
+                     "POST %.*s/negotiate%s%cnegotiateVersion=1 HTTP/1.1\r\n"
+                     "Host: 127.0.0.1:%d\r\n"
+                     "Content-Length: 0\r\n"
+                     "X-Requested-With: XMLHttpRequest\r\n"
+                     "%s%s%s"
+                     "Connection: close\r\n\r\n",
+                     n, conf.path, conf.path + n, mark, conf.port,
+                     token ? "Authorization: Bearer " : "",
+                     token ? token : "", token ? "\r\n" : "");
+
+    } else {
+        n = snprintf(request, sizeof(request),
+                     "GET %s%s%s%s%s HTTP/1.1\r\n"
+                     "Host: 127.0.0.1:%d\r\n"
+                     "Connection: Upgrade\r\n"
+                     "Upgrade: websocket\r\n"
+                     "Sec-WebSocket-Version: 13\r\n"
+                     "Sec-WebSocket-Key: " LOAD_WS_KEY "\r\n\r\n",
+                     conf.path,
+                     conf.signalr ? (mark == '&' ? "&id=" : "?id=") : "",
+                     conf.signalr ? c->id : "",
+                     token ? (conf.signalr || mark == '&' ? "&access_token="
+                                                          : "?access_token=")
+                           : "",
+                     token ? token : "", conf.port);
+    }
+
+    if (n >= (int) sizeof(request)) {
+        load_fail("a token is too long");
+    }
+
+    if (send(c->io.fd, request, n, MSG_NOSIGNAL) != n) {
+        load_fail("client %d: cannot connect to port %d: %s", c->number,
+                  conf.port, strerror(errno));
+    }
+
+    c->sent = 1;
+    load_watch(&c->io, EPOLLIN, 1);
+}
+
+
+/* The second hop goes over a new connection: a browser's does, too. */
+
+static size_t
+load_client_negotiated(load_client_t *c, char *buf, size_t len)
+{
+    char    *p;
+    size_t   n;
+
+    static const char  key[] = "\"connectionToken\":\"";
+
+    p = strstr(buf, key);
+
+    if (p == NULL || strchr(p + sizeof(key) - 1, '"') == NULL
+        || strstr(p, "]}") == NULL)
+    {
+        if (len > LOAD_MAX_HEAD || (len > 12 && memcmp(buf + 9, "200", 3))) {
+            load_fail("negotiate answered %.60s", buf);
+        }
+
+        return 0;
+    }
+
+    p += sizeof(key) - 1;
+    n = strcspn(p, "\"");
+
+    if (n >= sizeof(c->id)) {
+        load_fail("the connection token has %zu bytes", n);
+    }
+
+    memcpy(c->id, p, n);
+    c->id[n] = '\0';
+
+    free(c->held);
+    c->held = NULL;
+    c->nheld = 0;
+
+    close(c->io.fd);
+    load_client_connect(c, LOAD_UPGRADE);
+
+    return len;
+}
+
+
+static size_t
+load_client_upgraded(load_client_t *c, char *buf, size_t len)
+{
+    char  *end;
+
+    static const char  hello[] = "{\"protocol\":\"json\",\"version\":1}\x1e";
+
+    end = strstr(buf, "\r\n\r\n");
+
+    if (end == NULL) {
+        if (len > LOAD_MAX_HEAD) {
+            load_fail("the answer to the upgrade has no end");
+        }
+
+        return 0;
+    }
+
+    *end = '\0';
+
+    if (len < 13 || memcmp(buf + 9, "101", 3)
+        || strstr(buf, LOAD_WS_ACCEPT) == NULL)
+    {
+        load_fail("the upgrade was answered %.60s", buf);
+    }
+
+    if (conf.signalr) {
+        c->state = LOAD_HANDSHAKE;
+        load_client_send(c, 1, hello, sizeof(hello) - 1);
+
+    } else {
+        load_client_opened(c);
+    }
+
+    return end + 4 - buf;
+}
+
+
+void
+load_client_opened(load_client_t *c)
+{
+    c->state = LOAD_OPEN;
+    opened++;
+}
+
+
+static void
+load_tokens_read(void)
+{
+    char    *line;
+    FILE    *f;
+    size_t   size;
+    ssize_t  n;
+
+    f = fopen(conf.tokens, "r");
+    tokens = calloc(conf.clients, sizeof(char *));
+
+    if (f == NULL || tokens == NULL) {
+        load_fail("cannot read %s: %s", conf.tokens, strerror(errno));
+    }
+
+    line = NULL;
+    size = 0;
+
+    while (ntokens < conf.clients && (n = getline(&line, &size, f)) > 1) {
+        line[n - 1] = '\0';
+        tokens[ntokens++] = line;
+        line = NULL;
+        size = 0;
+    }
+
+    fclose(f);
+
+    if (ntokens == 0) {
+        load_fail("%s holds no token", conf.tokens);
+    }
+}

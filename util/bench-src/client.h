@@ -1,0 +1,50 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef BENCH_CLIENT_H
+#define BENCH_CLIENT_H
+
+
+#include "load.h"
+
+
+#define LOAD_MAX_FRAME     131072
+
+
+typedef enum {
+    LOAD_NEGOTIATE = 0,         /* POST sent on a connection of its own */
+    LOAD_UPGRADE,
+    LOAD_HANDSHAKE,
+    LOAD_OPEN
+} load_state_e;
+
+
+typedef struct {
+    load_io_t      io;
+    load_state_e   state;
+    int            number;
+    int            sent;        /* the request of this state is on its way */
+    u_char        *held;        /* owned: a frame's beginning, or NULL */
+    size_t         nheld;
+    uint32_t       count;       /* messages of this phase */
+    uint64_t       order;       /* hash over them in order of arrival */
+    char           id[512];     /* connection token */
+} load_client_t;
+
+
+/* client.c */
+
+void load_client_opened(load_client_t *c);
+
+
+/* frame.c: the WebSocket side of a client */
+
+size_t load_client_frame(load_client_t *c, u_char *buf, size_t len);
+void load_client_send(load_client_t *c, int opcode, const void *data,
+    size_t len);
+
+
+#endif /* BENCH_CLIENT_H */

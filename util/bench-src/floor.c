@@ -1,0 +1,399 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+/*
+ * The floor: what a broadcast costs when there is nothing but the kernel.
+ * One thread, one epoll set, one send() for each client and message, a frame
+ * made once.  No queue, no timer, no limit, no log; a client that cannot take
+ * a frame is waited for.  The HTTP that it reads is what the load generator
+ * writes.
+ *
+ * "floor PORT lose" and "floor PORT twice" do just that with one frame of a
+ * thousand: the load generator's own test, which must fail such a run.
+ */
+
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/evp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+
+#define FLOOR_EVENTS   512
+#define FLOOR_BUFFER   131072
+#define FLOOR_FAULT    1000          /* frames from one fault to the next */
+
+#define FLOOR_LOSE     1
+#define FLOOR_TWICE    2
+
+#define FLOOR_GUID     "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+typedef struct {
+    int      fd;
+    int      place;         /* in subscribers; -1: a publisher, or nothing */
+    size_t   len;
+    char    *held;          /* owned: a request's beginning, or NULL */
+} floor_conn_t;
+
+
+static int floor_listen(int port);
+static void floor_accept(int s);
+static void floor_read(floor_conn_t *c);
+static size_t floor_request(floor_conn_t *c, char *buf, size_t len);
+static void floor_upgrade(floor_conn_t *c, char *head);
+static void floor_broadcast(const char *body, size_t len);
+static void floor_send(int fd, const char *p, size_t len);
+static void floor_close(floor_conn_t *c);
+static void floor_die(const char *what);
+
+
+static int             ep;
+static int             fault;
+static int             nframes;
+static int             nsubscribers;
+static int             nroom;
+static floor_conn_t  **subscribers;
+static char            buffer[FLOOR_BUFFER + 1];
+
+
+int
+main(int argc, char **argv)
+{
+    int                 i, n, s;
+    struct rlimit       limit;
+    struct epoll_event  events[FLOOR_EVENTS], ev;
+
+    if (argc < 2 || argc > 3) {
+        fprintf(stderr, "usage: floor PORT [lose|twice]\n");
+        return 2;
+    }
+
+    if (argc == 3) {
+        fault = (strcmp(argv[2], "lose") == 0) ? FLOOR_LOSE : FLOOR_TWICE;
+    }
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void) setrlimit(RLIMIT_NOFILE, &limit);
+    }
+
+    s = floor_listen(atoi(argv[1]));
+    ep = epoll_create1(0);
+
+    ev.events = EPOLLIN;
+    ev.data.ptr = NULL;
+
+    if (ep == -1 || epoll_ctl(ep, EPOLL_CTL_ADD, s, &ev) == -1) {
+        floor_die("epoll");
+    }
+
+    for ( ;; ) {
+        n = epoll_wait(ep, events, FLOOR_EVENTS, -1);
+
+        for (i = 0; i < n; i++) {
+            if (events[i].data.ptr == NULL) {
+                floor_accept(s);
+
+            } else {
+                floor_read(events[i].data.ptr);
+            }
+        }
+    }
+}
+
+
+static int
+floor_listen(int port)
+{
+    int                 s, on;
+    struct sockaddr_in  sin;
+
+    s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    on = 1;
+
+    memset(&sin, 0, sizeof(sin));
+    sin.sin_family = AF_INET;
+    sin.sin_port = htons(port);
+    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+
+    if (s == -1
+        || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1
+        || bind(s, (struct sockaddr *) &sin, sizeof(sin)) == -1
+        || listen(s, 511) == -1)
+    {
+        floor_die("listen");
+    }
+
+    return s;
+}
+
+
+static void
+floor_accept(int s)
+{
+    int                 fd, on;
+    floor_conn_t       *c;
+    struct epoll_event  ev;
+
+    fd = accept4(s, NULL, NULL, SOCK_NONBLOCK);
+
+    if (fd == -1) {
+        return;
+    }
+
+    c = calloc(1, sizeof(floor_conn_t));
+
+    if (c == NULL) {
+        floor_die("calloc");
+    }
+
+    c->fd = fd;
+    c->place = -1;
+
+    on = 1;
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+
+    ev.events = EPOLLIN | EPOLLRDHUP | EPOLLET;
+    ev.data.ptr = c;
+
+    if (epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) == -1) {
+        floor_die("epoll_ctl");
+    }
+}
+
+
+static void
+floor_read(floor_conn_t *c)
+{
+    size_t   used, len, n;
+    ssize_t  got;
+
+    for ( ;; ) {
+
+        if (c->len) {
+            memcpy(buffer, c->held, c->len);
+        }
+
+        got = recv(c->fd, buffer + c->len, FLOOR_BUFFER - c->len, 0);
+
+        if (got == -1 && errno == EAGAIN) {
+            return;
+        }
+
+        if (got <= 0) {
+            floor_close(c);
+            return;
+        }
+
+        if (c->place != -1) {
+            continue;           /* whatever a subscriber says */
+        }
+
+        len = c->len + got;
+        buffer[len] = '\0';
+        used = 0;
+
+        while (used < len && (n = floor_request(c, buffer + used, len - used)))
+        {
+            used += n;
+        }
+
+        c->len = len - used;
+        if (c->len) {
+            c->held = realloc(c->held, c->len);
+
+            if (c->held == NULL) {
+                floor_die("realloc");
+            }
+
+            memcpy(c->held, buffer + used, c->len);
+        }
+    }
+}
+
+
+/* One whole request, or 0 for more bytes. */
+
+static size_t
+floor_request(floor_conn_t *c, char *buf, size_t len)
+{
+    char    *end, *p;
+    size_t   body;
+
+    static const char  answer[] =
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+
+    end = strstr(buf, "\r\n\r\n");
+
+    if (end == NULL) {
+        return 0;
+    }
+
+    end += 4;
+
+    if (buf[0] == 'G') {
+        floor_upgrade(c, buf);
+        return end - buf;
+    }
+
+    p = strstr(buf, "Content-Length: ");
+    body = (p != NULL && p < end) ? strtoul(p + 16, NULL, 10) : 0;
+
+    if (len < end - buf + body) {
+        return 0;
+    }
+
+    floor_broadcast(end, body);
+    floor_send(c->fd, answer, sizeof(answer) - 1);
+
+    return end - buf + body;
+}
+
+
+static void
+floor_upgrade(floor_conn_t *c, char *head)
+{
+    int      n;
+    char    *key, input[128], answer[256];
+    u_char   digest[EVP_MAX_MD_SIZE], text[64];
+
+    key = strstr(head, "Sec-WebSocket-Key: ");
+
+    if (key == NULL) {
+        return;
+    }
+
+    n = snprintf(input, sizeof(input), "%.24s" FLOOR_GUID, key + 19);
+
+    if (!EVP_Digest(input, n, digest, NULL, EVP_sha1(), NULL)) {
+        floor_die("EVP_Digest");
+    }
+
+    EVP_EncodeBlock(text, digest, 20);
+
+    n = snprintf(answer, sizeof(answer),
+                 "HTTP/1.1 101 Switching Protocols\r\n"
+                 "Upgrade: websocket\r\n"
+                 "Connection: Upgrade\r\n"
+                 "Sec-WebSocket-Accept: %s\r\n\r\n", text);
+
+    floor_send(c->fd, answer, n);
+
+    if (nsubscribers == nroom) {
+        nroom += 1024;
+        subscribers = realloc(subscribers, nroom * sizeof(floor_conn_t *));
+
+        if (subscribers == NULL) {
+            floor_die("realloc");
+        }
+    }
+
+    c->place = nsubscribers;
+    subscribers[nsubscribers++] = c;
+}
+
+
+static void
+floor_broadcast(const char *body, size_t len)
+{
+    int          i;
+    size_t       head;
+    static char  frame[4 + 65536];
+
+    if (len > 65535) {
+        return;
+    }
+
+    frame[0] = (char) 0x81;
+
+    if (len < 126) {
+        head = 2;
+        frame[1] = len;
+
+    } else {
+        head = 4;
+        frame[1] = 126;
+        frame[2] = len >> 8;
+        frame[3] = len & 0xff;
+    }
+
+    memcpy(frame + head, body, len);
+
+    for (i = 0; i < nsubscribers; i++) {
+
+        if (fault && ++nframes % FLOOR_FAULT == 0) {
+
+            if (fault == FLOOR_LOSE) {
+                continue;
+            }
+
+            floor_send(subscribers[i]->fd, frame, head + len);
+        }
+
+        floor_send(subscribers[i]->fd, frame, head + len);
+    }
+}
+
+
+static void
+floor_send(int fd, const char *p, size_t len)
+{
+    ssize_t        n;
+    struct pollfd  pfd;
+
+    for ( ;; ) {
+        n = send(fd, p, len, MSG_NOSIGNAL);
+
+        if (n == (ssize_t) len) {
+            return;
+        }
+
+        if (n == -1 && errno != EAGAIN) {
+            return;             /* epoll tells of its end */
+        }
+
+        if (n > 0) {
+            p += n;
+            len -= n;
+        }
+
+        pfd.fd = fd;
+        pfd.events = POLLOUT;
+        (void) poll(&pfd, 1, 1000);
+    }
+}
+
+
+static void
+floor_close(floor_conn_t *c)
+{
+    if (c->place != -1) {
+        subscribers[c->place] = subscribers[--nsubscribers];
+        subscribers[c->place]->place = c->place;
+    }
+
+    close(c->fd);
+    free(c->held);
+    free(c);
+}
+
+
+static void
+floor_die(const char *what)
+{
+    perror(what);
+    exit(1);
+}

@@ -1,0 +1,169 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "load.h"
+
+
+static void load_options(int argc, char **argv);
+static void load_pids(char *list);
+static void load_descriptors(void);
+
+
+load_conf_t  conf = {
+    .path = "/",
+    .publish = "/publish",
+    .clients = 1000,
+    .size = 100,
+    .rate = 20,
+    .publishers = 32,
+    .inflight = 32,
+    .window = 1000
+};
+
+
+static const char  usage[] =
+    "usage: load --port N --path PATH --publish PATH --pids N,N...\n"
+    "            [--clients N] [--size N] [--inflight N]\n"
+    "            [--signalr] [--tokens FILE] [--status PATH]\n"
+    "            [--rate N --paced MS]\n"
+    "            [--publishers N --window N --saturated MS] [--storms N]\n"
+    "Prints one JSON object; \"error\" is not null in a failed run.\n";
+
+
+static const struct option  options[] = {
+    { "port",        required_argument, NULL, 'p' },
+    { "path",        required_argument, NULL, 'a' },
+    { "publish",     required_argument, NULL, 'u' },
+    { "pids",        required_argument, NULL, 'P' },
+    { "clients",     required_argument, NULL, 'c' },
+    { "size",        required_argument, NULL, 's' },
+    { "inflight",    required_argument, NULL, 'i' },
+    { "signalr",     no_argument,       NULL, 'S' },
+    { "tokens",      required_argument, NULL, 't' },
+    { "status",      required_argument, NULL, 'z' },
+    { "rate",        required_argument, NULL, 'r' },
+    { "paced",       required_argument, NULL, 'd' },
+    { "publishers",  required_argument, NULL, 'n' },
+    { "window",      required_argument, NULL, 'w' },
+    { "saturated",   required_argument, NULL, 'D' },
+    { "storms",      required_argument, NULL, 'm' },
+    { NULL,          0,                 NULL, 0 }
+};
+
+
+int
+main(int argc, char **argv)
+{
+    load_options(argc, argv);
+
+    signal(SIGPIPE, SIG_IGN);
+
+    printf("{");
+
+    load_descriptors();
+    load_loop_init();
+    load_clients_init();
+
+    load_warm_up();
+    load_connect_and_idle();
+
+    if (conf.paced_ms) {
+        load_paced();
+    }
+
+    if (conf.saturated_ms) {
+        load_saturated();
+    }
+
+    if (conf.storms) {
+        load_storms();
+    }
+
+    printf("\"error\":null}\n");
+
+    return 0;
+}
+
+
+static void
+load_options(int argc, char **argv)
+{
+    int  ch;
+
+    while ((ch = getopt_long(argc, argv, "", options, NULL)) != -1) {
+
+        switch (ch) {
+        case 'p': conf.port = atoi(optarg);          break;
+        case 'a': conf.path = optarg;                break;
+        case 'u': conf.publish = optarg;             break;
+        case 'P': load_pids(optarg);                 break;
+        case 'c': conf.clients = atoi(optarg);       break;
+        case 's': conf.size = atoi(optarg);          break;
+        case 'i': conf.inflight = atoi(optarg);      break;
+        case 'S': conf.signalr = 1;                  break;
+        case 't': conf.tokens = optarg;              break;
+        case 'z': conf.status = optarg;              break;
+        case 'r': conf.rate = atoi(optarg);          break;
+        case 'd': conf.paced_ms = atoi(optarg);      break;
+        case 'n': conf.publishers = atoi(optarg);    break;
+        case 'w': conf.window = atoi(optarg);        break;
+        case 'D': conf.saturated_ms = atoi(optarg);  break;
+        case 'm': conf.storms = atoi(optarg);        break;
+
+        default:
+            fputs(usage, stderr);
+            exit(2);
+        }
+    }
+
+    if (conf.port <= 0 || conf.clients < 10 || conf.rate < 1
+        || conf.size < 10 || conf.size > 65536 || conf.inflight < 1
+        || conf.publishers < 1 || conf.publishers > LOAD_MAX_PUBLISHERS || conf.window < 1
+        || conf.npids == 0 || optind != argc)
+    {
+        fputs(usage, stderr);
+        exit(2);
+    }
+}
+
+
+static void
+load_pids(char *list)
+{
+    for (char *p = strtok(list, ","); p; p = strtok(NULL, ",")) {
+        if (conf.npids < LOAD_MAX_PIDS) {
+            conf.pids[conf.npids++] = atoi(p);
+        }
+    }
+}
+
+
+static void
+load_descriptors(void)
+{
+    struct rlimit  limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == -1) {
+        return;
+    }
+
+    limit.rlim_cur = limit.rlim_max;
+    (void) setrlimit(RLIMIT_NOFILE, &limit);
+
+    if (limit.rlim_max < (rlim_t) conf.clients + conf.publishers + 64) {
+        load_fail("%d clients need more descriptors than the hard limit of "
+                  "%lu: raise ulimit -Hn", conf.clients,
+                  (unsigned long) limit.rlim_max);
+    }
+}

@@ -1,0 +1,129 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef BENCH_LOAD_H
+#define BENCH_LOAD_H
+
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+
+#define LOAD_MAX_PIDS       64
+#define LOAD_MAX_PUBLISHERS 1024
+
+/* with the default range of ports one source address is good for ~28,000 */
+#define LOAD_PER_ADDRESS    20000
+
+
+typedef struct {
+    int            port;
+    const char    *path;            /* what a subscriber opens */
+    const char    *publish;         /* what a publisher posts to */
+    const char    *status;          /* our status page, or NULL */
+    const char    *tokens;          /* a file, one client token a line, or NULL */
+    int            signalr;         /* negotiate + WebSocket + handshake */
+    int            clients;
+    int            size;            /* bytes of a published body */
+    int            rate;            /* paced: messages a second */
+    int            paced_ms;
+    int            publishers;
+    int            saturated_ms;
+    int            storms;          /* rounds of connecting all clients */
+    int            inflight;        /* connects under way at once */
+    int            window;          /* messages under way at once */
+    pid_t          pids[LOAD_MAX_PIDS];
+    int            npids;
+} load_conf_t;
+
+
+/* every descriptor in the epoll set is one of these, placed first */
+
+typedef struct load_io_s  load_io_t;
+
+struct load_io_s {
+    int            fd;              /* -1: closed */
+    void         (*handler)(load_io_t *io, uint32_t events);
+};
+
+
+typedef struct {
+    double         cpu_us;          /* all server processes, since they began */
+    double         softirq_us;      /* kernel threads that may work for them */
+    double         anon;            /* bytes, proportional, private memory */
+    double         shmem;           /* bytes, proportional, touched zones */
+    double         zone;            /* bytes in use as the status page says */
+} load_sample_t;
+
+
+typedef struct {
+    uint32_t       messages;
+    double         deliveries;
+    double         p50_ms;          /* publish to the last client */
+    double         p99_ms;
+} load_result_t;
+
+
+extern load_conf_t  conf;
+
+
+/* loop.c: one epoll set, the clock, the way out */
+
+uint64_t load_now(void);            /* nanoseconds, monotonic */
+void load_loop_init(void);
+void load_watch(load_io_t *io, uint32_t events, int modify);
+void load_turn(int timeout_ms);     /* waits once, runs the handlers */
+void load_fail(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2), noreturn));
+
+
+/* client.c: the subscribers */
+
+void load_clients_init(void);
+void load_clients_open(int from, int to);       /* returns when all are open */
+void load_clients_close(void);
+void load_clients_ping(void);                   /* SignalR pings that are due */
+void load_clients_check(uint32_t published);    /* after a phase: loss, order */
+
+
+/* publisher.c: keep-alive HTTP publishers */
+
+void load_publishers_open(int n);
+void load_publishers_close(void);
+int load_publish(void);             /* 0: no publisher is free */
+int load_publishers_busy(void);
+int load_socket(int client);        /* non-blocking connect; -1 cannot be */
+
+
+/* phase.c: what is under way, and what of it has arrived */
+
+void load_phase_begin(int subscribers);
+uint32_t load_phase_next(int publisher);        /* the next sequence number */
+void load_phase_received(int client, uint32_t *count, uint64_t *order,
+    uint32_t seq);
+double load_phase_outstanding(void);            /* messages, may be broken */
+void load_phase_drain(void);        /* until all has arrived; fails on loss */
+void load_phase_end(load_result_t *result);
+
+
+/* measure.c: the measurements, each prints its part of the result */
+
+void load_warm_up(void);
+void load_connect_and_idle(void);
+void load_paced(void);
+void load_saturated(void);
+void load_storms(void);
+
+
+/* proc.c: what the servers used */
+
+void load_sample_cpu(load_sample_t *s);
+void load_sample_memory(load_sample_t *s);
+void load_wait_quiet(void);         /* until the servers do nothing */
+
+
+#endif /* BENCH_LOAD_H */

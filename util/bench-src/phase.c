@@ -1,0 +1,174 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "load.h"
+
+
+#define LOAD_MAX_MESSAGES   (1 << 20)
+#define LOAD_STEP           10000000    /* sequence numbers of one phase */
+#define LOAD_DRAIN_NS       10000000000ull
+
+
+typedef struct {
+    uint64_t   at;              /* when it was written to the publisher */
+    uint64_t   done;            /* when the last client had it */
+    uint32_t   got;
+    uint16_t   publisher;
+} load_message_t;
+
+
+static int load_compare(const void *one, const void *two);
+
+
+static uint32_t         phase;          /* in the digits of each message */
+static int              subscribers;
+static uint32_t         published;
+static uint64_t         received;       /* by all clients together */
+static uint32_t         highest[LOAD_MAX_PUBLISHERS];    /* by publisher */
+static load_message_t   messages[LOAD_MAX_MESSAGES];
+
+
+void
+load_phase_begin(int n)
+{
+    memset(highest, 0, sizeof(highest));
+    memset(messages, 0, published * sizeof(load_message_t));
+
+    phase = (phase + 1) % 9;
+    subscribers = n;
+    published = 0;
+    received = 0;
+}
+
+
+uint32_t
+load_phase_next(int publisher)
+{
+    load_message_t  *m;
+
+    if (published == LOAD_MAX_MESSAGES) {
+        load_fail("more than %d messages in a phase", LOAD_MAX_MESSAGES);
+    }
+
+    m = &messages[published];
+    m->at = load_now();
+    m->publisher = publisher;
+
+    return phase * LOAD_STEP + published++;
+}
+
+
+/*
+ * Every client's messages are counted and hashed in order.  The first client's
+ * are looked at one by one: none twice, and none of a publisher out of turn.
+ */
+
+void
+load_phase_received(int client, uint32_t *count, uint64_t *order, uint32_t seq)
+{
+    uint32_t         n;
+    load_message_t  *m;
+
+    n = seq - phase * LOAD_STEP;
+
+    if (n >= published) {
+        load_fail("client %d got message %u, which this phase never sent",
+                  client, seq);
+    }
+
+    m = &messages[n];
+
+    if (client == 0) {
+        if (n + 1 <= highest[m->publisher]) {
+            load_fail("client 0 got message %u twice or out of turn", n);
+        }
+
+        highest[m->publisher] = n + 1;
+    }
+
+    ++*count;
+    *order = (*order ^ (n + 1)) * 1099511628211ull;
+
+    received++;
+
+    if (++m->got == (uint32_t) subscribers) {
+        m->done = load_now();
+    }
+}
+
+
+double
+load_phase_outstanding(void)
+{
+    return published - (double) received / subscribers;
+}
+
+
+void
+load_phase_drain(void)
+{
+    uint64_t  end;
+
+    end = load_now() + LOAD_DRAIN_NS;
+
+    while (received < (uint64_t) published * subscribers
+           || load_publishers_busy())
+    {
+        load_turn(100);
+
+        if (load_now() > end) {
+            load_fail("lost: %.0f of %.0f deliveries after %d s",
+                      (double) published * subscribers - received,
+                      (double) published * subscribers,
+                      (int) (LOAD_DRAIN_NS / 1000000000));
+        }
+    }
+}
+
+
+void
+load_phase_end(load_result_t *result)
+{
+    double    *latency;
+    uint32_t   i;
+
+    latency = calloc(published + 1, sizeof(double));
+
+    if (latency == NULL || published == 0) {
+        load_fail("no message was published");
+    }
+
+    for (i = 0; i < published; i++) {
+        latency[i] = (messages[i].done - messages[i].at) / 1e6;
+    }
+
+    qsort(latency, published, sizeof(double), load_compare);
+
+    result->messages = published;
+    result->deliveries = received;
+    result->p50_ms = latency[published / 2];
+    result->p99_ms = latency[(published - 1) * 99 / 100];
+
+    free(latency);
+
+    load_clients_check(published);
+}
+
+
+static int
+load_compare(const void *one, const void *two)
+{
+    double  a, b;
+
+    a = *(const double *) one;
+    b = *(const double *) two;
+
+    return (a > b) - (a < b);
+}

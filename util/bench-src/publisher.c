@@ -1,0 +1,279 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "load.h"
+
+
+#define LOAD_ANSWER  8192
+#define LOAD_BODY    65536
+
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT  24
+#endif
+
+
+typedef struct {
+    load_io_t   io;
+    int         number;
+    int         connected;
+    int         busy;           /* an answer is due */
+    size_t      len;
+    char        answer[LOAD_ANSWER + 1];
+} load_publisher_t;
+
+
+static void load_publisher_handler(load_io_t *io, uint32_t events);
+static int load_answer_complete(load_publisher_t *p);
+
+
+static load_publisher_t  *publishers;
+static int                npublishers;
+
+
+void
+load_publishers_open(int n)
+{
+    int  waiting;
+
+    publishers = calloc(n, sizeof(load_publisher_t));
+    npublishers = n;
+
+    if (publishers == NULL) {
+        load_fail("no memory");
+    }
+
+    for (int i = 0; i < n; i++) {
+        publishers[i].number = i;
+        publishers[i].io.fd = load_socket(-1);
+        publishers[i].io.handler = load_publisher_handler;
+
+        load_watch(&publishers[i].io, EPOLLIN | EPOLLOUT, 0);
+    }
+
+    for (int turn = 0; turn < 500; turn++) {
+        waiting = 0;
+
+        for (int i = 0; i < n; i++) {
+            waiting += !publishers[i].connected;
+        }
+
+        if (waiting == 0) {
+            return;
+        }
+
+        load_turn(10);
+    }
+
+    load_fail("publishers cannot connect to port %d", conf.port);
+}
+
+
+void
+load_publishers_close(void)
+{
+    for (int i = 0; i < npublishers; i++) {
+        close(publishers[i].io.fd);
+    }
+
+    free(publishers);
+
+    publishers = NULL;
+    npublishers = 0;
+}
+
+
+/* One publisher posts one message and waits for the answer to it. */
+
+int
+load_publish(void)
+{
+    int                n;
+    size_t             len;
+    uint32_t           seq;
+    load_publisher_t  *p;
+
+    static int         last;
+    static char        request[LOAD_BODY + 1024];
+
+    p = NULL;
+
+    for (int i = 0; i < npublishers; i++) {
+        last = (last + 1) % npublishers;
+
+        if (!publishers[last].busy) {
+            p = &publishers[last];
+            break;
+        }
+    }
+
+    if (p == NULL) {
+        return 0;
+    }
+
+    seq = load_phase_next(p->number);
+
+    n = snprintf(request, 1024,
+                 "POST %s HTTP/1.1\r\n"
+                 "Host: 127.0.0.1:%d\r\n"
+                 "Content-Type: text/plain\r\n"
+                 "Content-Length: %d\r\n\r\n",
+                 conf.publish, conf.port, conf.size);
+
+    len = n + conf.size;
+
+    n += snprintf(request + n, 16, "#%08u#", seq);
+
+    for (size_t i = n; i < len; i++) {
+        request[i] = 'a' + (i + seq) % 26;
+    }
+
+    p->busy = 1;
+    p->len = 0;
+
+    if (send(p->io.fd, request, len, MSG_NOSIGNAL) != (ssize_t) len) {
+        load_fail("publisher: send() failed: %s", strerror(errno));
+    }
+
+    return 1;
+}
+
+
+int
+load_publishers_busy(void)
+{
+    int  n;
+
+    n = 0;
+
+    for (int i = 0; i < npublishers; i++) {
+        n += publishers[i].busy;
+    }
+
+    return n;
+}
+
+
+int
+load_socket(int client)
+{
+    int                 fd, on;
+    struct sockaddr_in  sin;
+
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    if (fd == -1) {
+        load_fail("socket() failed: %s", strerror(errno));
+    }
+
+    on = 1;
+    (void) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+
+    memset(&sin, 0, sizeof(sin));
+    sin.sin_family = AF_INET;
+
+    if (client >= LOAD_PER_ADDRESS) {
+        (void) setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on,
+                          sizeof(on));
+
+        sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK
+                                    + client / LOAD_PER_ADDRESS);
+
+        if (bind(fd, (struct sockaddr *) &sin, sizeof(sin)) == -1) {
+            load_fail("bind() failed: %s", strerror(errno));
+        }
+    }
+
+    sin.sin_port = htons(conf.port);
+    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+
+    if (connect(fd, (struct sockaddr *) &sin, sizeof(sin)) == -1
+        && errno != EINPROGRESS)
+    {
+        load_fail("connect() failed: %s", strerror(errno));
+    }
+
+    return fd;
+}
+
+
+static void
+load_publisher_handler(load_io_t *io, uint32_t events)
+{
+    ssize_t            n;
+    load_publisher_t  *p;
+
+    p = (load_publisher_t *) io;
+
+    if (!p->connected && (events & EPOLLOUT)) {
+        p->connected = 1;
+        load_watch(io, EPOLLIN, 1);
+        return;
+    }
+
+    n = recv(io->fd, p->answer + p->len, LOAD_ANSWER - p->len, 0);
+
+    if (n == -1 && (errno == EAGAIN || errno == EINTR)) {
+        return;
+    }
+
+    if (n <= 0) {
+        load_fail("publisher: the server closed the connection");
+    }
+
+    p->len += n;
+    p->answer[p->len] = '\0';
+
+    if (load_answer_complete(p)) {
+        p->busy = 0;
+    }
+}
+
+
+static int
+load_answer_complete(load_publisher_t *p)
+{
+    char    *end, *length;
+    size_t   body;
+
+    end = strstr(p->answer, "\r\n\r\n");
+
+    if (end == NULL) {
+        if (p->len == LOAD_ANSWER) {
+            load_fail("publisher: the answer is too long");
+        }
+
+        return 0;
+    }
+
+    if (p->answer[9] != '2') {
+        *strchr(p->answer, '\r') = '\0';
+        load_fail("publisher: answered %.60s", p->answer);
+    }
+
+    body = p->len - (end + 4 - p->answer);
+    length = strcasestr(p->answer, "\r\nContent-Length:");
+
+    if (length != NULL && length < end) {
+        return body >= strtoul(length + 17, NULL, 10);
+    }
+
+    if (strcasestr(p->answer, "\r\nTransfer-Encoding: chunked") != NULL) {
+        return body >= 5 && memcmp(p->answer + p->len - 5, "0\r\n\r\n", 5) == 0;
+    }
+
+    return 1;
+}

@@ -1,0 +1,190 @@
+#!/usr/bin/perl
+# Copyright (C) The nginx-broadcast authors
+#
+# Called by util/bench, which built what is needed: starts the servers one
+# after the other, lets the load generator measure each, prints the table.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::Bin;
+
+use Getopt::Long;
+use JSON::PP;
+use POSIX ();
+use Time::HiRes;
+
+use BenchServer;
+use BenchTable;
+
+STDOUT->autoflush(1);
+
+my %opt = (rounds => 3, workers => 2, only => 'floor,nchan,events,hub');
+
+GetOptions(\%opt, 'quick', 'check', 'json=s', 'rounds=i', 'workers=i',
+           'only=s', 'clients=i')
+    && $opt{rounds} > 0 && $opt{workers} > 0
+    or fail('a number is wrong', 'see util/bench --help');
+
+my @peers = split /,/, $opt{only};
+
+for my $peer (@peers) {
+    BenchServer::known($peer) or fail("--only: there is no \"$peer\"");
+}
+
+
+# rates are messages a second; at 10,000 clients three of them are as many
+# deliveries as thirty at 1,000
+
+my @plans = $opt{clients}
+    ? (plan($opt{clients}, $opt{clients} > 3000 ? 3 : 20,
+            $opt{quick} ? (2500, 1500, 2) : (10000, 8000, 4)))
+    : $opt{quick}
+    ? (plan(1000, 20, 2500, 1500, 2))
+    : (plan(1000, 20, 10000, 8000, 4), plan(10000, 3, 12000, 0, 2));
+
+sub plan {
+    my ($clients, $rate, $paced, $saturated, $storms) = @_;
+
+    return { clients => $clients, rate => $rate, paced => $paced,
+             saturated => $saturated, storms => $storms };
+}
+
+
+sub say { print STDERR "util/bench: @_\n" }
+
+sub fail {
+    print STDERR "util/bench: error: $_[0]\n";
+    print STDERR "    $_\n" for @_[1 .. $#_];
+    exit 1;
+}
+
+
+my $server;
+
+$SIG{INT} = $SIG{TERM} = sub { exit 130 };
+
+END {
+    local $?;
+    $server->stop if $server;
+}
+
+
+my $started = time;
+my $machine = BenchServer::machine();
+my @failed;
+
+for my $plan (@plans) {
+    $plan->{runs} = {};
+
+    for my $round (1 .. $opt{rounds}) {
+        for my $peer (@peers) {
+
+            say(sprintf 'round %d of %d, %d clients: %s', $round,
+                $opt{rounds}, $plan->{clients}, $peer);
+
+            my ($run, $error) = measure($peer, $plan);
+
+            if ($error) {
+                say("this run failed: $error");
+                push @failed, "$peer, $plan->{clients} clients: $error";
+                next;
+            }
+
+            push @{$plan->{runs}{$peer}}, $run;
+        }
+    }
+}
+
+
+sub measure {
+    my ($peer, $plan) = @_;
+
+    $server = eval { BenchServer->start($peer, $plan, $opt{workers}) };
+    return (undef, $@ =~ s/\s+\z//r) if !$server;
+
+    my @cmd = ("$ENV{BENCH_OUT}/load", $server->load_options,
+               '--pids',      join(',', $server->pids),
+               '--clients',   $plan->{clients},
+               '--rate',      $plan->{rate},
+               '--paced',     $plan->{paced},
+               '--saturated', $plan->{saturated},
+               '--storms',    $plan->{storms});
+
+    open my $pipe, '-|', @cmd or fail("cannot run $cmd[0]: $!");
+    my $text = do { local $/; <$pipe> };
+    close $pipe;
+
+    my $run = eval { decode_json($text) };
+    my $error = $run ? $run->{error} : "the load generator said: $text";
+
+    $error ||= $server->complaints;
+    $server->stop;
+    undef $server;
+
+    return ($run, $error);
+}
+
+
+my $table = BenchTable->new(\@peers, \@plans);
+
+print "\n", $table->text, "\n";
+print notes();
+
+if ($opt{json}) {
+    open my $f, '>', $opt{json} or fail("cannot write $opt{json}: $!");
+    print $f JSON::PP->new->canonical->pretty->encode({
+        machine => $machine,
+        options => \%opt,
+        others  => others(),
+        failed  => \@failed,
+        table   => $table->rows,
+        plans   => \@plans,
+    });
+    close $f or fail("cannot write $opt{json}: $!");
+}
+
+if (@failed) {
+    fail('a run failed, its figures are missing above', @failed);
+}
+
+exit($opt{check} && $table->missed ? 1 : 0);
+
+
+# what the rest of the machine did meanwhile, in percent of all its cores
+
+sub others {
+    my (undef, undef, $user, $system) = POSIX::times();
+    my $mine = (POSIX::times())[3] + (POSIX::times())[4];
+    my $tick = POSIX::sysconf(POSIX::_SC_CLK_TCK());
+    my ($busy, $all) = BenchServer::busy();
+
+    $busy -= $machine->{busy};
+    $all  -= $machine->{all};
+
+    my $share = $all ? 100 * ($busy - $mine) / $all : 0;
+
+    return sprintf '%.0f', $share < 0 ? 0 : $share;
+}
+
+
+sub notes {
+    my $text = "Medians of $opt{rounds} alternating rounds, "
+        . "$opt{workers} workers in each nginx, 100-byte messages, "
+        . int((time - $started + 59) / 60) . " minutes;\n"
+        . "$machine->{cpu}, $machine->{cores} cores, "
+        . "Linux $machine->{kernel}, nginx $machine->{nginx}, "
+        . "Nchan $machine->{nchan}.\n";
+
+    my $others = others();
+
+    if ($others >= 5) {
+        $text .= "Other programs used $others % of the machine meanwhile: "
+               . "trust ratios, not figures.\n";
+    }
+
+    $text .= "~ marks figures whose rounds differ by more than a quarter.\n";
+
+    return $text;
+}
