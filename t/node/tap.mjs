@@ -1,0 +1,67 @@
+// Copyright (C) The nginx-broadcast authors
+//
+// The Test Anything Protocol for programs with promises: checks, waits with a
+// deadline, and an end that never hangs.
+
+let count = 0, failed = 0;
+
+export function ok(value, name) {
+    count++;
+    if (!value) failed++;
+    console.log(`${value ? 'ok' : 'not ok'} ${count} - ${name}`);
+    return Boolean(value);
+}
+
+export function is(got, expected, name) {
+    const a = JSON.stringify(got), b = JSON.stringify(expected);
+    if (!ok(a === b, name)) diag(`got ${a}, expected ${b}`);
+}
+
+export function like(got, pattern, name) {
+    if (!ok(pattern.test(String(got)), name)) diag(`got ${got}, wants ${pattern}`);
+}
+
+export function diag(words) {
+    console.log(String(words).replace(/^/gm, '# '));
+}
+
+// The first true value of `condition`, or undefined at the deadline.
+
+export async function until(condition, seconds = 15) {
+    const end = Date.now() + seconds * 1000;
+
+    for (;;) {
+        const value = await condition();
+        if (value) return value;
+        if (Date.now() > end) return undefined;
+        await new Promise(wake => setTimeout(wake, 20));
+    }
+}
+
+export async function rejects(promise, pattern, name) {
+    try {
+        await promise;
+        ok(false, name);
+        diag('it was fulfilled');
+    } catch (error) {
+        like(error.message, pattern, name);
+    }
+}
+
+export async function run(main) {
+    const guard = setTimeout(() => {
+        console.log('Bail out! no end after 120 s');
+        process.exit(1);
+    }, 120000);
+
+    try {
+        await main();
+    } catch (error) {
+        ok(false, 'the program runs to its end');
+        diag(error.stack);
+    }
+
+    clearTimeout(guard);
+    console.log(`1..${count}`);
+    process.exit(failed ? 1 : 0);
+}
