@@ -63,6 +63,16 @@ void ngx_broadcast_bus_stop(ngx_cycle_t *cycle);
 
 
 /*
+ * A nudge: wakes the worker of that slot though there is no record.  It
+ * carries no data; what there is to do stands in the zone (a gauge), written
+ * before.  The hook is called whenever this worker was woken and before it
+ * reads the log; there is one, pg/'s, NULL takes it away.
+ */
+typedef void (*ngx_broadcast_nudge_pt)(void);
+void ngx_broadcast_bus_nudged(ngx_broadcast_nudge_pt hook);
+void ngx_broadcast_wake(ngx_uint_t slot);
+
+/*
  * The only way into the log.  Checks sizes, appends all or none, wakes the
  * workers that sleep; this worker reads its own records from a posted event,
  * never from inside this call.  NGX_OK, NGX_BUSY (507; counted).

@@ -80,6 +80,12 @@ typedef enum {
     NGX_BROADCAST_GAUGE_DB_STATE = 0,
     NGX_BROADCAST_GAUGE_RELAY_STATE,
     NGX_BROADCAST_GAUGE_RELAY_LAG,          /* microseconds */
+    NGX_BROADCAST_GAUGE_RELAY_SLOT,         /* its holder's slot + 1, or 0 */
+    NGX_BROADCAST_GAUGE_RELAY_DUE,          /* 1: something was staged */
+    NGX_BROADCAST_GAUGE_RELAY_BEGUN,        /* 1: the relay cursor was set */
+    NGX_BROADCAST_GAUGE_LISTENED,           /* 1: raw NOTIFY was heard before */
+    NGX_BROADCAST_GAUGE_SETTLE_SLOT,
+    NGX_BROADCAST_GAUGE_SETTLE_DUE,
     NGX_BROADCAST_GAUGES
 } ngx_broadcast_gauge_e;
 
