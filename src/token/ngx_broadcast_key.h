@@ -84,11 +84,23 @@ const char *ngx_broadcast_key_add_file(ngx_broadcast_keys_t *keys,
 const char *ngx_broadcast_key_add_jwks(ngx_broadcast_keys_t *keys,
     ngx_str_t *content, ngx_str_t *kid, ngx_str_t *alg);
 
+/*
+ * The same for decoded keys; algs is a mask within the key's family, 0 is all
+ * of it.  pkey is taken over, also where it is refused.
+ */
+const char *ngx_broadcast_key_put_secret(ngx_broadcast_keys_t *keys,
+    ngx_str_t *secret, ngx_str_t *kid, ngx_uint_t algs);
+const char *ngx_broadcast_key_put_public(ngx_broadcast_keys_t *keys,
+    EVP_PKEY *pkey, ngx_str_t *kid, ngx_uint_t algs);
+
 /* 1 if the first key is a secret; 0 also for NULL and an empty set. */
 ngx_uint_t ngx_broadcast_keys_can_sign(ngx_broadcast_keys_t *keys);
 
 /* One NGX_BROADCAST_ALG_ bit; 0: none of ours, "none" among them. */
 ngx_uint_t ngx_broadcast_alg(ngx_str_t *name);
+
+/* The mask of names with commas between; 0: one of them is not known. */
+ngx_uint_t ngx_broadcast_algs(ngx_str_t *names);
 
 
 #endif /* _NGX_BROADCAST_KEY_H_INCLUDED_ */
