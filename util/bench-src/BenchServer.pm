@@ -132,7 +132,8 @@ sub complaints {
     open my $f, '<', "$self->{folder}/error.log" or return;
 
     while (my $line = <$f>) {
-        return "$self->{peer} logged: $line" if $line =~ /\[(alert|emerg|crit)\]/;
+        return "$self->{peer} logged: $line"
+            if $line =~ /\[(alert|emerg|crit)\]/;
     }
 
     return;
@@ -324,8 +325,8 @@ sub machine {
 
     my ($nginx) = $ENV{BENCH_NGINX}
         ? `$ENV{BENCH_NGINX} -v 2>&1` =~ m{nginx/(\S+)} : ();
-    my ($nchan) = `dpkg-query -W -f '\${Version}' libnginx-mod-nchan 2>/dev/null`
-        =~ /^(?:\d+:)?([^+-]+)/;
+    my $package = "dpkg-query -W -f '\${Version}' libnginx-mod-nchan";
+    my ($nchan) = `$package 2>/dev/null` =~ /^(?:\d+:)?([^+-]+)/;
 
     return { cpu => $models[0] // 'unknown', cores => scalar @models,
              kernel => $kernel, nginx => $nginx // 'unknown',

@@ -129,8 +129,8 @@ load_options(int argc, char **argv)
 
     if (conf.port <= 0 || conf.clients < 10 || conf.rate < 1
         || conf.size < 10 || conf.size > 65536 || conf.inflight < 1
-        || conf.publishers < 1 || conf.publishers > LOAD_MAX_PUBLISHERS || conf.window < 1
-        || conf.npids == 0 || optind != argc)
+        || conf.publishers < 1 || conf.publishers > LOAD_MAX_PUBLISHERS
+        || conf.window < 1 || conf.npids == 0 || optind != argc)
     {
         fputs(usage, stderr);
         exit(2);

@@ -25,7 +25,7 @@ typedef struct {
     const char    *path;            /* what a subscriber opens */
     const char    *publish;         /* what a publisher posts to */
     const char    *status;          /* our status page, or NULL */
-    const char    *tokens;          /* a file, one client token a line, or NULL */
+    const char    *tokens;          /* file, one client token a line, or NULL */
     int            signalr;         /* negotiate + WebSocket + handshake */
     int            clients;
     int            size;            /* bytes of a published body */

@@ -129,8 +129,7 @@ sub measure {
 
 my $table = BenchTable->new(\@peers, \@plans);
 
-print "\n", $table->text, "\n";
-print notes();
+print "\n", $table->text, "\n", notes() if @{$table->rows};
 
 if ($opt{json}) {
     open my $f, '>', $opt{json} or fail("cannot write $opt{json}: $!");
@@ -172,7 +171,7 @@ sub others {
 sub notes {
     my $text = "Medians of $opt{rounds} alternating rounds, "
         . "$opt{workers} workers in each nginx, 100-byte messages, "
-        . int((time - $started + 59) / 60) . " minutes;\n"
+        . sprintf("%.1f minutes;\n", (time - $started) / 60)
         . "$machine->{cpu}, $machine->{cores} cores, "
         . "Linux $machine->{kernel}, nginx $machine->{nginx}, "
         . "Nchan $machine->{nchan}.\n";
