@@ -1,0 +1,776 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include "shm/ngx_broadcast_registry.h"
+#include "shm/ngx_broadcast_zone_layout.h"
+
+
+/*
+ * Connections of all workers.  Source: `state` and what it stands for, the
+ * fields of a row that is not FREE.  Derived: chains by id, the free list,
+ * the counts of hubs, slots, users and keys.
+ *
+ * A row that became LIVE and whose worker died stays LIVE until the sweep
+ * ends it, as its owner would have done.
+ */
+
+
+static ngx_int_t ngx_broadcast_claim_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_owner_t owner, ngx_broadcast_claim_t *in,
+    uint32_t now, uint32_t *row);
+static ngx_uint_t ngx_broadcast_claim_limited_locked(
+    ngx_broadcast_zone_t *zone, ngx_broadcast_claim_t *in, ngx_str_t *key);
+static ngx_uint_t ngx_broadcast_claim_cells_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_claim_t *in, ngx_str_t *key);
+static uint32_t ngx_broadcast_row_take_locked(ngx_broadcast_zone_t *zone);
+static uint32_t ngx_broadcast_row_find_locked(ngx_broadcast_zone_t *zone,
+    ngx_str_t *id);
+static void ngx_broadcast_row_count_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_conn_t *conn, ngx_int_t n);
+static ngx_uint_t ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone,
+    uint32_t row);
+static void ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone,
+    uint32_t row);
+static void ngx_broadcast_row_info_locked(ngx_broadcast_zone_t *zone,
+    uint32_t row, ngx_broadcast_row_info_t *info);
+
+
+
+ngx_int_t
+ngx_broadcast_registry_claim(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_owner_t owner, ngx_broadcast_claim_t *in,
+    ngx_broadcast_claimed_t *out)
+{
+    uint32_t                row, now;
+    ngx_int_t               rc;
+    ngx_uint_t              full;
+    ngx_broadcast_hub_t    *hub;
+    ngx_broadcast_place_t  *place;
+
+    if (in->id.len == 0 || in->id.len > NGX_BROADCAST_CONN_ID_MAX
+        || in->user.len > NGX_BROADCAST_USER_MAX
+        || in->transport >= NGX_BROADCAST_TRANSPORTS)
+    {
+        return NGX_DECLINED;
+    }
+
+    now = (uint32_t) ngx_time();
+
+    for (full = 0; /* void */ ; full++) {
+
+        ngx_broadcast_zone_lock(zone);
+
+        if (in->hub >= zone->hubs.high) {
+            ngx_broadcast_zone_unlock(zone);
+            return NGX_DECLINED;
+        }
+
+        rc = ngx_broadcast_claim_locked(zone, owner, in, now, &row);
+
+        if (rc == NGX_OK) {
+            hub = ngx_broadcast_hub_row(zone, in->hub + 1);
+            place = &hub->place[hub->current];
+
+            out->row = row;
+            out->position.epoch = place->epoch;
+            out->position.seq = place->seq;
+            out->log = zone->head;
+        }
+
+        ngx_broadcast_zone_unlock(zone);
+
+        /* full of tombstones, perhaps of ones whose time has come: once */
+
+        if (rc != NGX_AGAIN) {
+            return rc;
+        }
+
+        if (full) {
+            return NGX_BUSY;
+        }
+
+        ngx_broadcast_registry_expire(zone, ngx_time());
+    }
+}
+
+
+/*
+ * A death before claim_state: the row is FREE, cells that were taken have no
+ * reference: the rebuild makes them free, nothing has happened.  From there
+ * on: the rebuild counts the row and puts it into its chain; the claim stands,
+ * for an owner who is dead, and the sweep ends it.
+ *
+ * NGX_AGAIN: the tables are full.
+ */
+
+static ngx_int_t
+ngx_broadcast_claim_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_owner_t owner, ngx_broadcast_claim_t *in, uint32_t now,
+    uint32_t *out)
+{
+    uint32_t               row, *head;
+    ngx_str_t              key;
+    ngx_broadcast_conn_t  *conn;
+
+    key.data = (u_char *) &in->key;
+    key.len = in->key ? sizeof(in->key) : 0;
+
+    if (ngx_broadcast_row_find_locked(zone, &in->id)) {
+        return NGX_DECLINED;
+    }
+
+    if (ngx_broadcast_claim_limited_locked(zone, in, &key)) {
+        return NGX_BUSY;
+    }
+
+    if (ngx_broadcast_table_left(&zone->rows) == 0
+        || ngx_broadcast_claim_cells_locked(zone, in, &key)
+           > ngx_broadcast_table_left(&zone->cells))
+    {
+        return NGX_AGAIN;
+    }
+
+    ngx_broadcast_zone_dirty_locked(zone);
+
+    row = ngx_broadcast_row_take_locked(zone);
+    conn = ngx_broadcast_conn(zone, row);
+
+    conn->user = in->user.len
+                 ? ngx_broadcast_name_take_locked(zone, NGX_BROADCAST_NAME_USER,
+                                                  in->hub, &in->user)
+                 : 0;
+    ngx_broadcast_store(claim_user);
+
+    conn->key = key.len
+                ? ngx_broadcast_name_take_locked(zone, NGX_BROADCAST_NAME_KEY,
+                                                 in->hub, &key)
+                : 0;
+    ngx_broadcast_store(claim_key);
+
+    conn->owner = owner;
+    ngx_broadcast_store(claim_owner);
+
+    conn->members = 0;
+    ngx_broadcast_store(claim_members);
+
+    conn->expires = (uint32_t) in->expires;
+    ngx_broadcast_store(claim_expires);
+
+    conn->connected = now;
+    ngx_broadcast_store(claim_connected);
+
+    conn->hub = (uint16_t) in->hub;
+    ngx_broadcast_store(claim_hub);
+
+    conn->transport = (uint8_t) in->transport;
+    ngx_broadcast_store(claim_transport);
+
+    conn->plain = in->plain ? 1 : 0;
+    ngx_broadcast_store(claim_plain);
+
+    conn->owed = 0;
+    ngx_broadcast_store(claim_owed);
+
+    conn->id_len = (uint8_t) in->id.len;
+    ngx_broadcast_store(claim_id_len);
+
+    ngx_memcpy(conn->id, in->id.data, in->id.len);
+    ngx_broadcast_store(claim_id);
+
+    conn->state = NGX_BROADCAST_ROW_LIVE;
+    ngx_broadcast_store(claim_state);
+
+    head = ngx_broadcast_head(zone, rows, ngx_broadcast_id_hash(zone, &in->id));
+
+    conn->next = *head;
+    ngx_broadcast_store(claim_next);
+
+    *head = row;
+    ngx_broadcast_store(claim_head);
+
+    ngx_broadcast_row_count_locked(zone, conn, 1);
+
+    ngx_broadcast_zone_clean_locked(zone);
+
+    *out = row;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_broadcast_claim_limited_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_claim_t *in, ngx_str_t *key)
+{
+    uint32_t              name;
+    ngx_uint_t            i, n;
+    ngx_broadcast_hub_t  *hub;
+
+    if (in->limit == 0) {
+        return 0;
+    }
+
+    n = 0;
+
+    if (key->len) {
+        name = ngx_broadcast_name_find_locked(zone, NGX_BROADCAST_NAME_KEY,
+                                              in->hub, key);
+        if (name) {
+            n = ngx_broadcast_cell(zone, name)->u.first.live;
+        }
+
+    } else {
+        hub = ngx_broadcast_hub_row(zone, in->hub + 1);
+
+        for (i = 0; i < NGX_BROADCAST_TRANSPORTS; i++) {
+            n += hub->connections[i];
+        }
+    }
+
+    return n >= in->limit;
+}
+
+
+static ngx_uint_t
+ngx_broadcast_claim_cells_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_claim_t *in, ngx_str_t *key)
+{
+    ngx_uint_t  n;
+
+    n = 0;
+
+    if (in->user.len
+        && ngx_broadcast_name_find_locked(zone, NGX_BROADCAST_NAME_USER,
+                                          in->hub, &in->user)
+           == 0)
+    {
+        n += ngx_broadcast_name_need(in->user.len);
+    }
+
+    if (key->len
+        && ngx_broadcast_name_find_locked(zone, NGX_BROADCAST_NAME_KEY,
+                                          in->hub, key)
+           == 0)
+    {
+        n += ngx_broadcast_name_need(key->len);
+    }
+
+    return n;
+}
+
+
+/* the caller has looked that one is left */
+
+static uint32_t
+ngx_broadcast_row_take_locked(ngx_broadcast_zone_t *zone)
+{
+    uint32_t  row;
+
+    row = zone->rows.free;
+
+    if (row) {
+        zone->rows.free = ngx_broadcast_conn(zone, row)->next;
+        ngx_broadcast_store(row_free);
+
+        zone->rows.spare--;
+        ngx_broadcast_store(row_spare);
+
+        return row;
+    }
+
+    row = ++zone->rows.high;
+    ngx_broadcast_store(row_high);
+
+    return row;
+}
+
+
+static uint32_t
+ngx_broadcast_row_find_locked(ngx_broadcast_zone_t *zone, ngx_str_t *id)
+{
+    uint32_t               row;
+    ngx_broadcast_conn_t  *conn;
+
+    if (id->len == 0 || id->len > NGX_BROADCAST_CONN_ID_MAX) {
+        return 0;
+    }
+
+    row = *ngx_broadcast_head(zone, rows, ngx_broadcast_id_hash(zone, id));
+
+    while (row) {
+        conn = ngx_broadcast_conn(zone, row);
+
+        if (conn->id_len == id->len
+            && ngx_memcmp(conn->id, id->data, id->len) == 0)
+        {
+            return row;
+        }
+
+        row = conn->next;
+    }
+
+    return 0;
+}
+
+
+ngx_broadcast_conn_t *
+ngx_broadcast_row_locked(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row,
+    ngx_str_t *id)
+{
+    ngx_broadcast_conn_t  *conn;
+
+    if (row == 0 || row > zone->rows.high) {
+        return NULL;
+    }
+
+    conn = ngx_broadcast_conn(zone, row);
+
+    if (conn->state != NGX_BROADCAST_ROW_LIVE
+        || conn->id_len != id->len
+        || ngx_memcmp(conn->id, id->data, id->len) != 0)
+    {
+        return NULL;
+    }
+
+    return conn;
+}
+
+
+/* one connection more or less; all of it derived */
+
+static void
+ngx_broadcast_row_count_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_conn_t *conn, ngx_int_t n)
+{
+    ngx_uint_t             slot;
+    ngx_broadcast_hub_t   *hub;
+    ngx_broadcast_slot_t  *owner;
+
+    hub = ngx_broadcast_hub_row(zone, conn->hub + 1);
+
+    hub->connections[conn->transport] += (uint32_t) n;
+    ngx_broadcast_store(count_hub);
+
+    slot = ngx_broadcast_owner_slot(conn->owner);
+
+    if (slot < NGX_BROADCAST_SLOTS) {
+        owner = &zone->slot[slot];
+
+        if (owner->owner == conn->owner) {
+            owner->connections += (uint32_t) n;
+            ngx_broadcast_store(count_slot);
+        }
+    }
+
+    if (conn->user) {
+        if (n > 0) {
+            ngx_broadcast_name_live_locked(zone, conn->user);
+
+        } else {
+            ngx_broadcast_name_dead_locked(zone, conn->user);
+        }
+    }
+
+    if (conn->key) {
+        if (n > 0) {
+            ngx_broadcast_name_live_locked(zone, conn->key);
+
+        } else {
+            ngx_broadcast_name_dead_locked(zone, conn->key);
+        }
+    }
+}
+
+
+/* one store, and nothing derived from it */
+
+void
+ngx_broadcast_registry_owe(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row,
+    ngx_str_t *id)
+{
+    ngx_broadcast_conn_t  *conn;
+
+    ngx_broadcast_zone_lock(zone);
+
+    conn = ngx_broadcast_row_locked(zone, row, id);
+
+    if (conn) {
+        conn->owed = 1;
+        ngx_broadcast_store(owe_owed);
+    }
+
+    ngx_broadcast_zone_unlock(zone);
+}
+
+
+void
+ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id)
+{
+    ngx_uint_t  more;
+
+    do {
+        ngx_broadcast_zone_lock(zone);
+
+        more = 0;
+
+        if (ngx_broadcast_row_locked(zone, row, id)) {
+            more = ngx_broadcast_row_end_locked(zone, row);
+        }
+
+        ngx_broadcast_zone_unlock(zone);
+
+    } while (more);
+}
+
+
+/*
+ * Ends a LIVE row, or takes a piece of its memberships off and returns 1 if
+ * they are too many for one hold.
+ *
+ * A death before end_state: the row is LIVE, and the sweep comes to it again.
+ * From there on: no connection any more; the rebuild makes its memberships
+ * free, counts without it, and drops the references that a state has no need
+ * of (key, and user of a tombstone).
+ */
+
+static ngx_uint_t
+ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone, uint32_t row)
+{
+    ngx_uint_t             i;
+    uint32_t               member;
+    ngx_broadcast_conn_t  *conn;
+
+    conn = ngx_broadcast_conn(zone, row);
+    member = conn->members;
+
+    for (i = 0; member && i < NGX_BROADCAST_PIECE; i++) {
+        member = ngx_broadcast_member(zone, member)->next;
+    }
+
+    ngx_broadcast_zone_dirty_locked(zone);
+
+    if (member) {
+        (void) ngx_broadcast_member_strip_locked(zone, row,
+                                                 NGX_BROADCAST_PIECE);
+        ngx_broadcast_zone_clean_locked(zone);
+
+        return 1;
+    }
+
+    conn->state = conn->owed ? NGX_BROADCAST_ROW_UNSETTLED
+                             : NGX_BROADCAST_ROW_GONE;
+    ngx_broadcast_store(end_state);
+
+    (void) ngx_broadcast_member_strip_locked(zone, row, NGX_BROADCAST_PIECE);
+
+    ngx_broadcast_row_count_locked(zone, conn, -1);
+
+    if (conn->key) {
+        ngx_broadcast_name_drop_locked(zone, conn->key);
+
+        conn->key = 0;
+        ngx_broadcast_store(end_key);
+    }
+
+    if (conn->owed) {
+        zone->unsettled++;
+        ngx_broadcast_store(end_unsettled);
+
+    } else {
+
+        if (conn->user) {
+            ngx_broadcast_name_drop_locked(zone, conn->user);
+
+            conn->user = 0;
+            ngx_broadcast_store(end_user);
+        }
+
+        zone->tombstones++;
+        ngx_broadcast_store(end_tombstones);
+    }
+
+    ngx_broadcast_zone_clean_locked(zone);
+
+    return 0;
+}
+
+
+/*
+ * A death before settled_state: still UNSETTLED, whoever settles does it
+ * again.  From there on: a tombstone; the rebuild drops the user and counts.
+ */
+
+void
+ngx_broadcast_registry_settled(ngx_broadcast_zone_t *zone, ngx_str_t *id)
+{
+    uint32_t               row;
+    ngx_broadcast_conn_t  *conn;
+
+    ngx_broadcast_zone_lock(zone);
+
+    row = ngx_broadcast_row_find_locked(zone, id);
+
+    if (row == 0) {
+        ngx_broadcast_zone_unlock(zone);
+        return;
+    }
+
+    conn = ngx_broadcast_conn(zone, row);
+
+    if (conn->state != NGX_BROADCAST_ROW_UNSETTLED) {
+        ngx_broadcast_zone_unlock(zone);
+        return;
+    }
+
+    ngx_broadcast_zone_dirty_locked(zone);
+
+    conn->state = NGX_BROADCAST_ROW_GONE;
+    ngx_broadcast_store(settled_state);
+
+    if (conn->user) {
+        ngx_broadcast_name_drop_locked(zone, conn->user);
+
+        conn->user = 0;
+        ngx_broadcast_store(settled_user);
+    }
+
+    zone->unsettled--;
+    ngx_broadcast_store(settled_unsettled);
+
+    zone->tombstones++;
+    ngx_broadcast_store(settled_tombstones);
+
+    if (conn->expires <= (uint32_t) ngx_time()) {
+        ngx_broadcast_row_free_locked(zone, row);
+    }
+
+    ngx_broadcast_zone_clean_locked(zone);
+
+    ngx_broadcast_zone_unlock(zone);
+}
+
+
+/*
+ * Frees a tombstone.  A death before free_state: it is still one, for the
+ * next expire.  From there on: free; the rebuild links it so.
+ */
+
+static void
+ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone, uint32_t row)
+{
+    uint32_t              *link;
+    ngx_str_t              id;
+    ngx_broadcast_conn_t  *conn;
+
+    conn = ngx_broadcast_conn(zone, row);
+
+    conn->state = NGX_BROADCAST_ROW_FREE;
+    ngx_broadcast_store(free_state);
+
+    id.len = conn->id_len;
+    id.data = conn->id;
+
+    link = ngx_broadcast_head(zone, rows, ngx_broadcast_id_hash(zone, &id));
+
+    while (*link && *link != row) {
+        link = &ngx_broadcast_conn(zone, *link)->next;
+    }
+
+    if (*link) {
+        *link = conn->next;
+        ngx_broadcast_store(free_chain);
+    }
+
+    conn->next = zone->rows.free;
+    ngx_broadcast_store(free_next);
+
+    zone->rows.free = row;
+    ngx_broadcast_store(free_list);
+
+    zone->rows.spare++;
+    ngx_broadcast_store(free_spare);
+
+    zone->tombstones--;
+    ngx_broadcast_store(free_tombstones);
+}
+
+
+/*
+ * Goes on where the last call of any process stopped; a lost store of that
+ * hint costs nothing.  At most 32 holds of NGX_BROADCAST_SCAN rows.
+ */
+
+void
+ngx_broadcast_registry_expire(ngx_broadcast_zone_t *zone, time_t now)
+{
+    uint32_t               row;
+    ngx_uint_t             i, hold, end;
+    ngx_broadcast_conn_t  *conn;
+
+    end = 0;
+
+    for (hold = 0; hold < 32 && !end; hold++) {
+
+        ngx_broadcast_zone_lock(zone);
+
+        for (i = 0; i < NGX_BROADCAST_SCAN && zone->tombstones; i++) {
+
+            row = zone->expire_next + 1;
+
+            if (row > zone->rows.high) {
+                zone->expire_next = 0;
+                ngx_broadcast_store(expire_wrap);
+
+                end = 1;
+                break;
+            }
+
+            zone->expire_next = row;
+            ngx_broadcast_store(expire_next);
+
+            conn = ngx_broadcast_conn(zone, row);
+
+            if (conn->state != NGX_BROADCAST_ROW_GONE
+                || conn->expires > (uint32_t) now)
+            {
+                continue;
+            }
+
+            ngx_broadcast_zone_dirty_locked(zone);
+            ngx_broadcast_row_free_locked(zone, row);
+            ngx_broadcast_zone_clean_locked(zone);
+        }
+
+        if (zone->tombstones == 0) {
+            end = 1;
+        }
+
+        ngx_broadcast_zone_unlock(zone);
+    }
+}
+
+
+void
+ngx_broadcast_registry_sweep(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_owner_t owner)
+{
+    uint32_t               row, high;
+    ngx_uint_t             looked, ended;
+    ngx_broadcast_conn_t  *conn;
+
+    row = 1;
+
+    do {
+        ngx_broadcast_zone_lock(zone);
+
+        high = zone->rows.high;
+        looked = 0;
+        ended = 0;
+
+        while (row <= high
+               && looked++ < NGX_BROADCAST_SCAN
+               && ended < NGX_BROADCAST_PIECE)
+        {
+            conn = ngx_broadcast_conn(zone, row);
+
+            if (conn->state == NGX_BROADCAST_ROW_LIVE
+                && conn->owner == owner)
+            {
+                ended++;
+
+                if (ngx_broadcast_row_end_locked(zone, row)) {
+                    break;
+                }
+            }
+
+            row++;
+        }
+
+        ngx_broadcast_zone_unlock(zone);
+
+    } while (row <= high);
+}
+
+
+ngx_int_t
+ngx_broadcast_registry_find(ngx_broadcast_zone_t *zone, ngx_str_t *id,
+    ngx_broadcast_row_info_t *info)
+{
+    uint32_t  row;
+
+    ngx_broadcast_zone_lock(zone);
+
+    row = ngx_broadcast_row_find_locked(zone, id);
+
+    if (row) {
+        ngx_broadcast_row_info_locked(zone, row, info);
+    }
+
+    ngx_broadcast_zone_unlock(zone);
+
+    return row ? NGX_OK : NGX_DECLINED;
+}
+
+
+static void
+ngx_broadcast_row_info_locked(ngx_broadcast_zone_t *zone, uint32_t row,
+    ngx_broadcast_row_info_t *info)
+{
+    ngx_broadcast_conn_t  *conn;
+
+    conn = ngx_broadcast_conn(zone, row);
+
+    info->row = row;
+    info->state = conn->state;
+    info->owner = conn->owner;
+    info->hub = conn->hub;
+    info->transport = conn->transport;
+    info->plain = conn->plain;
+    info->connected = (time_t) conn->connected;
+
+    info->id_len = conn->id_len;
+    ngx_memcpy(info->id, conn->id, conn->id_len);
+
+    info->user_len = ngx_broadcast_name_copy_locked(zone, conn->user,
+                                                    info->user,
+                                                    NGX_BROADCAST_USER_MAX);
+}
+
+
+ngx_uint_t
+ngx_broadcast_registry_walk(ngx_broadcast_zone_t *zone, ngx_uint_t state,
+    ngx_uint_t hub, ngx_broadcast_row_t *next, ngx_broadcast_row_info_t *info,
+    ngx_uint_t n)
+{
+    uint32_t               row;
+    ngx_uint_t             i, found;
+    ngx_broadcast_conn_t  *conn;
+
+    found = 0;
+    row = *next ? *next : 1;
+
+    ngx_broadcast_zone_lock(zone);
+
+    for (i = 0;
+         row <= zone->rows.high && found < n && i < 4 * NGX_BROADCAST_SCAN;
+         i++, row++)
+    {
+        conn = ngx_broadcast_conn(zone, row);
+
+        if (conn->state == state
+            && (hub == NGX_BROADCAST_HUB_NONE || conn->hub == hub))
+        {
+            ngx_broadcast_row_info_locked(zone, row, &info[found++]);
+        }
+    }
+
+    *next = (row <= zone->rows.high) ? row : 0;
+
+    ngx_broadcast_zone_unlock(zone);
+
+    return found;
+}
