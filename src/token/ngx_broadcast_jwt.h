@@ -27,6 +27,9 @@
 
 #define NGX_BROADCAST_JWT_LEEWAY     60     /* seconds between two clocks    */
 
+#define NGX_BROADCAST_JWT_NAMEIDENTIFIER                                      \
+    "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/nameidentifier"
+
 #define NGX_BROADCAST_JWT_CLIENT     0x1
 #define NGX_BROADCAST_JWT_REST       0x2
 
@@ -41,7 +44,7 @@ typedef struct {
     ngx_str_t             user;      /* borrowed from claims or owned by     */
                                      /* pool; empty: anonymous               */
     ngx_uint_t            kind;      /* NGX_BROADCAST_JWT_CLIENT, _REST      */
-    time_t                exp;       /* Unix seconds                         */
+    time_t                exp;       /* Unix seconds, not after year 9999    */
     time_t                close_at;  /* 0, or when a live connection must    */
                                      /* end (asrs.s.coae, asrs.s.aeo)        */
     ngx_uint_t            handshake; /* seconds, 0: not given (asrs.s.cht)   */
@@ -80,6 +83,8 @@ ngx_int_t ngx_broadcast_jwt_verify(ngx_pool_t *pool,
     ngx_broadcast_jwt_t **jwt, const char **error);
 
 /*
+ * In all of these a jwt of NULL, no token, is none of it.
+ *
  * 1 or 0: is it a client token (for any hub); one for this hub, ignoring
  * case; a REST token for this path.  The path is the request's as it came
  * on the wire; a query and one slash at its end do not count, percent-encoding
@@ -114,9 +119,10 @@ ngx_array_t *ngx_broadcast_jwt_groups(ngx_pool_t *pool,
 /*
  * A claim as text for a variable: a string as it is (borrowed from the
  * claims), everything else, and a string with control characters, as JSON
- * (owned by pool): it can always stand in a header.  Where there is no claim
- * of that name "asrs.u." before it is tried.  NGX_DECLINED: none (value is
- * empty).  NGX_ERROR: no memory.
+ * (owned by pool): it can always stand in a header.  The name fits best as
+ * it is, then with "asrs.u." before it, then both ignoring case, as nginx
+ * writes variables in lower case.  NGX_DECLINED: none (value is empty).
+ * NGX_ERROR: no memory.
  */
 ngx_int_t ngx_broadcast_jwt_claim(ngx_pool_t *pool, ngx_broadcast_jwt_t *jwt,
     ngx_str_t *name, ngx_str_t *value);
@@ -124,7 +130,8 @@ ngx_int_t ngx_broadcast_jwt_claim(ngx_pool_t *pool, ngx_broadcast_jwt_t *jwt,
 /*
  * A client token with nameid, nbf, exp, iat, aud, groups and the claims.  A
  * claim whose name is taken by these or registered is written with "asrs.u."
- * before it, signalr.md 7.3.
+ * before it, signalr.md 7.3; so is whatever would make another user, but
+ * "sub", which is one only where no user is given.
  *
  * NGX_DECLINED: user or a group is no good name, or the first key does not
  * sign; *error is a static sentence.  NGX_BUSY: the token became longer than

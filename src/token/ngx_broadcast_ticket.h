@@ -42,7 +42,8 @@ ngx_int_t ngx_broadcast_ticket_key(u_char *key, ngx_broadcast_keys_t *keys,
 /*
  * Writes NGX_BROADCAST_TICKET_LEN characters to dst.  id is
  * NGX_BROADCAST_ID_BYTES; hub is in lower case; user may be empty; expires
- * in Unix seconds (now + NGX_BROADCAST_TICKET_TTL).
+ * in Unix seconds (now + NGX_BROADCAST_TICKET_TTL).  NGX_ERROR: OpenSSL
+ * failed, or hub or user are longer than base/ngx_broadcast_name.h allows.
  */
 ngx_int_t ngx_broadcast_ticket_make(u_char *dst, const u_char *key,
     const u_char *id, ngx_str_t *hub, ngx_str_t *user, time_t expires);
