@@ -12,9 +12,18 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "bus/ngx_broadcast_wake.h"
+#include "bus/ngx_broadcast_reader.h"
 #include "shm/ngx_broadcast_log.h"
 #include "shm/ngx_broadcast_slot.h"
 #include "shm/ngx_broadcast_stats.h"
+
+
+/*
+ * Called whenever this worker was woken and before it reads the log; see
+ * ngx_broadcast_wake() below.
+ */
+typedef void (*ngx_broadcast_nudge_pt)(void);
 
 
 /* this worker's place: set by ngx_broadcast_bus_start, read by all above */
@@ -26,6 +35,7 @@ typedef struct {
                                            the timer alone serves */
     ngx_broadcast_owner_t   owner;
     ngx_log_t              *log;        /* the cycle's */
+    ngx_broadcast_nudge_pt  nudge;      /* NULL: none */
 } ngx_broadcast_bus_t;
 
 extern ngx_broadcast_bus_t  ngx_broadcast_bus;
@@ -34,21 +44,6 @@ extern ngx_broadcast_bus_t  ngx_broadcast_bus;
     ngx_broadcast_stats_add(ngx_broadcast_bus.zone, ngx_broadcast_bus.slot,   \
                             counter, n)
 
-
-/*
- * The record hook: the only call that goes up from here.  Not called with a
- * lock held or while a list is walked.  rec is borrowed until it returns.
- * The hook may return NGX_AGAIN: it has queued enough for one turn; the
- * reader posts itself and goes on with the *next* record after other events.
- */
-typedef ngx_int_t (*ngx_broadcast_record_pt)(ngx_broadcast_record_t *rec);
-
-/* this worker fell off the log's tail: what its clients missed is unknown */
-typedef void (*ngx_broadcast_overrun_pt)(void);
-
-
-/* init_module, in the master: makes the descriptors once, never fails */
-void ngx_broadcast_wake_open(ngx_cycle_t *cycle);
 
 /*
  * init_process: claims a slot, sets the cursor to the log's head, starts the
@@ -65,10 +60,8 @@ void ngx_broadcast_bus_stop(ngx_cycle_t *cycle);
 /*
  * A nudge: wakes the worker of that slot though there is no record.  It
  * carries no data; what there is to do stands in the zone (a gauge), written
- * before.  The hook is called whenever this worker was woken and before it
- * reads the log; there is one, pg/'s, NULL takes it away.
+ * before.  There is one hook, pg/'s; NULL takes it away.
  */
-typedef void (*ngx_broadcast_nudge_pt)(void);
 void ngx_broadcast_bus_nudged(ngx_broadcast_nudge_pt hook);
 void ngx_broadcast_wake(ngx_uint_t slot);
 
@@ -80,17 +73,6 @@ void ngx_broadcast_wake(ngx_uint_t slot);
  * by conn and http for INPUT and other commands of one connection.
  */
 ngx_int_t ngx_broadcast_publish(ngx_broadcast_record_t *recs, ngx_uint_t n);
-
-/*
- * Replays from the log the hub's messages with after < seq <= upto, in order,
- * to the handler, at most `max` a call.  NGX_OK: all were given; NGX_AGAIN:
- * call again, *after was moved; NGX_DECLINED: the log does not reach back.
- */
-typedef void (*ngx_broadcast_replay_pt)(ngx_broadcast_record_t *rec,
-    void *data);
-ngx_int_t ngx_broadcast_replay(ngx_uint_t hub, ngx_broadcast_position_t *after,
-    uint64_t upto, ngx_uint_t max, ngx_broadcast_replay_pt handler,
-    void *data);
 
 
 #endif /* _NGX_BROADCAST_BUS_H_INCLUDED_ */

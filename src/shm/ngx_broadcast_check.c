@@ -4,6 +4,7 @@
  */
 
 
+#include "shm/ngx_broadcast_record.h"
 #include "shm/ngx_broadcast_registry.h"
 #include "shm/ngx_broadcast_zone_layout.h"
 

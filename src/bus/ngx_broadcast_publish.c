@@ -1,0 +1,86 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include "bus/ngx_broadcast_bus.h"
+
+
+static void ngx_broadcast_publish_wake(void);
+
+
+ngx_int_t
+ngx_broadcast_publish(ngx_broadcast_record_t *recs, ngx_uint_t n)
+{
+    uint64_t        now;
+    ngx_int_t       rc;
+    ngx_uint_t      i;
+    struct timeval  tv;
+
+    if (ngx_broadcast_bus.zone == NULL) {
+        return NGX_BUSY;
+    }
+
+    now = 0;
+
+    for (i = 0; i < n; i++) {
+
+        if (recs[i].time) {
+            continue;
+        }
+
+        if (now == 0) {
+            ngx_gettimeofday(&tv);
+            now = (uint64_t) tv.tv_sec * 1000000 + tv.tv_usec;
+        }
+
+        recs[i].time = now;
+    }
+
+    rc = ngx_broadcast_log_append(ngx_broadcast_bus.zone, recs, n);
+
+    if (rc != NGX_OK) {
+        ngx_broadcast_count(NGX_BROADCAST_REFUSED_FULL, 1);
+        return rc;
+    }
+
+    ngx_broadcast_publish_wake();
+
+    return NGX_OK;
+}
+
+
+/*
+ * The records are there before anybody's flag or the map is looked at; see
+ * ngx_broadcast_slot_arm() for why no wake-up is lost.
+ */
+
+static void
+ngx_broadcast_publish_wake(void)
+{
+    ngx_uint_t  slot, rung;
+
+    rung = 0;
+
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+
+    for (slot = ngx_broadcast_slot_next(ngx_broadcast_bus.zone,
+                                        NGX_BROADCAST_NO_SLOT);
+         slot != NGX_BROADCAST_NO_SLOT;
+         slot = ngx_broadcast_slot_next(ngx_broadcast_bus.zone, slot))
+    {
+        if (ngx_broadcast_slot_arm(ngx_broadcast_bus.zone, slot)
+            && slot != ngx_broadcast_bus.slot)
+        {
+            ngx_broadcast_wake_ring(slot, ngx_broadcast_bus.log);
+            rung++;
+        }
+    }
+
+    if (rung) {
+        ngx_broadcast_count(NGX_BROADCAST_WAKES, rung);
+    }
+
+    ngx_broadcast_reader_post();
+}
