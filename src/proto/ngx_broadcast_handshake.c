@@ -135,7 +135,10 @@ ngx_broadcast_handshake_read(ngx_broadcast_handshake_t *h,
 
         } else if (ngx_broadcast_scan_is(&key, "version")) {
 
-            if (ngx_broadcast_scan_int64(&value, &h->version) != NGX_OK) {
+            if (ngx_broadcast_scan_int64(&value, &h->version) != NGX_OK
+                || h->version > NGX_MAX_INT32_VALUE
+                || h->version < -(int64_t) NGX_MAX_INT32_VALUE - 1)
+            {
                 return NGX_ERROR;
             }
 
