@@ -80,7 +80,7 @@ for my $test (@tests) {
 
     my @links;
 
-    if ($head =~ m{/\*\s*links:(.*?)\*/}s) {
+    if ($head =~ m{/\*[\s*]*links:(.*?)\*/}s) {
         @links = grep { $_ ne '*' } split ' ', $1;
 
     } else {

@@ -634,7 +634,7 @@ static void
 test_quoted(void)
 {
     size_t                      i, n;
-    u_char                     *b, *p;
+    u_char                     *b, *p, empty[2];
     ngx_str_t                   text;
     ngx_broadcast_scan_value_t  v;
     static struct {
@@ -673,6 +673,19 @@ test_quoted(void)
 
         free(b);
     }
+
+    /* ngx_str_null() is as good as "" everywhere */
+
+    ngx_str_null(&text);
+
+    ok(ngx_broadcast_scan_quoted_len(&text) == 2
+       && ngx_broadcast_scan_quoted_write(empty, &text) == empty + 2
+       && memcmp(empty, "\"\"", 2) == 0, "a null string is empty in quotes");
+    ok(ngx_broadcast_scan_compact(empty, &text) == 0
+       && !ngx_broadcast_scan_compact_needed(&text),
+       "and nothing to compact");
+    is_int(ngx_broadcast_scan_document(&text, &v, NULL), NGX_ERROR,
+           "and no document");
 }
 
 

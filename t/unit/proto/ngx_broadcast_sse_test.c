@@ -48,6 +48,7 @@ test_data(void)
           "CR CR LF are two breaks" },
         { T("a\r"), "data: a\r\ndata: \r\n\r\n", "CR as the last byte" },
         { T(""), "data: \r\n\r\n", "nothing" },
+        { ngx_null_string, "data: \r\n\r\n", "a null string" },
         { T("id: 7\nevent: x"), "data: id: 7\r\ndata: event: x\r\n\r\n",
           "a payload cannot forge another field" },
     };
