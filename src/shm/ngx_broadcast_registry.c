@@ -26,16 +26,8 @@ static ngx_uint_t ngx_broadcast_claim_limited_locked(
 static ngx_uint_t ngx_broadcast_claim_cells_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_claim_t *in, ngx_str_t *key);
 static uint32_t ngx_broadcast_row_take_locked(ngx_broadcast_zone_t *zone);
-static uint32_t ngx_broadcast_row_find_locked(ngx_broadcast_zone_t *zone,
-    ngx_str_t *id);
 static void ngx_broadcast_row_count_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_conn_t *conn, ngx_int_t n);
-static ngx_uint_t ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone,
-    uint32_t row);
-static void ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone,
-    uint32_t row);
-static void ngx_broadcast_row_info_locked(ngx_broadcast_zone_t *zone,
-    uint32_t row, ngx_broadcast_row_info_t *info);
 
 
 
@@ -288,7 +280,7 @@ ngx_broadcast_row_take_locked(ngx_broadcast_zone_t *zone)
 }
 
 
-static uint32_t
+uint32_t
 ngx_broadcast_row_find_locked(ngx_broadcast_zone_t *zone, ngx_str_t *id)
 {
     uint32_t               row;
@@ -437,7 +429,7 @@ ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
  * of (key, and user of a tombstone).
  */
 
-static ngx_uint_t
+ngx_uint_t
 ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone, uint32_t row)
 {
     ngx_uint_t             i;
@@ -559,7 +551,7 @@ ngx_broadcast_registry_settled(ngx_broadcast_zone_t *zone, ngx_str_t *id)
  * next expire.  From there on: free; the rebuild links it so.
  */
 
-static void
+void
 ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone, uint32_t row)
 {
     uint32_t              *link;
@@ -596,181 +588,4 @@ ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone, uint32_t row)
 
     zone->tombstones--;
     ngx_broadcast_store(free_tombstones);
-}
-
-
-/*
- * Goes on where the last call of any process stopped; a lost store of that
- * hint costs nothing.  At most 32 holds of NGX_BROADCAST_SCAN rows.
- */
-
-void
-ngx_broadcast_registry_expire(ngx_broadcast_zone_t *zone, time_t now)
-{
-    uint32_t               row;
-    ngx_uint_t             i, hold, end;
-    ngx_broadcast_conn_t  *conn;
-
-    end = 0;
-
-    for (hold = 0; hold < 32 && !end; hold++) {
-
-        ngx_broadcast_zone_lock(zone);
-
-        for (i = 0; i < NGX_BROADCAST_SCAN && zone->tombstones; i++) {
-
-            row = zone->expire_next + 1;
-
-            if (row > zone->rows.high) {
-                zone->expire_next = 0;
-                ngx_broadcast_store(expire_wrap);
-
-                end = 1;
-                break;
-            }
-
-            zone->expire_next = row;
-            ngx_broadcast_store(expire_next);
-
-            conn = ngx_broadcast_conn(zone, row);
-
-            if (conn->state != NGX_BROADCAST_ROW_GONE
-                || conn->expires > (uint32_t) now)
-            {
-                continue;
-            }
-
-            ngx_broadcast_zone_dirty_locked(zone);
-            ngx_broadcast_row_free_locked(zone, row);
-            ngx_broadcast_zone_clean_locked(zone);
-        }
-
-        if (zone->tombstones == 0) {
-            end = 1;
-        }
-
-        ngx_broadcast_zone_unlock(zone);
-    }
-}
-
-
-void
-ngx_broadcast_registry_sweep(ngx_broadcast_zone_t *zone,
-    ngx_broadcast_owner_t owner)
-{
-    uint32_t               row, high;
-    ngx_uint_t             looked, ended;
-    ngx_broadcast_conn_t  *conn;
-
-    row = 1;
-
-    do {
-        ngx_broadcast_zone_lock(zone);
-
-        high = zone->rows.high;
-        looked = 0;
-        ended = 0;
-
-        while (row <= high
-               && looked++ < NGX_BROADCAST_SCAN
-               && ended < NGX_BROADCAST_PIECE)
-        {
-            conn = ngx_broadcast_conn(zone, row);
-
-            if (conn->state == NGX_BROADCAST_ROW_LIVE
-                && conn->owner == owner)
-            {
-                ended++;
-
-                if (ngx_broadcast_row_end_locked(zone, row)) {
-                    break;
-                }
-            }
-
-            row++;
-        }
-
-        ngx_broadcast_zone_unlock(zone);
-
-    } while (row <= high);
-}
-
-
-ngx_int_t
-ngx_broadcast_registry_find(ngx_broadcast_zone_t *zone, ngx_str_t *id,
-    ngx_broadcast_row_info_t *info)
-{
-    uint32_t  row;
-
-    ngx_broadcast_zone_lock(zone);
-
-    row = ngx_broadcast_row_find_locked(zone, id);
-
-    if (row) {
-        ngx_broadcast_row_info_locked(zone, row, info);
-    }
-
-    ngx_broadcast_zone_unlock(zone);
-
-    return row ? NGX_OK : NGX_DECLINED;
-}
-
-
-static void
-ngx_broadcast_row_info_locked(ngx_broadcast_zone_t *zone, uint32_t row,
-    ngx_broadcast_row_info_t *info)
-{
-    ngx_broadcast_conn_t  *conn;
-
-    conn = ngx_broadcast_conn(zone, row);
-
-    info->row = row;
-    info->state = conn->state;
-    info->owner = conn->owner;
-    info->hub = conn->hub;
-    info->transport = conn->transport;
-    info->plain = conn->plain;
-    info->connected = (time_t) conn->connected;
-
-    info->id_len = conn->id_len;
-    ngx_memcpy(info->id, conn->id, conn->id_len);
-
-    info->user_len = ngx_broadcast_name_copy_locked(zone, conn->user,
-                                                    info->user,
-                                                    NGX_BROADCAST_USER_MAX);
-}
-
-
-ngx_uint_t
-ngx_broadcast_registry_walk(ngx_broadcast_zone_t *zone, ngx_uint_t state,
-    ngx_uint_t hub, ngx_broadcast_row_t *next, ngx_broadcast_row_info_t *info,
-    ngx_uint_t n)
-{
-    uint32_t               row;
-    ngx_uint_t             i, found;
-    ngx_broadcast_conn_t  *conn;
-
-    found = 0;
-    row = *next ? *next : 1;
-
-    ngx_broadcast_zone_lock(zone);
-
-    for (i = 0;
-         row <= zone->rows.high && found < n && i < 4 * NGX_BROADCAST_SCAN;
-         i++, row++)
-    {
-        conn = ngx_broadcast_conn(zone, row);
-
-        if (conn->state == state
-            && (hub == NGX_BROADCAST_HUB_NONE || conn->hub == hub))
-        {
-            ngx_broadcast_row_info_locked(zone, row, &info[found++]);
-        }
-    }
-
-    *next = (row <= zone->rows.high) ? row : 0;
-
-    ngx_broadcast_zone_unlock(zone);
-
-    return found;
 }

@@ -410,6 +410,19 @@ ngx_broadcast_conn_t *ngx_broadcast_row_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id);
 
 
+/* by id, in any state but FREE; 0 if there is none */
+uint32_t ngx_broadcast_row_find_locked(ngx_broadcast_zone_t *zone,
+    ngx_str_t *id);
+
+/*
+ * Ends a LIVE row; 1: only a piece of its memberships was taken off, again.
+ * Frees a tombstone: `dirty` is set.
+ */
+ngx_uint_t ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone,
+    uint32_t row);
+void ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone, uint32_t row);
+
+
 /* ring: bytes at an offset, which may go over the ring's end */
 void ngx_broadcast_ring_put(ngx_broadcast_zone_t *zone, uint64_t offset,
     const void *p, size_t len);
