@@ -32,7 +32,7 @@ void
 ngx_broadcast_scan_init(ngx_broadcast_scan_t *s, const ngx_str_t *text)
 {
     s->pos = text->data;
-    s->last = text->data + text->len;
+    s->last = text->len ? text->data + text->len : text->data;
     s->error = NULL;
     s->first = 0;
 }

@@ -143,7 +143,7 @@ ngx_broadcast_scan_compact(u_char *dst, const ngx_str_t *text)
 
     start = dst;
     p = text->data;
-    last = p + text->len;
+    last = text->len ? p + text->len : p;
     string = 0;
 
     while (p < last) {
@@ -180,7 +180,7 @@ ngx_broadcast_scan_quoted_len(const ngx_str_t *src)
 
     len = sizeof("\"\"") - 1;
     p = src->data;
-    last = p + src->len;
+    last = src->len ? p + src->len : p;
 
     while (p < last) {
         len += ngx_broadcast_scan_quote(&p, last, c);
@@ -196,7 +196,7 @@ ngx_broadcast_scan_quoted_write(u_char *dst, const ngx_str_t *src)
     u_char  *p, *last;
 
     p = src->data;
-    last = p + src->len;
+    last = src->len ? p + src->len : p;
 
     *dst++ = '"';
 

@@ -141,7 +141,7 @@ ngx_broadcast_sse_data(ngx_broadcast_out_t *out, const ngx_str_t *payload,
     u_char  *p, *end, *last;
 
     p = payload->data;
-    last = p + payload->len;
+    last = payload->len ? p + payload->len : p;
 
     for ( ;; ) {
 

@@ -126,6 +126,7 @@ static row_t  rows[] = {
     { "u escape with a letter", T("\"\\u00g0\""), -1 },
     { "u escape with a sign", T("\"\\u+041\""), -1 },
     { "second half of a pair broken", T("\"\\ud83d\\u12\""), -1 },
+    { "second half of a pair cut by the end", T("\"\\ud83d\\ude0"), -1 },
     { "raw U+0000", T("\"\0\""), -1 },
     { "raw line feed", T("\"a\nb\""), -1 },
     { "raw carriage return", T("\"a\rb\""), -1 },
@@ -487,6 +488,8 @@ test_strings(ngx_pool_t *pool)
         { T("\"\\udc00x\""), T("\xef\xbf\xbdx"), "lone low: U+FFFD" },
         { T("\"\\ud800\\ud800\\udc00\""), T("\xef\xbf\xbd\xf0\x90\x80\x80"),
           "a high before a pair does not eat half of it" },
+        { T("\"\\udc00\\udc00\""), T("\xef\xbf\xbd\xef\xbf\xbd"),
+          "two lows are no pair" },
         { T("\"\\ud800\\n\""), T("\xef\xbf\xbd\n"),
           "a high before another escape leaves it alone" },
         { T("\"\\ud800\\u0041\""), T("\xef\xbf\xbd" "A"),
@@ -524,6 +527,16 @@ test_strings(ngx_pool_t *pool)
 
     ok(v.escaped && !v.nul && v.lone, "and of lone surrogates");
 
+    out = tap_str("\"\\ud83d\\ud83d\"");
+    ngx_broadcast_scan_document(&out, &v, NULL);
+
+    ok(v.lone, "two high ones are both lone");
+
+    out = tap_str("\"\\ud83d\\ude00\"");
+    ngx_broadcast_scan_document(&out, &v, NULL);
+
+    ok(!v.lone, "a pair is not");
+
     out = tap_str("\"Json\"");
     ngx_broadcast_scan_document(&out, &v, NULL);
 
@@ -541,7 +554,8 @@ test_strings(ngx_pool_t *pool)
     out = tap_str("1");
     ngx_broadcast_scan_document(&out, &v, NULL);
 
-    ok(!ngx_broadcast_scan_is(&v, "1"), "a number is no string");
+    ok(!ngx_broadcast_scan_is(&v, "1") && !ngx_broadcast_scan_is(&v, ""),
+       "a number is no string");
 }
 
 
