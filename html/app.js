@@ -82,11 +82,14 @@ async function ask(url, options = {}) {
     }
 
     const abort = new AbortController();
-    const timer = setTimeout(() => abort.abort(), 2 * patience);
+    const timer = setTimeout(() => abort.abort(), 4 * patience);
 
     try {
         return await fetch(url, { cache: 'no-store', ...options, headers,
                                   signal: abort.signal });
+    } catch {
+        throw new Error(abort.signal.aborted ? 'no answer in time'
+                                             : 'nginx does not answer');
     } finally {
         clearTimeout(timer);
     }
@@ -95,13 +98,8 @@ async function ask(url, options = {}) {
 // The functions of the database, named functions/… .
 
 async function call(step, what, options) {
-    let r;
-
-    try {
-        r = await ask(`functions/${what}`, { auth: true, ...options });
-    } catch {
-        throw new Stop(step, 'nginx does not answer');
-    }
+    const r = await ask(`functions/${what}`, { auth: true, ...options })
+        .catch(error => { throw new Stop(step, error.message); });
 
     if (r.ok) {
         return r.status === 200 ? r.json() : null;
@@ -120,13 +118,8 @@ async function call(step, what, options) {
 /* --- the walk ------------------------------------------------------------ */
 
 async function app() {
-    let r;
-
-    try {
-        r = await ask('index.html', { method: 'HEAD' });
-    } catch {
-        throw new Stop(1, 'nginx does not answer');
-    }
+    const r = await ask('index.html', { method: 'HEAD' })
+        .catch(error => { throw new Stop(1, error.message); });
 
     if (!r.ok) {
         throw new Stop(1, `the page is gone: HTTP status ${r.status}`);
@@ -134,14 +127,9 @@ async function app() {
 }
 
 async function negotiate() {
-    let r;
-
-    try {
-        r = await ask(`api/negotiate?user=${encodeURIComponent(name)}`,
-                      { method: 'POST' });
-    } catch {
-        throw new Stop(2, 'nginx does not answer');
-    }
+    const r = await ask(`api/negotiate?user=${encodeURIComponent(name)}`,
+                      { method: 'POST' })
+        .catch(error => { throw new Stop(2, error.message); });
 
     if (!r.ok) {
         throw new Stop(2, `no token: HTTP status ${r.status}`);

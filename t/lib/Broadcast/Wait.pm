@@ -12,7 +12,8 @@ use IO::Socket::INET;
 use POSIX ();
 use Time::HiRes qw(time sleep);
 
-our @EXPORT_OK = qw(wait_for free_port children cmdline spawn reap slurp);
+our @EXPORT_OK = qw(
+    wait_for free_port children cmdline spawn become reap slurp);
 
 
 # wait_for(sub, seconds): the first true value of sub, or undef at the deadline.
