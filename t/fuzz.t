@@ -20,6 +20,7 @@ use warnings;
 use Cwd qw(abs_path);
 use File::Basename qw(dirname basename);
 use File::Path qw(make_path);
+use POSIX ();
 use Test::More;
 
 my $top = abs_path(dirname(__FILE__) . '/..');
@@ -160,12 +161,12 @@ sub run {
     die "fork: $!" unless defined $pid;
 
     if ($pid == 0) {
-        open STDERR, ">&", \*STDOUT or exit 126;
+        open STDERR, '>&', \*STDOUT or POSIX::_exit(126);
         open STDIN, '<', '/dev/null';
-        exec @argv or do {
-            print "$argv[0]: $!\n";
-            exit 127;
-        };
+        no warnings 'exec';
+        exec @argv;
+        syswrite STDOUT, "$argv[0]: $!\n";
+        POSIX::_exit(127);
     }
 
     local $/;

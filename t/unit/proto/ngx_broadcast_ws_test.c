@@ -679,6 +679,49 @@ test_memory(void)
 }
 
 
+/*
+ * The sanitizer's malloc() fails above 8 MB, so a long message does: the client
+ * is told that it is our fault, and nothing leaks.
+ */
+
+const char *__asan_default_options(void);
+
+const char *
+__asan_default_options(void)
+{
+    return "allocator_may_return_null=1:max_allocation_size_mb=8";
+}
+
+
+static void
+test_no_memory(void)
+{
+    u_char                     *pos, *data;
+    size_t                      i;
+    ngx_int_t                   rc;
+    ngx_broadcast_ws_event_t    ev;
+    ngx_broadcast_ws_parser_t   p;
+    static u_char               head[] = { 0x82, 0xff, 0, 0, 0, 0, 1, 0, 0, 0,
+                                           0, 0, 0, 0 };
+
+    ngx_broadcast_ws_init(&p, 64 * 1024 * 1024, 0);
+
+    data = calloc(1, 1024 * 1024);
+    pos = head;
+    rc = ngx_broadcast_ws_feed(&p, &pos, head + sizeof(head), &ev);
+
+    for (i = 0; i < 16 && rc == NGX_AGAIN; i++) {
+        pos = data;
+        rc = ngx_broadcast_ws_feed(&p, &pos, data + 1024 * 1024 - 1, &ev);
+    }
+
+    ok(rc == NGX_ERROR && ev.close_code == NGX_BROADCAST_WS_SERVER_ERROR
+       && p.message == NULL, "without memory it is closed with 1011");
+
+    free(data);
+}
+
+
 static void
 test_header(void)
 {
@@ -804,6 +847,7 @@ main(void)
     }
 
     test_memory();
+    test_no_memory();
     test_header();
     test_close();
     test_accept();
