@@ -13,7 +13,10 @@
 #include <ngx_event.h>
 
 #include "bus/ngx_broadcast_bus.h"
+#include "proto/ngx_broadcast_message.h"
 #include "shm/ngx_broadcast_registry.h"
+#include "conn/ngx_broadcast_outq.h"
+#include "conn/ngx_broadcast_fanout.h"
 
 
 /*
@@ -36,13 +39,10 @@ typedef enum {
     NGX_BROADCAST_CLOSED
 } ngx_broadcast_conn_state_e;
 
-/* what is spoken on it */
+/* what is spoken on it: NGX_BROADCAST_HUB_JSON, _HUB_MSGPACK (reserved), or */
 
-typedef enum {
-    NGX_BROADCAST_HUB_JSON = 0,     /* SignalR, JSON */
-    NGX_BROADCAST_HUB_MSGPACK,      /* reserved */
-    NGX_BROADCAST_PLAIN             /* broadcast_events */
-} ngx_broadcast_protocol_e;
+#define NGX_BROADCAST_PLAIN      2          /* broadcast_events */
+#define NGX_BROADCAST_PROTOCOLS  3
 
 /* how an encoded message is framed: one frame a form, shared by all */
 
@@ -84,7 +84,6 @@ typedef struct {
 } ngx_broadcast_limits_t;
 
 
-typedef struct ngx_broadcast_conn_s       ngx_broadcast_conn_t;
 typedef struct ngx_broadcast_transport_s  ngx_broadcast_transport_t;
 
 
@@ -109,6 +108,9 @@ struct ngx_broadcast_transport_s {
 
     /* at once, without a word; does not call back */
     void                  (*destroy)(ngx_broadcast_conn_t *bc);
+
+    /* ngx_broadcast_conn_paused() is over: read what waits */
+    void                  (*resume)(ngx_broadcast_conn_t *bc);
 };
 
 
@@ -123,13 +125,17 @@ typedef struct {
     ngx_str_t                 user;
     ngx_str_t                 address;      /* text, for the log and functions */
     ngx_array_t              *groups;       /* of ngx_str_t: joined at once */
-    ngx_array_t              *may_join;     /* of ngx_str_t patterns, see
-                                               conn/plain; NULL = none */
+    ngx_array_t              *may_join;     /* of ngx_str_t: groups of the
+                                               token, to join and to send to;
+                                               NULL = none */
     ngx_uint_t                roles;        /* NGX_BROADCAST_MAY_… */
-    ngx_array_t              *role_groups;  /* broadcast.join.{g}, send.{g} */
+    ngx_array_t              *role_groups;  /* of ngx_str_t: join.{g}, send.{g},
+                                               with or without "broadcast." */
     time_t                    ticket_expires;   /* tombstone until then */
-    time_t                    token_expires;    /* 0 = none; closes SSE, and
-                                                   WebSocket with coae */
+    time_t                    token_expires;    /* 0 = none; the connection
+                                                   is ended then: given for
+                                                   SSE, for WebSocket only
+                                                   with coae */
     ngx_broadcast_position_t  resume;       /* epoch 0 = none asked */
     ngx_str_t                 requested;    /* its text, for the gap event;
                                                also when it did not parse */
@@ -209,17 +215,11 @@ ngx_int_t ngx_broadcast_conn_control(ngx_broadcast_conn_t *bc, u_char *bytes,
     size_t len);
 
 
-/* the output queue, as the transport sees it */
+/* the socket takes bytes again (write event); may end bc */
+void ngx_broadcast_conn_writable(ngx_broadcast_conn_t *bc);
 
-/*
- * At most `limit` bytes of the queue as a chain for send_chain(): a static
- * chain of this worker, valid until the next call.  NULL: queue is empty.
- */
-ngx_chain_t *ngx_broadcast_outq_chain(ngx_broadcast_conn_t *bc, size_t limit);
-
-/* n bytes of it were taken by the socket; counts deliveries and latency */
-void ngx_broadcast_outq_sent(ngx_broadcast_conn_t *bc, size_t n);
-size_t ngx_broadcast_outq_size(ngx_broadcast_conn_t *bc);
+/* 1 while a call is under way and nothing more should be read for bc */
+ngx_uint_t ngx_broadcast_conn_paused(ngx_broadcast_conn_t *bc);
 
 
 /* worker life: start after bus and pg have their conf, stop before them */
@@ -227,11 +227,15 @@ size_t ngx_broadcast_outq_size(ngx_broadcast_conn_t *bc);
 ngx_int_t ngx_broadcast_conn_start(ngx_cycle_t *cycle);
 void ngx_broadcast_conn_stop(ngx_cycle_t *cycle);
 
-/* the record hook and the overrun hook for ngx_broadcast_bus_start() */
-ngx_int_t ngx_broadcast_fanout_record(ngx_broadcast_record_t *rec);
-void ngx_broadcast_fanout_overrun(void);
+/*
+ * When the worker is asked to exit, its clients are ended at an even pace over
+ * `drain` ms; 0: they are kept until they leave.  The worker stays as long as
+ * it has clients.  Set from the configuration before start (30 s otherwise);
+ * start makes the sentinel that sees the sign.
+ */
+void ngx_broadcast_conn_set_drain(ngx_msec_t drain);
 
-/* sign to drain: paced ends over `drain` ms; 0 = keep them */
+/* the same now */
 void ngx_broadcast_conn_drain(ngx_msec_t drain);
 ngx_uint_t ngx_broadcast_conn_count(void);
 

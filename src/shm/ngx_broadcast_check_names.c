@@ -214,7 +214,7 @@ ngx_broadcast_check_cells(ngx_broadcast_check_t *check)
 static ngx_int_t
 ngx_broadcast_check_name(ngx_broadcast_check_t *check, uint32_t name)
 {
-    u_char                 text[NGX_BROADCAST_GROUP_MAX];
+    u_char                 text[NGX_BROADCAST_GROUP_BYTES];
     uint32_t               i;
     ngx_str_t              s;
     ngx_uint_t             n;

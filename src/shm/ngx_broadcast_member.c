@@ -53,7 +53,7 @@ ngx_broadcast_registry_join(ngx_broadcast_zone_t *zone,
     ngx_broadcast_conn_t    *conn;
     ngx_broadcast_member_t  *member;
 
-    if (group->len == 0 || group->len > NGX_BROADCAST_GROUP_MAX) {
+    if (group->len == 0 || group->len > NGX_BROADCAST_GROUP_BYTES) {
         return NGX_BUSY;
     }
 

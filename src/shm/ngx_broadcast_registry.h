@@ -8,6 +8,7 @@
 #define _NGX_BROADCAST_REGISTRY_H_INCLUDED_
 
 
+#include "base/ngx_broadcast_name.h"
 #include "shm/ngx_broadcast_slot.h"
 #include "shm/ngx_broadcast_hub.h"
 
@@ -30,8 +31,6 @@ typedef enum {
 } ngx_broadcast_row_state_e;
 
 #define NGX_BROADCAST_CONN_ID_MAX   48
-#define NGX_BROADCAST_USER_MAX      256     /* bytes */
-#define NGX_BROADCAST_GROUP_MAX     1024    /* bytes */
 
 typedef uint32_t  ngx_broadcast_row_t;          /* index of a row */
 

@@ -1,0 +1,608 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include "conn/ngx_broadcast_index.h"
+#include "pg/ngx_broadcast_outbox.h"
+
+
+/*
+ * A record is matched and queued to all its connections at once, which is one
+ * pointer for each of them, and the sockets are written afterwards from a list:
+ * so the order of a connection is the log's, several records that were drained
+ * in one turn leave in one call, and a long list yields to other events.
+ */
+
+#define NGX_BROADCAST_FANOUT_TURN   4096    /* pointers queued in a turn */
+#define NGX_BROADCAST_FLUSH_SLICE   256     /* sockets written in a turn */
+
+#define NGX_BROADCAST_FORMS                                                   \
+    (NGX_BROADCAST_PROTOCOLS * NGX_BROADCAST_FRAMES)
+
+
+/* a record on its way to its connections: its frames, made as needed */
+
+typedef struct {
+    ngx_broadcast_record_t   *rec;          /* borrowed */
+    ngx_broadcast_frame_t    *frames[NGX_BROADCAST_FORMS];
+    ngx_uint_t                queued;
+} ngx_broadcast_spread_t;
+
+
+/* what is done with each connection of a scope */
+
+typedef void (*ngx_broadcast_each_pt)(ngx_broadcast_conn_t *bc, void *data);
+
+
+static void ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
+    ngx_broadcast_each_pt each, void *data);
+static void ngx_broadcast_fanout_message(ngx_broadcast_record_t *rec);
+static void ngx_broadcast_fanout_spread(ngx_broadcast_conn_t *bc, void *data);
+static void ngx_broadcast_fanout_join(ngx_broadcast_conn_t *bc, void *data);
+static void ngx_broadcast_fanout_leave(ngx_broadcast_conn_t *bc, void *data);
+static void ngx_broadcast_fanout_close(ngx_broadcast_record_t *rec);
+static void ngx_broadcast_fanout_condemn(ngx_broadcast_conn_t *bc,
+    void *data);
+static void ngx_broadcast_fanout_gap(ngx_broadcast_local_t *hub,
+    ngx_broadcast_position_t *from);
+static void ngx_broadcast_fanout_epoch(ngx_broadcast_record_t *rec);
+static void ngx_broadcast_fanout_one(ngx_broadcast_record_t *rec);
+static void ngx_broadcast_fanout_handler(ngx_event_t *ev);
+static void ngx_broadcast_fanout_account(void);
+
+
+static ngx_queue_t             ngx_broadcast_flush_list;
+static ngx_event_t             ngx_broadcast_flush_event;
+static ngx_connection_t        ngx_broadcast_flush_dumb;
+static ngx_uint_t              ngx_broadcast_flushing;
+static ngx_uint_t              ngx_broadcast_fanout_turn;
+static ngx_broadcast_local_t  *ngx_broadcast_delivered; /* hubs to account */
+
+
+ngx_int_t
+ngx_broadcast_fanout_start(ngx_cycle_t *cycle)
+{
+    ngx_queue_init(&ngx_broadcast_flush_list);
+
+    ngx_memzero(&ngx_broadcast_flush_event, sizeof(ngx_event_t));
+
+    ngx_broadcast_flush_dumb.fd = (ngx_socket_t) -1;
+
+    ngx_broadcast_flush_event.handler = ngx_broadcast_fanout_handler;
+    ngx_broadcast_flush_event.data = &ngx_broadcast_flush_dumb;
+    ngx_broadcast_flush_event.log = cycle->log;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_broadcast_fanout_stop(void)
+{
+    if (ngx_broadcast_flush_event.posted) {
+        ngx_delete_posted_event(&ngx_broadcast_flush_event);
+    }
+
+    ngx_broadcast_fanout_account();
+}
+
+
+ngx_int_t
+ngx_broadcast_fanout_record(ngx_broadcast_record_t *rec)
+{
+    ngx_broadcast_local_t  *hub;
+
+    if (rec->mark) {
+        ngx_broadcast_outbox_seen(rec);
+    }
+
+    switch (rec->type) {
+
+    case NGX_BROADCAST_REC_MESSAGE:
+        ngx_broadcast_fanout_message(rec);
+        break;
+
+    case NGX_BROADCAST_REC_JOIN:
+        ngx_broadcast_fanout_each(rec, ngx_broadcast_fanout_join, &rec->group);
+        break;
+
+    case NGX_BROADCAST_REC_LEAVE:
+        ngx_broadcast_fanout_each(rec, ngx_broadcast_fanout_leave,
+                                  &rec->group);
+        break;
+
+    case NGX_BROADCAST_REC_CLOSE:
+        ngx_broadcast_fanout_close(rec);
+        break;
+
+    case NGX_BROADCAST_REC_GAP:
+        hub = ngx_broadcast_index_hub(rec->hub);
+
+        if (hub) {
+            ngx_broadcast_fanout_gap(hub, &hub->position);
+        }
+
+        break;
+
+    case NGX_BROADCAST_REC_EPOCH:
+        ngx_broadcast_fanout_epoch(rec);
+        break;
+
+    case NGX_BROADCAST_REC_INPUT:
+    case NGX_BROADCAST_REC_DELETE:
+    case NGX_BROADCAST_REC_COMPLETION:
+        ngx_broadcast_fanout_one(rec);
+        break;
+    }
+
+    if (ngx_broadcast_fanout_turn >= NGX_BROADCAST_FANOUT_TURN) {
+        ngx_broadcast_fanout_turn = 0;
+        return NGX_AGAIN;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * Calls each() for the connections of the record's scope that were there when
+ * it was appended.  each() may change groups of its connection, but neither
+ * end nor free one: who must go is condemned, and goes with the flush.
+ */
+
+static void
+ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
+    ngx_broadcast_each_pt each, void *data)
+{
+    ngx_queue_t             *q, *next, *list;
+    ngx_broadcast_conn_t    *bc;
+    ngx_broadcast_local_t   *hub;
+    ngx_broadcast_joined_t  *joined;
+
+    hub = ngx_broadcast_index_hub(rec->hub);
+
+    if (hub == NULL || hub->count == 0) {
+        return;
+    }
+
+    switch (rec->scope) {
+
+    case NGX_BROADCAST_ALL:
+        list = &hub->conns;
+        break;
+
+    case NGX_BROADCAST_USER:
+        list = ngx_broadcast_index_user(rec->hub, &rec->name);
+        break;
+
+    case NGX_BROADCAST_GROUP:
+        list = ngx_broadcast_index_group(rec->hub, &rec->name);
+        break;
+
+    default:
+        bc = ngx_broadcast_index_find(&rec->name);
+
+        if (bc && bc->hub == hub && bc->start <= rec->log) {
+            each(bc, data);
+        }
+
+        return;
+    }
+
+    if (list == NULL) {
+        return;
+    }
+
+    for (q = ngx_queue_head(list); q != list; q = next) {
+        next = ngx_queue_next(q);
+
+        switch (rec->scope) {
+
+        case NGX_BROADCAST_ALL:
+            bc = ngx_queue_data(q, ngx_broadcast_conn_t, all);
+            break;
+
+        case NGX_BROADCAST_USER:
+            bc = ngx_queue_data(q, ngx_broadcast_conn_t, same);
+            break;
+
+        default:
+            joined = ngx_queue_data(q, ngx_broadcast_joined_t, link);
+            bc = joined->conn;
+            break;
+        }
+
+        if (bc->start <= rec->log
+            && (rec->excluded.len == 0
+                || !ngx_broadcast_record_excludes(rec, &bc->id)))
+        {
+            each(bc, data);
+        }
+    }
+}
+
+
+static void
+ngx_broadcast_fanout_message(ngx_broadcast_record_t *rec)
+{
+    ngx_uint_t               i;
+    ngx_broadcast_local_t   *hub;
+    ngx_broadcast_spread_t   spread;
+
+    hub = ngx_broadcast_index_hub(rec->hub);
+
+    if (hub == NULL) {
+        return;
+    }
+
+    if (hub->count) {
+        ngx_memzero(&spread, sizeof(ngx_broadcast_spread_t));
+        spread.rec = rec;
+
+        ngx_broadcast_fanout_each(rec, ngx_broadcast_fanout_spread, &spread);
+
+        for (i = 0; i < NGX_BROADCAST_FORMS; i++) {
+            if (spread.frames[i]) {
+                ngx_broadcast_frame_free(spread.frames[i]);
+            }
+        }
+    }
+
+    if (!(rec->flags & NGX_BROADCAST_REC_UNNUMBERED)
+        && rec->log >= hub->log)
+    {
+        hub->position = rec->position;
+        hub->log = rec->log;
+    }
+}
+
+
+static void
+ngx_broadcast_fanout_spread(ngx_broadcast_conn_t *bc, void *data)
+{
+    ngx_broadcast_spread_t *spread = data;
+
+    ngx_broadcast_frame_t  **frame;
+
+    if (!bc->live || bc->verdict) {
+        return;
+    }
+
+    frame = &spread->frames[bc->protocol * NGX_BROADCAST_FRAMES + bc->framing];
+
+    if (*frame == NULL) {
+        *frame = ngx_broadcast_frame_message(bc->protocol, bc->framing,
+                                             spread->rec);
+        if (*frame == NULL) {
+
+            /* it would miss a message: it must know */
+
+            ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_ERROR, NULL);
+            return;
+        }
+    }
+
+    ngx_broadcast_fanout_turn++;
+
+    if (bc->resume && ngx_broadcast_resume_hold(bc, *frame, spread->rec)) {
+        return;
+    }
+
+    ngx_broadcast_conn_queue(bc, *frame);
+}
+
+
+static void
+ngx_broadcast_fanout_join(ngx_broadcast_conn_t *bc, void *data)
+{
+    ngx_str_t *group = data;
+
+    if (ngx_broadcast_index_join(bc, group) != NGX_OK) {
+
+        /* a member that is none would miss messages in silence */
+
+        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_bus.log, 0,
+                      "broadcast connection could not join a group: "
+                      "no memory left in \"broadcast_zone\"");
+        ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_ERROR, NULL);
+    }
+}
+
+
+static void
+ngx_broadcast_fanout_leave(ngx_broadcast_conn_t *bc, void *data)
+{
+    ngx_str_t *group = data;
+
+    if (group->len) {
+        ngx_broadcast_index_leave(bc, group);
+
+    } else {
+        ngx_broadcast_index_leave_all(bc);
+    }
+}
+
+
+/* arguments of the record are the reason */
+
+static void
+ngx_broadcast_fanout_close(ngx_broadcast_record_t *rec)
+{
+    ngx_broadcast_frame_t  *reason;
+
+    reason = NULL;
+
+    if (rec->arguments.len) {
+        reason = ngx_broadcast_frame_bytes(rec->arguments.data,
+                                           rec->arguments.len);
+    }
+
+    ngx_broadcast_fanout_each(rec, ngx_broadcast_fanout_condemn, reason);
+
+    if (reason) {
+        ngx_broadcast_frame_free(reason);
+    }
+}
+
+
+static void
+ngx_broadcast_fanout_condemn(ngx_broadcast_conn_t *bc, void *data)
+{
+    ngx_broadcast_fanout_turn++;
+    ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_COMMAND, data);
+}
+
+
+/* plain subscribers missed something that nobody can count */
+
+static void
+ngx_broadcast_fanout_gap(ngx_broadcast_local_t *hub,
+    ngx_broadcast_position_t *from)
+{
+    ngx_str_t                  none;
+    ngx_uint_t                 i;
+    ngx_queue_t               *q;
+    ngx_broadcast_conn_t      *bc;
+    ngx_broadcast_frame_t     *frames[NGX_BROADCAST_FRAMES];
+    ngx_broadcast_position_t   oldest;
+
+    ngx_memzero(frames, sizeof(frames));
+    ngx_str_null(&none);
+
+    ngx_broadcast_log_oldest(ngx_broadcast_bus.zone, hub->index, &oldest);
+
+    for (q = ngx_queue_head(&hub->conns);
+         q != ngx_queue_sentinel(&hub->conns);
+         q = ngx_queue_next(q))
+    {
+        bc = ngx_queue_data(q, ngx_broadcast_conn_t, all);
+
+        if (bc->protocol != NGX_BROADCAST_PLAIN || bc->verdict) {
+            continue;
+        }
+
+        if (frames[bc->framing] == NULL) {
+            frames[bc->framing] = ngx_broadcast_frame_gap(bc->framing, &none,
+                                                          &oldest, from);
+            if (frames[bc->framing] == NULL) {
+                ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_ERROR, NULL);
+                continue;
+            }
+        }
+
+        if (bc->resume
+            && ngx_broadcast_resume_hold(bc, frames[bc->framing], NULL))
+        {
+            continue;
+        }
+
+        ngx_broadcast_conn_queue(bc, frames[bc->framing]);
+    }
+
+    for (i = 0; i < NGX_BROADCAST_FRAMES; i++) {
+        if (frames[i]) {
+            ngx_broadcast_frame_free(frames[i]);
+        }
+    }
+}
+
+
+static void
+ngx_broadcast_fanout_epoch(ngx_broadcast_record_t *rec)
+{
+    ngx_broadcast_local_t  *hub;
+
+    hub = ngx_broadcast_index_hub(rec->hub);
+
+    if (hub == NULL || rec->log < hub->log) {
+        return;
+    }
+
+    hub->position = rec->position;
+    hub->log = rec->log;
+
+    ngx_broadcast_fanout_gap(hub, &hub->position);
+}
+
+
+/* records for one connection; they may end it: nothing is touched after them */
+
+static void
+ngx_broadcast_fanout_one(ngx_broadcast_record_t *rec)
+{
+    ngx_broadcast_conn_t  *bc;
+
+    bc = ngx_broadcast_index_find(&rec->name);
+
+    if (bc == NULL || bc->verdict) {
+        return;
+    }
+
+    switch (rec->type) {
+
+    case NGX_BROADCAST_REC_INPUT:
+        ngx_broadcast_conn_input(bc, &rec->arguments);
+        break;
+
+    case NGX_BROADCAST_REC_DELETE:
+        ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_CLIENT, 0, NULL);
+        break;
+
+    case NGX_BROADCAST_REC_COMPLETION:
+        if (bc->state == NGX_BROADCAST_ACTIVE) {
+            ngx_broadcast_conn_queue_text(bc, &rec->arguments);
+        }
+
+        break;
+    }
+}
+
+
+/*
+ * Nobody knows what the clients missed: SignalR clients come again, plain ones
+ * are told and go on from the oldest record that is left.
+ */
+
+void
+ngx_broadcast_fanout_overrun(void)
+{
+    ngx_uint_t                i;
+    ngx_broadcast_conn_t     *bc;
+    ngx_broadcast_local_t    *hub;
+    ngx_broadcast_position_t  from;
+
+    for (bc = ngx_broadcast_conn_next(NULL);
+         bc;
+         bc = ngx_broadcast_conn_next(bc))
+    {
+        if (bc->protocol != NGX_BROADCAST_PLAIN) {
+            ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_OVERRUN, NULL);
+        }
+    }
+
+    i = 0;
+
+    for ( ;; ) {
+        hub = ngx_broadcast_index_hub_next(&i);
+
+        if (hub == NULL) {
+            return;
+        }
+
+        ngx_broadcast_log_oldest(ngx_broadcast_bus.zone, hub->index, &from);
+
+        if (from.epoch) {
+            from.seq--;
+
+        } else {
+            ngx_broadcast_hub_position(ngx_broadcast_bus.zone, hub->index,
+                                       &from);
+        }
+
+        hub->position = from;
+
+        ngx_broadcast_fanout_gap(hub, &from);
+    }
+}
+
+
+void
+ngx_broadcast_fanout_flush(ngx_broadcast_conn_t *bc)
+{
+    if (bc->listed) {
+        return;
+    }
+
+    bc->listed = 1;
+    ngx_queue_insert_tail(&ngx_broadcast_flush_list, &bc->flush);
+
+    if (!ngx_broadcast_flushing && !ngx_broadcast_flush_event.posted) {
+        ngx_post_event(&ngx_broadcast_flush_event, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_broadcast_fanout_handler(ngx_event_t *ev)
+{
+    ngx_uint_t             n;
+    ngx_queue_t           *q;
+    ngx_broadcast_conn_t  *bc;
+
+    ngx_broadcast_flushing = 1;
+    ngx_broadcast_fanout_turn = 0;
+
+    for (n = 0; n < NGX_BROADCAST_FLUSH_SLICE; n++) {
+
+        if (ngx_queue_empty(&ngx_broadcast_flush_list)) {
+            break;
+        }
+
+        q = ngx_queue_head(&ngx_broadcast_flush_list);
+        bc = ngx_queue_data(q, ngx_broadcast_conn_t, flush);
+
+        ngx_queue_remove(q);
+        bc->listed = 0;
+
+        ngx_broadcast_conn_flush(bc);
+    }
+
+    ngx_broadcast_flushing = 0;
+
+    ngx_broadcast_fanout_account();
+
+    if (!ngx_queue_empty(&ngx_broadcast_flush_list) && !ev->posted) {
+        ngx_post_event(ev, &ngx_posted_next_events);
+    }
+}
+
+
+/*
+ * Deliveries are added up for the turn: one atomic addition in shared memory a
+ * hub, not one a client.
+ */
+
+void
+ngx_broadcast_fanout_delivered(ngx_broadcast_local_t *hub, ngx_uint_t type,
+    ngx_uint_t n)
+{
+    hub->delivered[type] += n;
+
+    if (hub->dirty) {
+        return;
+    }
+
+    hub->dirty = 1;
+    hub->next = ngx_broadcast_delivered;
+    ngx_broadcast_delivered = hub;
+
+    if (!ngx_broadcast_flushing && !ngx_broadcast_flush_event.posted) {
+        ngx_post_event(&ngx_broadcast_flush_event, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_broadcast_fanout_account(void)
+{
+    ngx_uint_t              t;
+    ngx_broadcast_local_t  *hub;
+
+    while (ngx_broadcast_delivered) {
+        hub = ngx_broadcast_delivered;
+
+        ngx_broadcast_delivered = hub->next;
+        hub->dirty = 0;
+
+        for (t = 0; t < NGX_BROADCAST_TRANSPORTS; t++) {
+
+            if (hub->delivered[t]) {
+                ngx_broadcast_hub_delivered(ngx_broadcast_bus.zone, hub->index,
+                                            t, hub->delivered[t]);
+                hub->delivered[t] = 0;
+            }
+        }
+    }
+}

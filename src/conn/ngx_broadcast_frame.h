@@ -1,0 +1,75 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_BROADCAST_FRAME_H_INCLUDED_
+#define _NGX_BROADCAST_FRAME_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "shm/ngx_broadcast_record.h"
+
+
+/*
+ * A frame is bytes ready for a socket, made once per worker, protocol and
+ * framing, never changed, and shared by the queues of all connections that get
+ * it.  Counted within this worker; the bytes stand behind the head.
+ */
+
+typedef struct {
+    uint32_t                refs;
+    uint32_t                len;
+    uint64_t                time;       /* microseconds, wall clock, of the
+                                           publish or of the commit; 0: not a
+                                           message, not counted as delivered */
+    ngx_uint_t              sql;        /* came by the database's commit */
+} ngx_broadcast_frame_t;
+
+
+#define ngx_broadcast_frame_data(f)  ((u_char *) ((f) + 1))
+
+
+/* each returns a frame with one reference, the caller's; NULL: no memory */
+
+/* bytes as they are */
+ngx_broadcast_frame_t *ngx_broadcast_frame_bytes(const void *data,
+    size_t len);
+
+/*
+ * A text of one or several whole hub records, or of a plain WebSocket frame,
+ * framed.
+ */
+ngx_broadcast_frame_t *ngx_broadcast_frame_text(ngx_uint_t framing,
+    ngx_str_t *text);
+
+/* {"error":…} of a plain WebSocket */
+ngx_broadcast_frame_t *ngx_broadcast_frame_error(ngx_str_t *text);
+
+/* a MESSAGE record for connections of that protocol */
+ngx_broadcast_frame_t *ngx_broadcast_frame_message(ngx_uint_t protocol,
+    ngx_uint_t framing, ngx_broadcast_record_t *rec);
+
+/*
+ * The gap event of plain subscribers: requested is text or empty (null); the
+ * stream goes on behind `from`.
+ */
+ngx_broadcast_frame_t *ngx_broadcast_frame_gap(ngx_uint_t framing,
+    ngx_str_t *requested, ngx_broadcast_position_t *oldest,
+    ngx_broadcast_position_t *from);
+
+/* keep-alives: SignalR's Ping, an id alone, a WebSocket ping */
+ngx_broadcast_frame_t *ngx_broadcast_frame_ping(ngx_uint_t protocol,
+    ngx_uint_t framing, ngx_broadcast_position_t *position);
+
+/* gives a reference back */
+void ngx_broadcast_frame_free(ngx_broadcast_frame_t *frame);
+
+/* exit of the worker */
+void ngx_broadcast_frame_stop(void);
+
+
+#endif /* _NGX_BROADCAST_FRAME_H_INCLUDED_ */

@@ -1,0 +1,542 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include "conn/ngx_broadcast_index.h"
+
+
+#define NGX_BROADCAST_TABLE_MIN  256
+
+
+/* a hash table of nodes, doubled when it is full */
+
+typedef struct {
+    ngx_broadcast_node_t   **buckets;       /* owned */
+    uint32_t                 size;          /* a power of two */
+    uint32_t                 count;
+} ngx_broadcast_table_t;
+
+
+static ngx_int_t ngx_broadcast_table_init(ngx_broadcast_table_t *t);
+static void ngx_broadcast_table_insert(ngx_broadcast_table_t *t,
+    ngx_broadcast_node_t *node);
+static void ngx_broadcast_table_delete(ngx_broadcast_table_t *t,
+    ngx_broadcast_node_t *node);
+static ngx_broadcast_label_t *ngx_broadcast_label_find(
+    ngx_broadcast_table_t *t, ngx_uint_t hub, ngx_str_t *name);
+static ngx_broadcast_label_t *ngx_broadcast_label_make(
+    ngx_broadcast_table_t *t, ngx_uint_t hub, ngx_str_t *name);
+static void ngx_broadcast_label_drop(ngx_broadcast_table_t *t,
+    ngx_broadcast_label_t *label);
+static void ngx_broadcast_joined_free(ngx_broadcast_joined_t *joined);
+
+
+static ngx_broadcast_table_t   ngx_broadcast_ids;
+static ngx_broadcast_table_t   ngx_broadcast_users;
+static ngx_broadcast_table_t   ngx_broadcast_groups;
+
+static ngx_broadcast_local_t **ngx_broadcast_locals;    /* owned, by index */
+static ngx_uint_t              ngx_broadcast_nlocals;
+
+
+#define ngx_broadcast_bucket(t, hash)                                         \
+    (&(t)->buckets[(hash) & ((t)->size - 1)])
+
+
+ngx_int_t
+ngx_broadcast_index_start(void)
+{
+    if (ngx_broadcast_table_init(&ngx_broadcast_ids) != NGX_OK
+        || ngx_broadcast_table_init(&ngx_broadcast_users) != NGX_OK
+        || ngx_broadcast_table_init(&ngx_broadcast_groups) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+void
+ngx_broadcast_index_stop(void)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ngx_broadcast_nlocals; i++) {
+        if (ngx_broadcast_locals[i]) {
+            ngx_free(ngx_broadcast_locals[i]);
+        }
+    }
+
+    if (ngx_broadcast_locals) {
+        ngx_free(ngx_broadcast_locals);
+        ngx_broadcast_locals = NULL;
+        ngx_broadcast_nlocals = 0;
+    }
+
+    if (ngx_broadcast_ids.buckets) {
+        ngx_free(ngx_broadcast_ids.buckets);
+        ngx_broadcast_ids.buckets = NULL;
+    }
+
+    if (ngx_broadcast_users.buckets) {
+        ngx_free(ngx_broadcast_users.buckets);
+        ngx_broadcast_users.buckets = NULL;
+    }
+
+    if (ngx_broadcast_groups.buckets) {
+        ngx_free(ngx_broadcast_groups.buckets);
+        ngx_broadcast_groups.buckets = NULL;
+    }
+}
+
+
+static ngx_int_t
+ngx_broadcast_table_init(ngx_broadcast_table_t *t)
+{
+    t->buckets = ngx_calloc(NGX_BROADCAST_TABLE_MIN
+                            * sizeof(ngx_broadcast_node_t *),
+                            ngx_broadcast_bus.log);
+    if (t->buckets == NULL) {
+        return NGX_ERROR;
+    }
+
+    t->size = NGX_BROADCAST_TABLE_MIN;
+    t->count = 0;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_broadcast_table_insert(ngx_broadcast_table_t *t,
+    ngx_broadcast_node_t *node)
+{
+    uint32_t                i, old;
+    ngx_broadcast_node_t   *n, *next, **buckets, **bucket;
+
+    if (t->count == t->size && t->size < NGX_MAX_INT32_VALUE) {
+
+        /* without memory the chains become longer, and nothing else */
+
+        buckets = ngx_calloc(2 * t->size * sizeof(ngx_broadcast_node_t *),
+                             ngx_broadcast_bus.log);
+        if (buckets) {
+            old = t->size;
+            bucket = t->buckets;
+
+            t->buckets = buckets;
+            t->size = 2 * old;
+
+            for (i = 0; i < old; i++) {
+                for (n = bucket[i]; n; n = next) {
+                    next = n->next;
+                    buckets = ngx_broadcast_bucket(t, n->hash);
+                    n->next = *buckets;
+                    *buckets = n;
+                }
+            }
+
+            ngx_free(bucket);
+        }
+    }
+
+    bucket = ngx_broadcast_bucket(t, node->hash);
+
+    node->next = *bucket;
+    *bucket = node;
+    t->count++;
+}
+
+
+static void
+ngx_broadcast_table_delete(ngx_broadcast_table_t *t,
+    ngx_broadcast_node_t *node)
+{
+    ngx_broadcast_node_t  **n;
+
+    for (n = ngx_broadcast_bucket(t, node->hash); *n; n = &(*n)->next) {
+        if (*n == node) {
+            *n = node->next;
+            t->count--;
+            return;
+        }
+    }
+}
+
+
+ngx_broadcast_local_t *
+ngx_broadcast_index_hub(ngx_uint_t hub)
+{
+    return hub < ngx_broadcast_nlocals ? ngx_broadcast_locals[hub] : NULL;
+}
+
+
+ngx_broadcast_local_t *
+ngx_broadcast_index_hub_next(ngx_uint_t *i)
+{
+    ngx_broadcast_local_t  *hub;
+
+    while (*i < ngx_broadcast_nlocals) {
+        hub = ngx_broadcast_locals[(*i)++];
+
+        if (hub) {
+            return hub;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_broadcast_local_t *
+ngx_broadcast_index_hub_make(ngx_uint_t index, ngx_str_t *name,
+    ngx_broadcast_claimed_t *claimed)
+{
+    ngx_uint_t               n;
+    ngx_broadcast_local_t   *hub, **locals;
+
+    hub = ngx_broadcast_index_hub(index);
+    if (hub) {
+        return hub;
+    }
+
+    if (index >= ngx_broadcast_nlocals) {
+        n = ngx_max(index + 1, 2 * ngx_broadcast_nlocals);
+
+        locals = ngx_calloc(n * sizeof(ngx_broadcast_local_t *),
+                            ngx_broadcast_bus.log);
+        if (locals == NULL) {
+            return NULL;
+        }
+
+        if (ngx_broadcast_locals) {
+            ngx_memcpy(locals, ngx_broadcast_locals,
+                       ngx_broadcast_nlocals * sizeof(ngx_broadcast_local_t *));
+            ngx_free(ngx_broadcast_locals);
+        }
+
+        ngx_broadcast_locals = locals;
+        ngx_broadcast_nlocals = n;
+    }
+
+    hub = ngx_calloc(sizeof(ngx_broadcast_local_t) + name->len,
+                     ngx_broadcast_bus.log);
+    if (hub == NULL) {
+        return NULL;
+    }
+
+    hub->index = index;
+    hub->name.len = name->len;
+    hub->name.data = (u_char *) (hub + 1);
+    ngx_memcpy(hub->name.data, name->data, name->len);
+
+    ngx_queue_init(&hub->conns);
+
+    hub->position = claimed->position;
+    hub->log = claimed->log;
+
+    ngx_broadcast_locals[index] = hub;
+
+    return hub;
+}
+
+
+ngx_int_t
+ngx_broadcast_index_add(ngx_broadcast_conn_t *bc, ngx_str_t *user)
+{
+    if (user->len) {
+        bc->user = ngx_broadcast_label_make(&ngx_broadcast_users,
+                                            bc->hub->index, user);
+        if (bc->user == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_queue_insert_tail(&bc->user->conns, &bc->same);
+    }
+
+    bc->node.hash = ngx_murmur_hash2(bc->id.data, bc->id.len);
+    ngx_broadcast_table_insert(&ngx_broadcast_ids, &bc->node);
+
+    ngx_queue_insert_tail(&bc->hub->conns, &bc->all);
+    bc->hub->count++;
+
+    bc->indexed = 1;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_broadcast_index_remove(ngx_broadcast_conn_t *bc)
+{
+    ngx_broadcast_joined_t  *joined;
+
+    if (!bc->indexed) {
+        return;
+    }
+
+    bc->indexed = 0;
+
+    while (bc->groups) {
+        joined = bc->groups;
+        bc->groups = joined->next;
+        ngx_broadcast_joined_free(joined);
+    }
+
+    if (bc->user) {
+        ngx_queue_remove(&bc->same);
+        ngx_broadcast_label_drop(&ngx_broadcast_users, bc->user);
+        bc->user = NULL;
+    }
+
+    ngx_broadcast_table_delete(&ngx_broadcast_ids, &bc->node);
+
+    ngx_queue_remove(&bc->all);
+    bc->hub->count--;
+}
+
+
+ngx_broadcast_conn_t *
+ngx_broadcast_index_find(ngx_str_t *id)
+{
+    uint32_t               hash;
+    ngx_broadcast_conn_t  *bc;
+    ngx_broadcast_node_t  *n;
+
+    hash = ngx_murmur_hash2(id->data, id->len);
+
+    for (n = *ngx_broadcast_bucket(&ngx_broadcast_ids, hash); n; n = n->next) {
+
+        if (n->hash != hash) {
+            continue;
+        }
+
+        bc = ngx_queue_data(n, ngx_broadcast_conn_t, node);
+
+        if (bc->id.len == id->len
+            && ngx_memcmp(bc->id.data, id->data, id->len) == 0)
+        {
+            return bc;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_uint_t
+ngx_broadcast_index_count(void)
+{
+    return ngx_broadcast_ids.count;
+}
+
+
+ngx_queue_t *
+ngx_broadcast_index_user(ngx_uint_t hub, ngx_str_t *user)
+{
+    ngx_broadcast_label_t  *label;
+
+    label = ngx_broadcast_label_find(&ngx_broadcast_users, hub, user);
+
+    return label ? &label->conns : NULL;
+}
+
+
+ngx_queue_t *
+ngx_broadcast_index_group(ngx_uint_t hub, ngx_str_t *group)
+{
+    ngx_broadcast_label_t  *label;
+
+    label = ngx_broadcast_label_find(&ngx_broadcast_groups, hub, group);
+
+    return label ? &label->conns : NULL;
+}
+
+
+#define ngx_broadcast_label_hash(hub, name)                                   \
+    (ngx_murmur_hash2((name)->data, (name)->len)                              \
+     ^ ((uint32_t) (hub) * 0x9e3779b1))
+
+
+static ngx_broadcast_label_t *
+ngx_broadcast_label_find(ngx_broadcast_table_t *t, ngx_uint_t hub,
+    ngx_str_t *name)
+{
+    uint32_t                hash;
+    ngx_broadcast_node_t   *n;
+    ngx_broadcast_label_t  *label;
+
+    hash = ngx_broadcast_label_hash(hub, name);
+
+    for (n = *ngx_broadcast_bucket(t, hash); n; n = n->next) {
+
+        if (n->hash != hash) {
+            continue;
+        }
+
+        label = (ngx_broadcast_label_t *) n;
+
+        if (label->hub == hub
+            && label->len == name->len
+            && ngx_memcmp(label->data, name->data, name->len) == 0)
+        {
+            return label;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_broadcast_label_t *
+ngx_broadcast_label_make(ngx_broadcast_table_t *t, ngx_uint_t hub,
+    ngx_str_t *name)
+{
+    ngx_broadcast_label_t  *label;
+
+    label = ngx_broadcast_label_find(t, hub, name);
+    if (label) {
+        return label;
+    }
+
+    label = ngx_alloc(sizeof(ngx_broadcast_label_t) + name->len,
+                      ngx_broadcast_bus.log);
+    if (label == NULL) {
+        return NULL;
+    }
+
+    ngx_queue_init(&label->conns);
+
+    label->hub = (uint32_t) hub;
+    label->len = (uint32_t) name->len;
+    ngx_memcpy(label->data, name->data, name->len);
+
+    label->node.hash = ngx_broadcast_label_hash(hub, name);
+    ngx_broadcast_table_insert(t, &label->node);
+
+    return label;
+}
+
+
+/* frees the label with its last connection */
+
+static void
+ngx_broadcast_label_drop(ngx_broadcast_table_t *t,
+    ngx_broadcast_label_t *label)
+{
+    if (ngx_queue_empty(&label->conns)) {
+        ngx_broadcast_table_delete(t, &label->node);
+        ngx_free(label);
+    }
+}
+
+
+ngx_uint_t
+ngx_broadcast_index_member(ngx_broadcast_conn_t *bc, ngx_str_t *group)
+{
+    ngx_broadcast_joined_t  *joined;
+
+    for (joined = bc->groups; joined; joined = joined->next) {
+        if (joined->group->len == group->len
+            && ngx_memcmp(joined->group->data, group->data, group->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_int_t
+ngx_broadcast_index_join(ngx_broadcast_conn_t *bc, ngx_str_t *group)
+{
+    ngx_int_t                rc;
+    ngx_broadcast_joined_t  *joined;
+
+    if (!bc->indexed || ngx_broadcast_index_member(bc, group)) {
+        return NGX_OK;
+    }
+
+    joined = ngx_alloc(sizeof(ngx_broadcast_joined_t), ngx_broadcast_bus.log);
+    if (joined == NULL) {
+        return NGX_ERROR;
+    }
+
+    joined->group = ngx_broadcast_label_make(&ngx_broadcast_groups,
+                                             bc->hub->index, group);
+    if (joined->group == NULL) {
+        ngx_free(joined);
+        return NGX_ERROR;
+    }
+
+    joined->conn = bc;
+    ngx_queue_insert_tail(&joined->group->conns, &joined->link);
+
+    rc = ngx_broadcast_registry_join(ngx_broadcast_bus.zone, bc->row, &bc->id,
+                                     group);
+    if (rc == NGX_BUSY) {
+        ngx_broadcast_joined_free(joined);
+        return NGX_BUSY;
+    }
+
+    joined->next = bc->groups;
+    bc->groups = joined;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_broadcast_index_leave(ngx_broadcast_conn_t *bc, ngx_str_t *group)
+{
+    ngx_broadcast_joined_t  *joined, **next;
+
+    for (next = &bc->groups; *next; next = &joined->next) {
+        joined = *next;
+
+        if (joined->group->len == group->len
+            && ngx_memcmp(joined->group->data, group->data, group->len) == 0)
+        {
+            *next = joined->next;
+            ngx_broadcast_joined_free(joined);
+
+            (void) ngx_broadcast_registry_leave(ngx_broadcast_bus.zone,
+                                                bc->row, &bc->id, group);
+            return;
+        }
+    }
+}
+
+
+void
+ngx_broadcast_index_leave_all(ngx_broadcast_conn_t *bc)
+{
+    ngx_str_t                group;
+    ngx_broadcast_joined_t  *joined;
+
+    while (bc->groups) {
+        joined = bc->groups;
+        bc->groups = joined->next;
+
+        group.len = joined->group->len;
+        group.data = joined->group->data;
+
+        (void) ngx_broadcast_registry_leave(ngx_broadcast_bus.zone, bc->row,
+                                            &bc->id, &group);
+
+        ngx_broadcast_joined_free(joined);
+    }
+}
+
+
+static void
+ngx_broadcast_joined_free(ngx_broadcast_joined_t *joined)
+{
+    ngx_queue_remove(&joined->link);
+    ngx_broadcast_label_drop(&ngx_broadcast_groups, joined->group);
+    ngx_free(joined);
+}

@@ -1,0 +1,312 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include "conn/ngx_broadcast_peer.h"
+
+
+#define NGX_BROADCAST_OUTQ_RING   8         /* frames of the first own ring */
+#define NGX_BROADCAST_OUTQ_CHAIN  64        /* links: nginx's IOVs at most */
+
+
+static ngx_int_t ngx_broadcast_outq_grow(ngx_broadcast_outq_t *q);
+static ngx_broadcast_frame_t *ngx_broadcast_outq_shift(
+    ngx_broadcast_outq_t *q);
+static void ngx_broadcast_outq_observe(ngx_broadcast_frame_t *frame,
+    uint64_t now);
+
+
+static ngx_chain_t  ngx_broadcast_outq_links[NGX_BROADCAST_OUTQ_CHAIN];
+static ngx_buf_t    ngx_broadcast_outq_bufs[NGX_BROADCAST_OUTQ_CHAIN];
+
+
+#define ngx_broadcast_outq_at(q, i)                                           \
+    ((q)->ring ? &(q)->ring[((q)->head + (i)) & ((q)->size - 1)]              \
+               : &(q)->inside[((q)->head + (i))                               \
+                              & (NGX_BROADCAST_OUTQ_INSIDE - 1)])
+
+
+ngx_int_t
+ngx_broadcast_outq_push(ngx_broadcast_outq_t *q, ngx_broadcast_frame_t *frame)
+{
+    if (q->count == (q->ring ? q->size : NGX_BROADCAST_OUTQ_INSIDE)
+        && ngx_broadcast_outq_grow(q) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    *ngx_broadcast_outq_at(q, q->count) = frame;
+
+    frame->refs++;
+    q->count++;
+    q->bytes += frame->len;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_broadcast_outq_grow(ngx_broadcast_outq_t *q)
+{
+    uint32_t                 i, size;
+    ngx_broadcast_frame_t  **ring;
+
+    size = q->ring ? 2 * q->size : NGX_BROADCAST_OUTQ_RING;
+
+    ring = ngx_alloc(size * sizeof(ngx_broadcast_frame_t *),
+                     ngx_broadcast_bus.log);
+    if (ring == NULL) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < q->count; i++) {
+        ring[i] = *ngx_broadcast_outq_at(q, i);
+    }
+
+    if (q->ring) {
+        ngx_free(q->ring);
+    }
+
+    q->ring = ring;
+    q->size = size;
+    q->head = 0;
+
+    return NGX_OK;
+}
+
+
+/* takes the first frame off; its reference becomes the caller's */
+
+static ngx_broadcast_frame_t *
+ngx_broadcast_outq_shift(ngx_broadcast_outq_t *q)
+{
+    ngx_broadcast_frame_t  *frame;
+
+    frame = *ngx_broadcast_outq_at(q, 0);
+
+    q->bytes -= frame->len - q->offset;
+    q->offset = 0;
+    q->head++;
+    q->count--;
+
+    if (q->count == 0) {
+        q->head = 0;
+
+        if (q->ring) {
+            ngx_free(q->ring);
+            q->ring = NULL;
+        }
+    }
+
+    return frame;
+}
+
+
+ngx_int_t
+ngx_broadcast_outq_append(ngx_broadcast_outq_t *q, ngx_broadcast_outq_t *from)
+{
+    ngx_int_t               rc;
+    ngx_broadcast_frame_t  *frame;
+
+    rc = NGX_OK;
+
+    while (from->count) {
+        frame = ngx_broadcast_outq_shift(from);
+
+        if (ngx_broadcast_outq_push(q, frame) != NGX_OK) {
+            rc = NGX_ERROR;
+        }
+
+        ngx_broadcast_frame_free(frame);
+    }
+
+    return rc;
+}
+
+
+void
+ngx_broadcast_outq_clear(ngx_broadcast_outq_t *q, ngx_uint_t keep_begun)
+{
+    uint32_t                offset;
+    ngx_broadcast_frame_t  *begun;
+
+    begun = NULL;
+    offset = q->offset;
+
+    if (keep_begun && offset) {
+        begun = ngx_broadcast_outq_shift(q);
+    }
+
+    while (q->count) {
+        ngx_broadcast_frame_free(ngx_broadcast_outq_shift(q));
+    }
+
+    if (begun) {
+
+        /* an empty queue has room inside: this cannot fail */
+
+        (void) ngx_broadcast_outq_push(q, begun);
+        ngx_broadcast_frame_free(begun);
+
+        q->offset = offset;
+        q->bytes -= offset;
+    }
+}
+
+
+ngx_uint_t
+ngx_broadcast_outq_over(ngx_broadcast_outq_t *q, size_t limit)
+{
+    size_t                  waiting;
+    ngx_broadcast_frame_t  *frame;
+
+    if (q->bytes <= limit) {
+        return 0;
+    }
+
+    frame = *ngx_broadcast_outq_at(q, 0);
+    waiting = q->bytes;
+
+    if (frame->len > limit) {
+        waiting -= frame->len - q->offset;
+    }
+
+    return waiting > limit;
+}
+
+
+size_t
+ngx_broadcast_outq_size(ngx_broadcast_conn_t *bc)
+{
+    return bc->outq.bytes;
+}
+
+
+ngx_chain_t *
+ngx_broadcast_outq_chain(ngx_broadcast_conn_t *bc, size_t limit)
+{
+    size_t                  size, offset;
+    ngx_buf_t              *b;
+    ngx_uint_t              i;
+    ngx_chain_t            *cl;
+    ngx_broadcast_outq_t   *q;
+    ngx_broadcast_frame_t  *frame;
+
+    q = &bc->outq;
+
+    if (q->count == 0) {
+        return NULL;
+    }
+
+    size = 0;
+    offset = q->offset;
+
+    for (i = 0; i < q->count && i < NGX_BROADCAST_OUTQ_CHAIN; i++) {
+
+        frame = *ngx_broadcast_outq_at(q, i);
+
+        if (i && size + frame->len > limit) {
+            break;
+        }
+
+        b = &ngx_broadcast_outq_bufs[i];
+        cl = &ngx_broadcast_outq_links[i];
+
+        ngx_memzero(b, sizeof(ngx_buf_t));
+
+        b->start = ngx_broadcast_frame_data(frame) + offset;
+        b->pos = b->start;
+        b->last = ngx_broadcast_frame_data(frame) + frame->len;
+        b->end = b->last;
+        b->memory = 1;
+
+        cl->buf = b;
+        cl->next = cl + 1;
+
+        size += b->last - b->pos;
+        offset = 0;
+    }
+
+    ngx_broadcast_outq_links[i - 1].next = NULL;
+
+    /* under TLS nginx keeps bytes back until a buffer asks for the flush */
+
+    ngx_broadcast_outq_bufs[i - 1].flush = 1;
+
+    return ngx_broadcast_outq_links;
+}
+
+
+void
+ngx_broadcast_outq_sent(ngx_broadcast_conn_t *bc, size_t n)
+{
+    uint64_t                now;
+    ngx_uint_t              delivered;
+    struct timeval          tv;
+    ngx_broadcast_outq_t   *q;
+    ngx_broadcast_frame_t  *frame;
+
+    q = &bc->outq;
+    now = 0;
+    delivered = 0;
+
+    bc->progress = ngx_current_msec;
+
+    ngx_broadcast_count(NGX_BROADCAST_SENT_BYTES_WEBSOCKET + bc->type, n);
+
+    while (q->count) {
+        frame = *ngx_broadcast_outq_at(q, 0);
+
+        if (n < frame->len - q->offset) {
+            q->offset += n;
+            q->bytes -= n;
+            break;
+        }
+
+        n -= frame->len - q->offset;
+        frame = ngx_broadcast_outq_shift(q);
+
+        if (frame->time) {
+            delivered++;
+
+            if (now == 0) {
+
+                /* the event loop's time is too coarse and too old */
+
+                ngx_gettimeofday(&tv);
+                now = (uint64_t) tv.tv_sec * 1000000 + tv.tv_usec;
+            }
+
+            ngx_broadcast_outq_observe(frame, now);
+        }
+
+        ngx_broadcast_frame_free(frame);
+    }
+
+    if (delivered) {
+        ngx_broadcast_fanout_delivered(bc->hub, bc->type, delivered);
+    }
+}
+
+
+static void
+ngx_broadcast_outq_observe(ngx_broadcast_frame_t *frame, uint64_t now)
+{
+    uint64_t  usec;
+
+    if (frame->time == 1) {
+        return;
+    }
+
+    /* clocks of other machines may be ahead */
+
+    usec = now > frame->time ? now - frame->time : 0;
+
+    ngx_broadcast_stats_observe(ngx_broadcast_bus.zone,
+                                ngx_broadcast_bus.slot,
+                                frame->sql ? NGX_BROADCAST_COMMIT_TO_SOCKET
+                                           : NGX_BROADCAST_PUBLISH_TO_SOCKET,
+                                usec);
+}

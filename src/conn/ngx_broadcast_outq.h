@@ -1,0 +1,73 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_BROADCAST_OUTQ_H_INCLUDED_
+#define _NGX_BROADCAST_OUTQ_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "conn/ngx_broadcast_frame.h"
+
+
+typedef struct ngx_broadcast_conn_s  ngx_broadcast_conn_t;
+
+
+/*
+ * A queue of counted frames: a ring of pointers.  The ring is inside for two
+ * frames, grows by doubling, and is given back when the queue is empty.
+ */
+
+#define NGX_BROADCAST_OUTQ_INSIDE  2
+
+typedef struct {
+    ngx_broadcast_frame_t **ring;       /* owned, or NULL: inside */
+    uint32_t                size;       /* of the ring, a power of two */
+    uint32_t                head;
+    uint32_t                count;
+    uint32_t                offset;     /* bytes of the first frame that the
+                                           socket took */
+    size_t                  bytes;      /* that still wait */
+    ngx_broadcast_frame_t  *inside[NGX_BROADCAST_OUTQ_INSIDE];
+} ngx_broadcast_outq_t;
+
+
+/* zeroed memory is an empty queue */
+
+/* takes a reference of its own; NGX_ERROR: no memory */
+ngx_int_t ngx_broadcast_outq_push(ngx_broadcast_outq_t *q,
+    ngx_broadcast_frame_t *frame);
+
+/* moves all of `from` behind what is in q; NGX_ERROR: no memory */
+ngx_int_t ngx_broadcast_outq_append(ngx_broadcast_outq_t *q,
+    ngx_broadcast_outq_t *from);
+
+/* drops everything, or all but a frame that was begun */
+void ngx_broadcast_outq_clear(ngx_broadcast_outq_t *q, ngx_uint_t keep_begun);
+
+/*
+ * 1 if more than `limit` bytes wait.  A message larger than that at the head
+ * of the queue does not count: it came into an empty one.
+ */
+ngx_uint_t ngx_broadcast_outq_over(ngx_broadcast_outq_t *q, size_t limit);
+
+
+/* the output queue of a connection, as its transport sees it */
+
+/*
+ * At most `limit` bytes of the queue (but at least one frame's) as a chain for
+ * send_chain(): a static chain of this worker, valid until the next call.
+ * NULL: the queue is empty.
+ */
+ngx_chain_t *ngx_broadcast_outq_chain(ngx_broadcast_conn_t *bc, size_t limit);
+
+/* n bytes of it were taken by the socket; counts deliveries and latency */
+void ngx_broadcast_outq_sent(ngx_broadcast_conn_t *bc, size_t n);
+size_t ngx_broadcast_outq_size(ngx_broadcast_conn_t *bc);
+
+
+#endif /* _NGX_BROADCAST_OUTQ_H_INCLUDED_ */

@@ -1,0 +1,305 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_BROADCAST_PEER_H_INCLUDED_
+#define _NGX_BROADCAST_PEER_H_INCLUDED_
+
+
+#include "conn/ngx_broadcast_conn.h"
+
+
+/* The inside of a connection: for this room only. */
+
+
+/* a link of a hash table: what is looked up begins with it */
+
+typedef struct ngx_broadcast_node_s  ngx_broadcast_node_t;
+
+struct ngx_broadcast_node_s {
+    ngx_broadcast_node_t     *next;
+    uint32_t                  hash;
+};
+
+
+/* a hub as this worker sees it; made with its first connection, kept */
+
+typedef struct ngx_broadcast_local_s  ngx_broadcast_local_t;
+
+struct ngx_broadcast_local_s {
+    ngx_uint_t                index;
+    ngx_str_t                 name;         /* bytes stand behind */
+    ngx_queue_t               conns;        /* ngx_broadcast_conn_t.all */
+    ngx_uint_t                count;
+    ngx_broadcast_position_t  position;     /* everything up to here was queued
+                                               to the connections here */
+    uint64_t                  log;          /* records before it do not move
+                                               the position back */
+    ngx_uint_t                delivered[NGX_BROADCAST_TRANSPORTS];
+    ngx_uint_t                dirty;        /* deliveries are to be accounted */
+    ngx_broadcast_local_t    *next;         /* of those */
+};
+
+
+/* a user or a group of a hub, while it has a connection here */
+
+typedef struct {
+    ngx_broadcast_node_t      node;
+    ngx_queue_t               conns;        /* conn.same, or member.link */
+    uint32_t                  hub;
+    uint32_t                  len;
+    u_char                    data[1];
+} ngx_broadcast_label_t;
+
+
+/* a connection in a group */
+
+typedef struct ngx_broadcast_joined_s  ngx_broadcast_joined_t;
+
+struct ngx_broadcast_joined_s {
+    ngx_queue_t               link;         /* of the label */
+    ngx_broadcast_joined_t   *next;         /* of the connection */
+    ngx_broadcast_label_t    *group;        /* borrowed, outlives this */
+    ngx_broadcast_conn_t     *conn;         /* borrowed, outlives this */
+};
+
+
+/* what a plain WebSocket may do: made only where there is something */
+
+typedef struct {
+    ngx_uint_t                roles;        /* NGX_BROADCAST_MAY_… */
+    ngx_uint_t                ngroups;
+    ngx_uint_t                nroles;
+    ngx_str_t                 names[1];     /* groups, then roles; the bytes
+                                               stand behind */
+} ngx_broadcast_rights_t;
+
+
+/* bytes that came and could not be taken yet; the bytes stand behind */
+
+typedef struct {
+    size_t                    len;
+    size_t                    size;
+    size_t                    pos;          /* taken of it */
+} ngx_broadcast_input_t;
+
+#define ngx_broadcast_input_data(in)  ((u_char *) ((in) + 1))
+
+
+/* the call of a function that is under way: one a connection */
+
+typedef struct {
+    uint32_t                  serial;       /* an answer to another call is
+                                               not for this one */
+    ngx_uint_t                kind;         /* NGX_BROADCAST_ON_… */
+    ngx_uint_t                answer;       /* a Completion is wanted */
+    ngx_str_t                 id;           /* invocationId */
+    ngx_str_t                 target;
+} ngx_broadcast_task_t;
+
+
+/* a resume under way: live messages are held until the replay is through */
+
+typedef struct {
+    ngx_broadcast_outq_t      held;
+    ngx_broadcast_position_t  after;        /* replayed up to here */
+    ngx_broadcast_position_t  upto;
+    ngx_msec_t                deadline;     /* of waiting for a position */
+    ngx_str_t                 requested;    /* for the gap event; bytes stand
+                                               behind */
+    unsigned                  waiting:1;    /* hub's position is not known */
+    unsigned                  checked:1;    /* after was compared with upto */
+    unsigned                  asked:1;      /* history is being read */
+    unsigned                  through:1;    /* nothing is held any more; kept
+                                               for what is to be skipped */
+    unsigned                  skip:1;       /* live messages up to upto come
+                                               with the replay */
+} ngx_broadcast_resume_t;
+
+
+struct ngx_broadcast_conn_s {
+    ngx_broadcast_node_t        node;       /* by id */
+    ngx_queue_t                 all;        /* of the hub */
+    ngx_queue_t                 same;       /* of the user */
+    ngx_queue_t                 wheel;
+    ngx_queue_t                 flush;
+
+    ngx_broadcast_local_t      *hub;        /* borrowed, never freed */
+    ngx_broadcast_label_t      *user;       /* counted by its list, or NULL */
+    ngx_broadcast_joined_t     *groups;     /* owned */
+    ngx_broadcast_transport_t  *transport;  /* static, NULL until attached */
+    void                       *data;       /* the transport's */
+    ngx_broadcast_limits_t     *limits;     /* borrowed from the cycle */
+
+    ngx_broadcast_outq_t        outq;
+    ngx_broadcast_input_t      *input;      /* owned, or NULL */
+    ngx_broadcast_task_t       *task;       /* owned, or NULL */
+    ngx_broadcast_resume_t     *resume;     /* owned, or NULL */
+    ngx_broadcast_rights_t     *rights;     /* owned, or NULL */
+    ngx_broadcast_frame_t      *event;      /* owned until `connected` is
+                                               called: members of the event */
+    ngx_broadcast_frame_t      *reason;     /* counted: of a verdict */
+
+    uint64_t                    start;      /* offset in the log: only later
+                                               records are for it */
+    ngx_msec_t                  received;   /* last sign of life */
+    ngx_msec_t                  sent;       /* last time something was queued */
+    ngx_msec_t                  since;      /* of the state */
+    ngx_msec_t                  progress;   /* last time that the socket took
+                                               something */
+    ngx_msec_t                  counted;    /* token bucket of broadcast_rate */
+    ngx_uint_t                  excess;
+    time_t                      expires;    /* of the token, 0: never */
+
+    ngx_str_t                   id;         /* bytes in text */
+
+    ngx_broadcast_row_t         row;
+    uint16_t                    code;       /* of END_PROTOCOL */
+    uint8_t                     address;    /* bytes behind the id in text */
+    unsigned                    state:3;    /* ngx_broadcast_conn_state_e */
+    unsigned                    protocol:2;
+    unsigned                    framing:3;
+    unsigned                    type:2;     /* transport */
+    unsigned                    end:4;      /* why it is CLOSING */
+    unsigned                    verdict:4;  /* end + 1, given while lists were
+                                               walked; executed by the flush */
+    unsigned                    live:1;     /* gets messages */
+    unsigned                    blocked:1;  /* the socket takes nothing now */
+    unsigned                    listed:1;   /* in the flush list */
+    unsigned                    functions:1;
+    unsigned                    indexed:1;  /* in the index */
+    unsigned                    claimed:1;  /* the registry row is ours */
+    unsigned                    inside:1;   /* conn_input() is at work */
+    u_char                      text[1];    /* id, address */
+};
+
+
+/* fan-out: n messages of the hub were taken by sockets of the type */
+
+void ngx_broadcast_fanout_delivered(ngx_broadcast_local_t *hub,
+    ngx_uint_t type, ngx_uint_t n);
+
+
+/* conn: the one function that changes states */
+
+void ngx_broadcast_conn_turn(ngx_broadcast_conn_t *bc, ngx_uint_t state);
+
+/* the peer's socket, as far as it takes bytes; may end bc */
+void ngx_broadcast_conn_flush(ngx_broadcast_conn_t *bc);
+
+/*
+ * Queues a frame (the caller keeps its reference) and asks for a flush.  Runs
+ * while lists are walked: it ends nothing, a verdict at most.
+ */
+void ngx_broadcast_conn_queue(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_frame_t *frame);
+
+/* the same, and gives the reference up; NULL (no memory) is a verdict */
+void ngx_broadcast_conn_queue_new(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_frame_t *frame);
+
+/* a SignalR record or a plain WebSocket frame */
+void ngx_broadcast_conn_queue_text(ngx_broadcast_conn_t *bc, ngx_str_t *text);
+
+/* end it as soon as no list is walked; reason is counted here, or NULL */
+void ngx_broadcast_conn_condemn(ngx_broadcast_conn_t *bc, ngx_uint_t end,
+    ngx_broadcast_frame_t *reason);
+
+/* frees what was closed, at exit */
+void ngx_broadcast_conn_bury_all(void);
+
+/* the next connection of this worker behind bc (NULL: the first), or NULL */
+ngx_broadcast_conn_t *ngx_broadcast_conn_next(ngx_broadcast_conn_t *bc);
+
+
+/*
+ * Ends: queues the last words of a protocol (hub Close, handshake error, close
+ * frame) for bc->end and the state that it was in; counts; names the cause for
+ * the log.
+ */
+void ngx_broadcast_end_words(ngx_broadcast_conn_t *bc, ngx_uint_t was,
+    ngx_uint_t code, ngx_str_t *reason);
+void ngx_broadcast_end_count(ngx_uint_t end);
+const char *ngx_broadcast_end_name(ngx_uint_t end);
+
+
+/* worker: a piece of the drain, if one is under way */
+void ngx_broadcast_worker_drain(void);
+
+
+/* wheel: one timer for all connections of the worker */
+
+void ngx_broadcast_wheel_init(ngx_log_t *log);
+void ngx_broadcast_wheel_set(ngx_broadcast_conn_t *bc);
+void ngx_broadcast_wheel_remove(ngx_broadcast_conn_t *bc);
+void ngx_broadcast_wheel_stop(void);
+
+/* from now on the timer holds the exiting worker */
+void ngx_broadcast_wheel_hold(void);
+
+
+/* function: connected and message */
+
+/* ACTIVE was reached: calls `connected` where there is a database */
+void ngx_broadcast_function_connected(ngx_broadcast_conn_t *bc);
+
+/*
+ * Calls the message function; id (of the invocation) may be empty.  NGX_OK:
+ * bc->task is set; NGX_DECLINED: none is bound; NGX_BUSY: too many calls wait;
+ * NGX_ABORT: the database is away; NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_broadcast_function_message(ngx_broadcast_conn_t *bc,
+    ngx_pool_t *pool, ngx_str_t *id, ngx_str_t *target,
+    ngx_str_t *arguments);
+
+void ngx_broadcast_function_free(ngx_broadcast_conn_t *bc);
+
+/* the row of a connection that ended; `disconnected` follows where owed */
+void ngx_broadcast_function_release(ngx_broadcast_row_t row, ngx_str_t *id);
+
+
+/* inbound: pools and buffers of the worker's inbound side */
+
+/* goes on with what waits in bc->input; may end bc */
+void ngx_broadcast_inbound_run(ngx_broadcast_conn_t *bc);
+void ngx_broadcast_inbound_stop(void);
+
+/*
+ * Answers an invocation: a Completion with result (raw JSON) or error, or the
+ * error frame of a plain WebSocket; nothing where nothing is wanted.
+ */
+void ngx_broadcast_inbound_answer(ngx_broadcast_conn_t *bc, ngx_str_t *id,
+    ngx_str_t *result, ngx_str_t *error);
+
+/* why the message function was not called, as such an answer */
+void ngx_broadcast_inbound_refuse(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
+    ngx_str_t *id, ngx_str_t *target, ngx_int_t rc);
+
+/* broadcast_rate: NGX_BUSY when it is exceeded */
+ngx_int_t ngx_broadcast_inbound_rate(ngx_broadcast_conn_t *bc);
+
+/* one text message of a plain WebSocket; may set bc->task or end bc */
+void ngx_broadcast_plain_input(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
+    ngx_str_t *text);
+ngx_int_t ngx_broadcast_plain_rights(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_open_t *in);
+void ngx_broadcast_plain_refuse(ngx_broadcast_conn_t *bc, const char *text);
+
+
+/* resume */
+
+ngx_int_t ngx_broadcast_resume_open(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_open_t *in, ngx_broadcast_claimed_t *claimed);
+
+/* goes on if it can; called when the queue has room, and by the wheel */
+void ngx_broadcast_resume_run(ngx_broadcast_conn_t *bc);
+
+/* fan-out: 1 if the live frame was held or is not for it */
+ngx_uint_t ngx_broadcast_resume_hold(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_frame_t *frame, ngx_broadcast_record_t *rec);
+void ngx_broadcast_resume_free(ngx_broadcast_conn_t *bc);
+
+
+#endif /* _NGX_BROADCAST_PEER_H_INCLUDED_ */

@@ -1,0 +1,349 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include "conn/ngx_broadcast_peer.h"
+
+
+/*
+ * One timer for all connections of the worker.  A connection stands in the
+ * slot of its next deadline; what has happened since then is looked at when
+ * the slot's turn comes, so traffic moves nobody.  Deadlines beyond the wheel
+ * wait at its far end and are put in again.
+ */
+
+#define NGX_BROADCAST_WHEEL_TICK   250      /* ms */
+#define NGX_BROADCAST_WHEEL_SLOTS  256
+
+#define NGX_BROADCAST_CLOSE_TIME   5000     /* ms, signalr.md 3.3 */
+
+
+static void ngx_broadcast_wheel_handler(ngx_event_t *ev);
+static void ngx_broadcast_wheel_look(ngx_broadcast_conn_t *bc);
+static ngx_uint_t ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc);
+static ngx_msec_int_t ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc);
+static ngx_uint_t ngx_broadcast_wheel_silent(ngx_broadcast_conn_t *bc);
+
+
+static ngx_queue_t       ngx_broadcast_wheel[NGX_BROADCAST_WHEEL_SLOTS];
+static ngx_uint_t        ngx_broadcast_wheel_count;
+static ngx_msec_t        ngx_broadcast_wheel_tick;  /* last one worked off */
+static ngx_event_t       ngx_broadcast_wheel_event;
+static ngx_connection_t  ngx_broadcast_wheel_dumb;
+
+
+void
+ngx_broadcast_wheel_init(ngx_log_t *log)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_BROADCAST_WHEEL_SLOTS; i++) {
+        ngx_queue_init(&ngx_broadcast_wheel[i]);
+    }
+
+    ngx_broadcast_wheel_count = 0;
+
+    ngx_memzero(&ngx_broadcast_wheel_event, sizeof(ngx_event_t));
+
+    ngx_broadcast_wheel_dumb.fd = (ngx_socket_t) -1;
+
+    ngx_broadcast_wheel_event.handler = ngx_broadcast_wheel_handler;
+    ngx_broadcast_wheel_event.data = &ngx_broadcast_wheel_dumb;
+    ngx_broadcast_wheel_event.log = log;
+    ngx_broadcast_wheel_event.cancelable = 1;
+}
+
+
+void
+ngx_broadcast_wheel_stop(void)
+{
+    if (ngx_broadcast_wheel_event.timer_set) {
+        ngx_del_timer(&ngx_broadcast_wheel_event);
+    }
+}
+
+
+void
+ngx_broadcast_wheel_hold(void)
+{
+    ngx_broadcast_wheel_event.cancelable = 0;
+}
+
+
+void
+ngx_broadcast_wheel_set(ngx_broadcast_conn_t *bc)
+{
+    ngx_msec_t      tick;
+    ngx_msec_int_t  left;
+
+    ngx_broadcast_wheel_remove(bc);
+
+    if (ngx_broadcast_wheel_count++ == 0) {
+        ngx_broadcast_wheel_tick = ngx_current_msec / NGX_BROADCAST_WHEEL_TICK;
+
+        if (!ngx_broadcast_wheel_event.timer_set) {
+            ngx_add_timer(&ngx_broadcast_wheel_event,
+                          NGX_BROADCAST_WHEEL_TICK);
+        }
+    }
+
+    left = ngx_broadcast_wheel_left(bc);
+    left = ngx_max(left, 0);
+
+    tick = (left + NGX_BROADCAST_WHEEL_TICK - 1) / NGX_BROADCAST_WHEEL_TICK;
+    tick = ngx_max(tick, 1);
+    tick = ngx_min(tick, NGX_BROADCAST_WHEEL_SLOTS - 2);
+
+    tick += ngx_current_msec / NGX_BROADCAST_WHEEL_TICK;
+
+    ngx_queue_insert_tail(&ngx_broadcast_wheel[tick
+                                               % NGX_BROADCAST_WHEEL_SLOTS],
+                          &bc->wheel);
+}
+
+
+void
+ngx_broadcast_wheel_remove(ngx_broadcast_conn_t *bc)
+{
+    if (bc->wheel.next == NULL) {
+        return;
+    }
+
+    ngx_queue_remove(&bc->wheel);
+    bc->wheel.next = NULL;
+
+    ngx_broadcast_wheel_count--;
+}
+
+
+static void
+ngx_broadcast_wheel_handler(ngx_event_t *ev)
+{
+    ngx_msec_t             now;
+    ngx_queue_t            due, *slot, *q;
+    ngx_broadcast_conn_t  *bc;
+
+    now = ngx_current_msec / NGX_BROADCAST_WHEEL_TICK;
+
+    /* a stopped process: one turn meets everybody */
+
+    if (now - ngx_broadcast_wheel_tick > NGX_BROADCAST_WHEEL_SLOTS) {
+        ngx_broadcast_wheel_tick = now - NGX_BROADCAST_WHEEL_SLOTS;
+    }
+
+    while (ngx_broadcast_wheel_tick != now) {
+        ngx_broadcast_wheel_tick++;
+
+        slot = &ngx_broadcast_wheel[ngx_broadcast_wheel_tick
+                                    % NGX_BROADCAST_WHEEL_SLOTS];
+
+        ngx_queue_init(&due);
+        ngx_queue_add(&due, slot);
+        ngx_queue_init(slot);
+
+        /* who is looked at may end, and end others: only the head is sure */
+
+        while (!ngx_queue_empty(&due)) {
+            q = ngx_queue_head(&due);
+            bc = ngx_queue_data(q, ngx_broadcast_conn_t, wheel);
+
+            ngx_broadcast_wheel_set(bc);
+            ngx_broadcast_wheel_look(bc);
+        }
+    }
+
+    ngx_broadcast_worker_drain();
+
+    if (ngx_broadcast_wheel_count && !ev->timer_set) {
+        ngx_add_timer(ev, NGX_BROADCAST_WHEEL_TICK);
+    }
+}
+
+
+static void
+ngx_broadcast_wheel_look(ngx_broadcast_conn_t *bc)
+{
+    ngx_msec_t  age;
+
+    age = ngx_current_msec - bc->since;
+
+    switch (bc->state) {
+
+    case NGX_BROADCAST_HANDSHAKE:
+        if (age >= bc->limits->handshake_timeout) {
+            ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_TIMEOUT, 0, NULL);
+        }
+
+        return;
+
+    case NGX_BROADCAST_ACTIVE:
+        if (ngx_broadcast_wheel_active(bc)) {
+            ngx_broadcast_wheel_set(bc);
+        }
+
+        return;
+
+    case NGX_BROADCAST_CLOSING:
+        if (age >= NGX_BROADCAST_CLOSE_TIME) {
+            bc->transport->destroy(bc);
+            ngx_broadcast_conn_closed(bc, bc->end);
+        }
+
+        return;
+    }
+}
+
+
+/* 0: it was ended */
+
+static ngx_uint_t
+ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc)
+{
+    ngx_msec_t                 now;
+    ngx_broadcast_position_t   none, *position;
+
+    now = ngx_current_msec;
+
+    if (bc->expires && ngx_time() >= bc->expires) {
+        ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_EXPIRED, 0, NULL);
+        return 0;
+    }
+
+    if (ngx_broadcast_wheel_silent(bc)
+        && now - bc->received >= bc->limits->client_timeout)
+    {
+        ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_TIMEOUT, 0, NULL);
+        return 0;
+    }
+
+    if (bc->blocked) {
+
+        /* measured by progress: new messages do not put it off */
+
+        if (bc->limits->client_timeout
+            && now - bc->progress >= bc->limits->client_timeout)
+        {
+            ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_SLOW, 0, NULL);
+            return 0;
+        }
+
+        return 1;
+    }
+
+    if (bc->limits->keepalive
+        && now - bc->sent >= bc->limits->keepalive
+        && bc->outq.count == 0)
+    {
+        /* during a replay the hub's position would skip what is to come */
+
+        none.epoch = 0;
+        none.seq = 0;
+
+        position = bc->resume == NULL ? &bc->hub->position
+                   : bc->resume->through ? &bc->resume->upto
+                   : &none;
+
+        ngx_broadcast_conn_queue_new(bc,
+                                     ngx_broadcast_frame_ping(bc->protocol,
+                                                              bc->framing,
+                                                              position));
+    }
+
+    if (bc->resume && bc->resume->waiting) {
+        ngx_broadcast_fanout_flush(bc);
+    }
+
+    return 1;
+}
+
+
+/* 1 if silence of the client means that it is gone */
+
+static ngx_uint_t
+ngx_broadcast_wheel_silent(ngx_broadcast_conn_t *bc)
+{
+    if (bc->limits->client_timeout == 0
+        || bc->type == NGX_BROADCAST_LONGPOLL
+        || (bc->type == NGX_BROADCAST_SSE
+            && bc->protocol == NGX_BROADCAST_PLAIN))
+    {
+        return 0;
+    }
+
+    /* while a function runs we do not read */
+
+    return bc->task == NULL;
+}
+
+
+/* milliseconds to the next deadline, as far as it is known now */
+
+static ngx_msec_int_t
+ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
+{
+    ngx_msec_t      now;
+    ngx_msec_int_t  left, next;
+
+    now = ngx_current_msec;
+
+#define ngx_broadcast_wheel_until(from, period)                               \
+    (ngx_msec_int_t) ((from) + (period) - now)
+
+    switch (bc->state) {
+
+    case NGX_BROADCAST_HANDSHAKE:
+        return ngx_broadcast_wheel_until(bc->since,
+                                         bc->limits->handshake_timeout);
+
+    case NGX_BROADCAST_CLOSING:
+        return ngx_broadcast_wheel_until(bc->since, NGX_BROADCAST_CLOSE_TIME);
+
+    case NGX_BROADCAST_ACTIVE:
+        break;
+
+    default:
+        return NGX_MAX_INT32_VALUE;
+    }
+
+    if (bc->resume && bc->resume->waiting) {
+        return 0;
+    }
+
+    next = NGX_MAX_INT32_VALUE;
+
+    if (bc->limits->keepalive) {
+        left = ngx_broadcast_wheel_until(bc->sent, bc->limits->keepalive);
+
+        /* bytes still wait, so a ping would say nothing new */
+
+        if (left <= 0) {
+            left = 1000;
+        }
+
+        next = left;
+    }
+
+    if (bc->limits->client_timeout) {
+
+        if (ngx_broadcast_wheel_silent(bc)) {
+            left = ngx_broadcast_wheel_until(bc->received,
+                                             bc->limits->client_timeout);
+            next = ngx_min(next, left);
+        }
+
+        if (bc->blocked) {
+            left = ngx_broadcast_wheel_until(bc->progress,
+                                             bc->limits->client_timeout);
+            next = ngx_min(next, left);
+        }
+    }
+
+    if (bc->expires) {
+        left = (ngx_msec_int_t) ngx_min(bc->expires - ngx_time(), 3600) * 1000;
+        next = ngx_min(next, left);
+    }
+
+    return next;
+}
