@@ -197,7 +197,7 @@ test_unescape(void)
     unescaped("%e2%82%AC", NGX_BROADCAST_IN_PATH, "\xe2\x82\xac",
               "hex digits of any case");
     unescaped("a+b", NGX_BROADCAST_IN_PATH, "a+b", "plus stays in a path");
-    unescaped("a+b", NGX_BROADCAST_IN_QUERY, "a b", "and is a blank in a query");
+    unescaped("a+b", NGX_BROADCAST_IN_QUERY, "a b", "but not in a query");
     unescaped("a%2Bb", NGX_BROADCAST_IN_QUERY, "a+b", "unless it was encoded");
     unescaped("%2541", NGX_BROADCAST_IN_PATH, "%41", "decoding is done once");
     unescaped("%", NGX_BROADCAST_IN_PATH, NULL, "a percent sign alone");

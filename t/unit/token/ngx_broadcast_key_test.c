@@ -59,9 +59,12 @@ add(add_pt how, const char *text, const char *kid, const char *alg)
     return error ? error : "";
 }
 
-#define secret(text, kid, alg)  add(ngx_broadcast_key_add_secret, text, kid, alg)
-#define file(text, kid, alg)    add(ngx_broadcast_key_add_file, text, kid, alg)
-#define jwks(text, kid, alg)    add(ngx_broadcast_key_add_jwks, text, kid, alg)
+#define secret(text, kid, alg)                                                \
+    add(ngx_broadcast_key_add_secret, text, kid, alg)
+#define file(text, kid, alg)                                                  \
+    add(ngx_broadcast_key_add_file, text, kid, alg)
+#define jwks(text, kid, alg)                                                  \
+    add(ngx_broadcast_key_add_jwks, text, kid, alg)
 
 
 static void
@@ -243,7 +246,8 @@ test_jwks(void)
     is_str(&key(0)->kid, "own", "if it has none of its own");
 
     says(jwks("{\"keys\":[{\"kty\":\"AKP\"},{\"kty\":\"OKP\",\"crv\":"
-              "\"X25519\",\"x\":\"AA\"},{},7," ED25519_JWK("") "]}", NULL, NULL),
+              "\"X25519\",\"x\":\"AA\"},{},7," ED25519_JWK("") "]}", NULL,
+              NULL),
          "", "keys of unknown types");
     is_int(keys->keys.nelts, 1, "are passed over");
 
