@@ -1,0 +1,740 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "pg/ngx_broadcast_pg_conn.h"
+
+
+static void ngx_broadcast_pg_conn_attach(ngx_broadcast_pg_conn_t *conn,
+    ngx_uint_t write);
+static void ngx_broadcast_pg_conn_detach(ngx_broadcast_pg_conn_t *conn);
+static void ngx_broadcast_pg_conn_connect(ngx_event_t *ev);
+static void ngx_broadcast_pg_conn_opened(ngx_broadcast_pg_conn_t *conn);
+static void ngx_broadcast_pg_conn_read(ngx_event_t *ev);
+static void ngx_broadcast_pg_conn_write(ngx_event_t *ev);
+static ngx_int_t ngx_broadcast_pg_conn_flush(ngx_broadcast_pg_conn_t *conn);
+static ngx_int_t ngx_broadcast_pg_conn_consume(ngx_broadcast_pg_conn_t *conn);
+static void ngx_broadcast_pg_conn_results(ngx_broadcast_pg_conn_t *conn);
+static void ngx_broadcast_pg_conn_result(ngx_broadcast_pg_conn_t *conn,
+    PGresult *result);
+static void ngx_broadcast_pg_conn_synced(ngx_broadcast_pg_conn_t *conn);
+static void ngx_broadcast_pg_conn_notifies(ngx_broadcast_pg_conn_t *conn);
+static void ngx_broadcast_pg_conn_watch(ngx_broadcast_pg_conn_t *conn);
+static void ngx_broadcast_pg_conn_timeout(ngx_event_t *ev);
+static void ngx_broadcast_pg_conn_break(ngx_event_t *ev);
+static void ngx_broadcast_pg_conn_fail(ngx_broadcast_pg_conn_t *conn);
+static void ngx_broadcast_pg_conn_release(ngx_broadcast_pg_conn_t *conn,
+    ngx_queue_t *flight);
+static void ngx_broadcast_pg_conn_away(ngx_queue_t *flight);
+static void ngx_broadcast_pg_conn_why(ngx_broadcast_pg_conn_t *conn,
+    const char *why);
+static void ngx_broadcast_pg_conn_notice(void *data, const char *message);
+
+
+void
+ngx_broadcast_pg_conn_init(ngx_broadcast_pg_conn_t *conn, ngx_log_t *log)
+{
+    ngx_memzero(conn, sizeof(ngx_broadcast_pg_conn_t));
+
+    ngx_queue_init(&conn->flight);
+    conn->log = log;
+
+    conn->timer.handler = ngx_broadcast_pg_conn_timeout;
+    conn->timer.data = conn;
+    conn->timer.log = log;
+    conn->timer.cancelable = 1;
+
+    conn->breaker.handler = ngx_broadcast_pg_conn_break;
+    conn->breaker.data = conn;
+    conn->breaker.log = log;
+}
+
+
+ngx_int_t
+ngx_broadcast_pg_conn_open(ngx_broadcast_pg_conn_t *conn,
+    const char *conninfo, ngx_msec_t timeout, ngx_msec_t patience)
+{
+    conn->error[0] = '\0';
+    conn->broken = 0;
+    conn->prepared = 0;
+    conn->patience = patience;
+
+    conn->pg = PQconnectStart(conninfo);
+
+    if (conn->pg == NULL) {
+        ngx_broadcast_pg_conn_why(conn, "no memory");
+        return NGX_ERROR;
+    }
+
+    if (PQstatus(conn->pg) == CONNECTION_BAD) {
+        ngx_broadcast_pg_conn_why(conn, NULL);
+        PQfinish(conn->pg);
+        conn->pg = NULL;
+        return NGX_ERROR;
+    }
+
+    PQsetNoticeProcessor(conn->pg, ngx_broadcast_pg_conn_notice, conn);
+
+    conn->state = NGX_BROADCAST_PG_CONNECTING;
+    ngx_add_timer(&conn->timer, timeout);
+
+    /* libpq: until the first PQconnectPoll() act as if it said WRITING */
+
+    ngx_broadcast_pg_conn_attach(conn, 1);
+
+    return NGX_OK;
+}
+
+
+/*
+ * Registers the socket of this moment: libpq may have changed it, also for
+ * another with the same number.  While connecting only the direction that
+ * libpq waits for: the other would be reported at once, over and over.
+ */
+
+static void
+ngx_broadcast_pg_conn_attach(ngx_broadcast_pg_conn_t *conn, ngx_uint_t write)
+{
+    ngx_event_t       *ev;
+    ngx_connection_t  *c;
+
+    c = ngx_get_connection(PQsocket(conn->pg), conn->log);
+
+    if (c == NULL) {
+        ngx_broadcast_pg_conn_drop(conn, "not enough worker_connections");
+        return;
+    }
+
+    c->data = conn;
+    c->log = conn->log;
+    c->read->log = conn->log;
+    c->write->log = conn->log;
+    c->log_error = NGX_ERROR_INFO;
+
+    conn->c = c;
+
+    if (conn->state == NGX_BROADCAST_PG_OPEN) {
+        c->read->handler = ngx_broadcast_pg_conn_read;
+        c->write->handler = ngx_broadcast_pg_conn_write;
+        ev = c->read;
+
+    } else {
+        c->read->handler = ngx_broadcast_pg_conn_connect;
+        c->write->handler = ngx_broadcast_pg_conn_connect;
+        ev = write ? c->write : c->read;
+    }
+
+    if (ngx_add_event(ev, ev == c->write ? NGX_WRITE_EVENT : NGX_READ_EVENT,
+                      ngx_event_flags & NGX_USE_CLEAR_EVENT
+                          ? NGX_CLEAR_EVENT : NGX_LEVEL_EVENT)
+        != NGX_OK)
+    {
+        ngx_broadcast_pg_conn_drop(conn, "cannot register the socket");
+    }
+}
+
+
+static void
+ngx_broadcast_pg_conn_detach(ngx_broadcast_pg_conn_t *conn)
+{
+    ngx_uint_t         flags;
+    ngx_connection_t  *c = conn->c;
+
+    if (c == NULL) {
+        return;
+    }
+
+    conn->c = NULL;
+
+    /* on an error libpq closes the socket itself, and may have done so */
+
+    flags = PQsocket(conn->pg) == c->fd ? 0 : NGX_CLOSE_EVENT;
+
+    if (c->read->active) {
+        ngx_del_event(c->read, NGX_READ_EVENT, flags);
+    }
+
+    if (c->write->active) {
+        ngx_del_event(c->write, NGX_WRITE_EVENT, flags);
+    }
+
+    if (c->read->posted) {
+        ngx_delete_posted_event(c->read);
+    }
+
+    if (c->write->posted) {
+        ngx_delete_posted_event(c->write);
+    }
+
+    /* the socket is libpq's: ngx_close_connection() would close it, too */
+
+    ngx_free_connection(c);
+    c->fd = (ngx_socket_t) -1;
+}
+
+
+static void
+ngx_broadcast_pg_conn_connect(ngx_event_t *ev)
+{
+    ngx_connection_t         *c = ev->data;
+    ngx_broadcast_pg_conn_t  *conn = c->data;
+
+    if (c->close) {
+        ngx_broadcast_pg_conn_why(conn, "shutting down");
+        ngx_broadcast_pg_conn_fail(conn);
+        return;
+    }
+
+    ngx_broadcast_pg_conn_detach(conn);
+
+    switch (PQconnectPoll(conn->pg)) {
+
+    case PGRES_POLLING_READING:
+        ngx_broadcast_pg_conn_attach(conn, 0);
+        return;
+
+    case PGRES_POLLING_WRITING:
+        ngx_broadcast_pg_conn_attach(conn, 1);
+        return;
+
+    case PGRES_POLLING_OK:
+        ngx_broadcast_pg_conn_opened(conn);
+        return;
+
+    default:
+        ngx_broadcast_pg_conn_why(conn, NULL);
+        ngx_broadcast_pg_conn_fail(conn);
+        return;
+    }
+}
+
+
+static void
+ngx_broadcast_pg_conn_opened(ngx_broadcast_pg_conn_t *conn)
+{
+    if (conn->timer.timer_set) {
+        ngx_del_timer(&conn->timer);
+    }
+
+    if (PQsetnonblocking(conn->pg, 1) != 0
+        || PQenterPipelineMode(conn->pg) != 1)
+    {
+        ngx_broadcast_pg_conn_why(conn, NULL);
+        ngx_broadcast_pg_conn_fail(conn);
+        return;
+    }
+
+    conn->state = NGX_BROADCAST_PG_OPEN;
+
+    ngx_broadcast_pg_conn_attach(conn, 0);
+
+    conn->ready(conn);
+}
+
+
+ngx_int_t
+ngx_broadcast_pg_conn_send(ngx_broadcast_pg_conn_t *conn,
+    ngx_broadcast_pg_query_t *query)
+{
+    if (conn->state != NGX_BROADCAST_PG_OPEN || conn->broken) {
+        return NGX_DECLINED;
+    }
+
+    /*
+     * An idle connection may have been closed by the server an instant ago:
+     * seen here, the query can go elsewhere; seen later, nobody could say
+     * whether it was executed.
+     */
+
+    if (conn->nflight == 0 && ngx_broadcast_pg_conn_consume(conn) != NGX_OK) {
+        ngx_broadcast_pg_conn_drop(conn, NULL);
+        return NGX_DECLINED;
+    }
+
+    if (ngx_broadcast_pg_statement_send(conn->pg, query, &conn->prepared)
+        != NGX_OK)
+    {
+        /* without its Sync nothing that left is ever committed */
+
+        ngx_broadcast_pg_conn_drop(conn, NULL);
+        return NGX_DECLINED;
+    }
+
+    ngx_queue_insert_tail(&conn->flight, &query->queue);
+
+    if (conn->nflight++ == 0) {
+        conn->since = ngx_current_msec;
+        ngx_broadcast_pg_conn_watch(conn);
+    }
+
+    if (PQpipelineSync(conn->pg) != 1
+        || ngx_broadcast_pg_conn_flush(conn) != NGX_OK)
+    {
+        ngx_broadcast_pg_conn_drop(conn, NULL);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_broadcast_pg_conn_flush(ngx_broadcast_pg_conn_t *conn)
+{
+    int  left;
+
+    left = PQflush(conn->pg);
+
+    if (left < 0 || conn->c == NULL) {
+        return NGX_ERROR;
+    }
+
+    /* as after a send() that took a part: "ready" would tell nginx that */
+
+    conn->c->write->ready = left ? 0 : 1;
+
+    return ngx_handle_write_event(conn->c->write, 0);
+}
+
+
+static void
+ngx_broadcast_pg_conn_write(ngx_event_t *ev)
+{
+    ngx_connection_t         *c = ev->data;
+    ngx_broadcast_pg_conn_t  *conn = c->data;
+
+    if (ngx_broadcast_pg_conn_flush(conn) != NGX_OK) {
+        ngx_broadcast_pg_conn_why(conn, NULL);
+        ngx_broadcast_pg_conn_fail(conn);
+    }
+}
+
+
+static void
+ngx_broadcast_pg_conn_read(ngx_event_t *ev)
+{
+    ngx_int_t                 rc;
+    ngx_connection_t         *c = ev->data;
+    ngx_broadcast_pg_conn_t  *conn = c->data;
+
+    if (c->close) {
+        ngx_broadcast_pg_conn_why(conn, "shutting down");
+        ngx_broadcast_pg_conn_fail(conn);
+        return;
+    }
+
+    rc = ngx_broadcast_pg_conn_consume(conn);
+
+    /* answers that came before the end of the connection count */
+
+    ngx_broadcast_pg_conn_results(conn);
+    ngx_broadcast_pg_conn_notifies(conn);
+
+    if (rc == NGX_OK) {
+        rc = ngx_broadcast_pg_conn_flush(conn);
+    }
+
+    if (rc == NGX_OK) {
+        conn->c->read->ready = 0;
+        rc = ngx_handle_read_event(conn->c->read, 0);
+    }
+
+    if (rc != NGX_OK) {
+        ngx_broadcast_pg_conn_why(conn, NULL);
+        ngx_broadcast_pg_conn_fail(conn);
+    }
+}
+
+
+/*
+ * PQconsumeInput() reads once; an edge is told once.  A peek tells if there
+ * is more: also for TLS, of which libpq drains what the library holds.
+ */
+
+static ngx_int_t
+ngx_broadcast_pg_conn_consume(ngx_broadcast_pg_conn_t *conn)
+{
+    u_char   byte;
+    ssize_t  n;
+
+    for ( ;; ) {
+        if (PQconsumeInput(conn->pg) != 1) {
+            return NGX_ERROR;
+        }
+
+        n = recv(PQsocket(conn->pg), &byte, 1, MSG_PEEK);
+
+        if (n == 1) {
+            continue;
+        }
+
+        if (n == -1 && ngx_errno == NGX_EINTR) {
+            continue;
+        }
+
+        if (n == -1 && ngx_errno == NGX_EAGAIN) {
+            return NGX_OK;
+        }
+
+        /* the end, which libpq puts into words */
+
+        (void) PQconsumeInput(conn->pg);
+
+        return NGX_ERROR;
+    }
+}
+
+
+static void
+ngx_broadcast_pg_conn_results(ngx_broadcast_pg_conn_t *conn)
+{
+    PGresult    *result;
+    ngx_uint_t   dead, nothing;
+
+    /* between two queries libpq gives one NULL; two are the end */
+
+    nothing = 0;
+
+    while (conn->nflight && nothing < 2 && !PQisBusy(conn->pg)) {
+
+        result = PQgetResult(conn->pg);
+
+        if (result == NULL) {
+            nothing++;
+            continue;
+        }
+
+        nothing = 0;
+
+        if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
+            PQclear(result);
+            ngx_broadcast_pg_conn_synced(conn);
+
+        } else {
+
+            /* a dead connection answers with errors for ever */
+
+            dead = PQstatus(conn->pg) == CONNECTION_BAD
+                   && ngx_broadcast_pg_sqlstate(result).len == 0;
+
+            ngx_broadcast_pg_conn_result(conn, result);
+
+            if (dead) {
+                return;
+            }
+        }
+
+        ngx_broadcast_pg_conn_notifies(conn);
+    }
+}
+
+
+static void
+ngx_broadcast_pg_conn_result(ngx_broadcast_pg_conn_t *conn, PGresult *result)
+{
+    ngx_str_t                  state;
+    ngx_queue_t               *q;
+    ngx_broadcast_pg_query_t  *query;
+
+    q = ngx_queue_head(&conn->flight);
+    query = ngx_queue_data(q, ngx_broadcast_pg_query_t, queue);
+
+    if (query->failed) {
+        PQclear(result);
+        return;
+    }
+
+    switch (PQresultStatus(result)) {
+
+    case PGRES_COMMAND_OK:
+    case PGRES_TUPLES_OK:
+
+        if (query->preparing) {
+            query->preparing = 0;
+            PQclear(result);
+            return;
+        }
+
+        break;
+
+    default:
+        query->failed = 1;
+
+        state = ngx_broadcast_pg_sqlstate(result);
+
+        /* 26000: the prepared statement is gone, a pooler's doing */
+
+        if (query->preparing
+            || (state.len == 5 && ngx_memcmp(state.data, "26000", 5) == 0))
+        {
+            conn->prepared &= ~(1u << query->statement);
+        }
+    }
+
+    if (query->result) {
+        PQclear(query->result);
+    }
+
+    query->result = result;
+}
+
+
+/* ReadyForQuery: the transaction of the first query in flight is over */
+
+static void
+ngx_broadcast_pg_conn_synced(ngx_broadcast_pg_conn_t *conn)
+{
+    PGresult                  *result;
+    ngx_uint_t                 status;
+    ngx_queue_t               *q;
+    ngx_broadcast_pg_query_t  *query;
+
+    q = ngx_queue_head(&conn->flight);
+    query = ngx_queue_data(q, ngx_broadcast_pg_query_t, queue);
+
+    ngx_queue_remove(q);
+    conn->nflight--;
+
+    conn->since = ngx_current_msec;
+    ngx_broadcast_pg_conn_watch(conn);
+
+    result = query->result;
+    query->result = NULL;
+
+    status = query->failed ? NGX_BROADCAST_PG_FAILED : NGX_BROADCAST_PG_OK;
+
+    query->done(query, status, result);
+
+    if (result) {
+        PQclear(result);
+    }
+
+    if (conn->answered) {
+        conn->answered(conn);
+    }
+}
+
+
+static void
+ngx_broadcast_pg_conn_notifies(ngx_broadcast_pg_conn_t *conn)
+{
+    PGnotify  *notify;
+
+    for ( ;; ) {
+        notify = PQnotifies(conn->pg);
+
+        if (notify == NULL) {
+            return;
+        }
+
+        if (conn->notify) {
+            conn->notify(conn, notify->relname, notify->extra);
+        }
+
+        PQfreemem(notify);
+    }
+}
+
+
+/* the server ends each statement in time; one that does not is not there */
+
+static void
+ngx_broadcast_pg_conn_watch(ngx_broadcast_pg_conn_t *conn)
+{
+    if (conn->nflight) {
+        ngx_add_timer(&conn->timer, conn->patience);
+
+    } else if (conn->timer.timer_set) {
+        ngx_del_timer(&conn->timer);
+    }
+}
+
+
+static void
+ngx_broadcast_pg_conn_timeout(ngx_event_t *ev)
+{
+    ngx_broadcast_pg_conn_t  *conn = ev->data;
+
+    ngx_broadcast_pg_conn_why(conn, conn->state == NGX_BROADCAST_PG_OPEN
+                                    ? "no answer in time"
+                                    : "connecting takes too long");
+    ngx_broadcast_pg_conn_fail(conn);
+}
+
+
+void
+ngx_broadcast_pg_conn_drop(ngx_broadcast_pg_conn_t *conn, const char *why)
+{
+    if (conn->state == NGX_BROADCAST_PG_CLOSED || conn->broken) {
+        return;
+    }
+
+    conn->broken = 1;
+
+    ngx_broadcast_pg_conn_why(conn, why);
+    ngx_post_event(&conn->breaker, &ngx_posted_events);
+}
+
+
+static void
+ngx_broadcast_pg_conn_break(ngx_event_t *ev)
+{
+    ngx_broadcast_pg_conn_t  *conn = ev->data;
+
+    if (conn->state == NGX_BROADCAST_PG_CLOSED) {
+        return;
+    }
+
+    /*
+     * What libpq has already read is not lost with the connection.  The
+     * read event's own handler ends in fail(), so it cannot come here twice.
+     */
+
+    if (conn->state == NGX_BROADCAST_PG_OPEN) {
+        (void) ngx_broadcast_pg_conn_consume(conn);
+        ngx_broadcast_pg_conn_results(conn);
+    }
+
+    ngx_broadcast_pg_conn_fail(conn);
+}
+
+
+static void
+ngx_broadcast_pg_conn_fail(ngx_broadcast_pg_conn_t *conn)
+{
+    ngx_queue_t  flight;
+
+    ngx_broadcast_pg_conn_release(conn, &flight);
+
+    /*
+     * The owner first, so that what the queries' ends bring about finds it
+     * knowing; it may open the connection anew, the queue is not its any more.
+     */
+
+    conn->lost(conn);
+
+    ngx_broadcast_pg_conn_away(&flight);
+}
+
+
+void
+ngx_broadcast_pg_conn_close(ngx_broadcast_pg_conn_t *conn)
+{
+    ngx_queue_t  flight;
+
+    ngx_broadcast_pg_conn_release(conn, &flight);
+    ngx_broadcast_pg_conn_away(&flight);
+}
+
+
+static void
+ngx_broadcast_pg_conn_release(ngx_broadcast_pg_conn_t *conn,
+    ngx_queue_t *flight)
+{
+    ngx_queue_init(flight);
+
+    if (!ngx_queue_empty(&conn->flight)) {
+        ngx_queue_add(flight, &conn->flight);
+        ngx_queue_init(&conn->flight);
+    }
+
+    conn->nflight = 0;
+    conn->state = NGX_BROADCAST_PG_CLOSED;
+
+    if (conn->timer.timer_set) {
+        ngx_del_timer(&conn->timer);
+    }
+
+    if (conn->breaker.posted) {
+        ngx_delete_posted_event(&conn->breaker);
+    }
+
+    ngx_broadcast_pg_conn_detach(conn);
+
+    if (conn->pg) {
+        PQfinish(conn->pg);
+        conn->pg = NULL;
+    }
+}
+
+
+static void
+ngx_broadcast_pg_conn_away(ngx_queue_t *flight)
+{
+    PGresult                  *result;
+    ngx_uint_t                 status;
+    ngx_queue_t               *q;
+    ngx_broadcast_pg_query_t  *query;
+
+    while (!ngx_queue_empty(flight)) {
+        q = ngx_queue_head(flight);
+        query = ngx_queue_data(q, ngx_broadcast_pg_query_t, queue);
+        ngx_queue_remove(q);
+
+        result = query->result;
+        query->result = NULL;
+
+        /*
+         * An error that the server has told (it was shut down, say) means
+         * that the transaction was rolled back, though its end did not come.
+         * Errors that libpq makes itself have no SQLSTATE.
+         */
+
+        status = query->failed && ngx_broadcast_pg_sqlstate(result).len
+                 ? NGX_BROADCAST_PG_FAILED : NGX_BROADCAST_PG_AWAY;
+
+        query->done(query, status,
+                    status == NGX_BROADCAST_PG_FAILED ? result : NULL);
+
+        if (result) {
+            PQclear(result);
+        }
+    }
+}
+
+
+/* keeps why in one line; NULL: libpq's own words, which hold no password */
+
+static void
+ngx_broadcast_pg_conn_why(ngx_broadcast_pg_conn_t *conn, const char *why)
+{
+    u_char  *p;
+
+    if (why == NULL) {
+        why = conn->pg ? PQerrorMessage(conn->pg) : "";
+
+        if (*why == '\0') {
+            why = "the connection broke";
+        }
+    }
+
+    ngx_cpystrn(conn->error, (u_char *) why, sizeof(conn->error));
+
+    for (p = conn->error; *p; p++) {
+        if (*p < ' ') {
+            *p = ' ';
+        }
+    }
+
+    while (p > conn->error && p[-1] == ' ') {
+        *--p = '\0';
+    }
+}
+
+
+static void
+ngx_broadcast_pg_conn_notice(void *data, const char *message)
+{
+    ngx_broadcast_pg_conn_t  *conn = data;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_CORE, conn->log, 0,
+                   "broadcast: database says: %s", message);
+
+    (void) conn;
+    (void) message;
+}

@@ -1,0 +1,164 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+#include "pg/ngx_broadcast_pg_conn.h"
+
+
+typedef struct {
+    const char                 *name;
+    const char                 *text;
+} ngx_broadcast_pg_prepared_t;
+
+
+/* the order of ngx_broadcast_pg_statement_e */
+
+static const ngx_broadcast_pg_prepared_t
+    ngx_broadcast_pg_prepared[NGX_BROADCAST_PG_STATEMENTS] = {
+
+    { NULL, NULL },
+
+    { "broadcast_stage",
+      "SELECT broadcast.stage($1::text[], $2::smallint[], $3::smallint[],"
+      " $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],"
+      " $9::text[], $10::bigint[], $11::double precision[])" },
+
+    { "broadcast_ring",
+      "SELECT broadcast.ring()" },
+
+    { "broadcast_dispatch",
+      "SELECT broadcast.dispatch($1::jsonb)" },
+
+    { "broadcast_sweep",
+      "SELECT broadcast.sweep($1::int)" },
+
+    { "broadcast_history",
+      "SELECT s.epoch, s.oldest, s.newest, r.seq, r.type, r.scope, r.source,"
+      " r.name, r.grp, r.target, r.arguments, r.excluded, r.mark, r.created"
+      " FROM broadcast.replay_state($1::text) s"
+      " LEFT JOIN LATERAL broadcast.replay($1::text,"
+      " coalesce(nullif($2::bigint, 0), s.epoch), $3::bigint, $4::bigint,"
+      " $5::int) r ON true ORDER BY r.seq" },
+
+    { "broadcast_sequence",
+      "SELECT broadcast.sequence($1::int)" },
+
+    { "broadcast_read",
+      "SELECT r.pos, r.hub, r.epoch, r.seq, r.type, r.scope, r.source,"
+      " r.name, r.grp, r.target, r.arguments, r.excluded, r.mark, r.created"
+      " FROM broadcast.read($1::bigint, $2::int) r ORDER BY r.pos" },
+
+    { "broadcast_look",
+      "SELECT broadcast.head(), broadcast.bindings_version()" }
+};
+
+
+ngx_int_t
+ngx_broadcast_pg_statement_send(PGconn *pg, ngx_broadcast_pg_query_t *query,
+    uint32_t *prepared)
+{
+    int                                 sent;
+    const ngx_broadcast_pg_prepared_t  *stmt;
+
+    stmt = &ngx_broadcast_pg_prepared[query->statement];
+
+    query->result = NULL;
+    query->preparing = 0;
+    query->failed = 0;
+
+    if (stmt->name == NULL) {
+        sent = PQsendQueryParams(pg, query->text, query->nparams, NULL,
+                                 query->params, NULL, NULL, 0);
+
+        return sent == 1 ? NGX_OK : NGX_ERROR;
+    }
+
+    if (!(*prepared & (1u << query->statement))) {
+
+        if (PQsendPrepare(pg, stmt->name, stmt->text, 0, NULL) != 1) {
+            return NGX_ERROR;
+        }
+
+        *prepared |= 1u << query->statement;
+        query->preparing = 1;
+    }
+
+    sent = PQsendQueryPrepared(pg, stmt->name, query->nparams, query->params,
+                               NULL, NULL, 0);
+
+    return sent == 1 ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_str_t
+ngx_broadcast_pg_sqlstate(PGresult *result)
+{
+    ngx_str_t  text;
+
+    text.data = result ? (u_char *) PQresultErrorField(result,
+                                                       PG_DIAG_SQLSTATE)
+                       : NULL;
+    text.len = text.data ? ngx_strlen(text.data) : 0;
+
+    return text;
+}
+
+
+ngx_str_t
+ngx_broadcast_pg_message(PGresult *result)
+{
+    ngx_str_t  text;
+
+    text.data = result ? (u_char *) PQresultErrorField(result,
+                                                     PG_DIAG_MESSAGE_PRIMARY)
+                       : NULL;
+    text.len = text.data ? ngx_strlen(text.data) : 0;
+
+    return text;
+}
+
+
+ngx_uint_t
+ngx_broadcast_pg_no_schema(PGresult *result)
+{
+    ngx_str_t  state;
+
+    state = ngx_broadcast_pg_sqlstate(result);
+
+    if (state.len != 5) {
+        return 0;
+    }
+
+    return ngx_memcmp(state.data, "3F000", 5) == 0       /* no schema */
+           || ngx_memcmp(state.data, "42883", 5) == 0    /* no function */
+           || ngx_memcmp(state.data, "42P01", 5) == 0    /* no table */
+           || ngx_memcmp(state.data, "42501", 5) == 0;   /* no right */
+}
+
+
+ngx_str_t
+ngx_broadcast_pg_value(PGresult *result, int row, int column)
+{
+    ngx_str_t  text;
+
+    text.data = (u_char *) PQgetvalue(result, row, column);
+    text.len = PQgetlength(result, row, column);
+
+    return text;
+}
+
+
+int64_t
+ngx_broadcast_pg_number(PGresult *result, int row, int column)
+{
+    if (PQgetisnull(result, row, column)) {
+        return 0;
+    }
+
+    return strtoll(PQgetvalue(result, row, column), NULL, 10);
+}

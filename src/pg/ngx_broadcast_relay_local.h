@@ -1,0 +1,124 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_BROADCAST_RELAY_LOCAL_H_INCLUDED_
+#define _NGX_BROADCAST_RELAY_LOCAL_H_INCLUDED_
+
+
+#include "pg/ngx_broadcast_backoff.h"
+#include "pg/ngx_broadcast_pg_conn.h"
+#include "pg/ngx_broadcast_pg_local.h"
+#include "pg/ngx_broadcast_relay.h"
+
+
+/*
+ * One session a node, not from the pool: it LISTENs and holds the advisory
+ * lock.
+ *
+ *   CLOSED -> CONNECTING -> SETUP -> RUNNING
+ *     ^                       |         |
+ *     |                       +-> NO_SCHEMA (only raw NOTIFY; asks again)
+ *     +---- lost, again after a back-off -----------------------------+
+ */
+
+typedef enum {
+    NGX_BROADCAST_RELAY_CLOSED = 0,
+    NGX_BROADCAST_RELAY_SETUP,
+    NGX_BROADCAST_RELAY_NO_SCHEMA,
+    NGX_BROADCAST_RELAY_RUNNING
+} ngx_broadcast_relay_phase_e;
+
+
+#define NGX_BROADCAST_RELAY_SCHEMA    1       /* least version */
+#define NGX_BROADCAST_RELAY_ROWS      500     /* a batch */
+#define NGX_BROADCAST_RELAY_RECORDS   64      /* one append to the log */
+#define NGX_BROADCAST_RELAY_POLL      1000    /* ms, the doorbell's backup */
+#define NGX_BROADCAST_RELAY_COURT     100     /* ms, tries for the lock of
+                                                 one that has just died */
+#define NGX_BROADCAST_RELAY_BEAT      5000    /* ms */
+#define NGX_BROADCAST_RELAY_LEASE     15000   /* ms, of a node */
+#define NGX_BROADCAST_RELAY_PATIENCE  12000   /* ms, above the statement's */
+
+
+typedef struct {
+    ngx_broadcast_pg_conn_t     conn;
+    ngx_uint_t                  running;    /* 1: this worker has the lease */
+    ngx_uint_t                  phase;
+    ngx_broadcast_backoff_t     backoff;
+    ngx_event_t                 timer;      /* poll, or the next connect */
+
+    /* setting up: one query at a time */
+
+    ngx_broadcast_pg_query_t    query;
+    ngx_uint_t                  step;
+    ngx_uint_t                  channel;    /* of the LISTENs */
+    char                        text[256];  /* of a LISTEN */
+
+    /* running */
+
+    uint64_t                    cursor;     /* pos of what was read last */
+    ngx_uint_t                  leader;
+    ngx_msec_t                  since;      /* leader since */
+    ngx_msec_t                  courted;    /* lock tried for since */
+    ngx_msec_t                  beat;       /* last */
+    uint64_t                    version;    /* of the bindings in the zone */
+
+    ngx_broadcast_pg_query_t    lock;
+    ngx_broadcast_pg_query_t    beats;
+    ngx_broadcast_pg_query_t    look;
+    ngx_broadcast_pg_query_t    bindings;
+    ngx_broadcast_pg_query_t    sequence;
+    ngx_broadcast_pg_query_t    read;
+    char                        cursor_text[NGX_INT64_LEN + 2];
+    char                        node[128];
+
+    ngx_uint_t                  turning;    /* 1: the answer to read is due */
+    ngx_uint_t                  due;        /* 1: another turn behind it */
+    ngx_uint_t                  looking;    /* 1: look at head and bindings */
+    ngx_uint_t                  numbered;   /* rows that sequence() moved */
+} ngx_broadcast_relay_t;
+
+extern ngx_broadcast_relay_t  ngx_broadcast_relay;
+
+
+/* relay.c */
+
+/* sends; if that fails the session is dropped, done is not called */
+void ngx_broadcast_relay_send(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t statement, const char *text, ngx_broadcast_pg_done_pt done);
+
+/*
+ * 1 if the query went well.  Else the session is dropped, unless it is lost
+ * already, and the caller returns.
+ */
+ngx_uint_t ngx_broadcast_relay_good(ngx_uint_t status, PGresult *result,
+    const char *what);
+
+/* puts the bindings that were read into the zone */
+void ngx_broadcast_relay_bind(PGresult *result);
+
+extern const char  ngx_broadcast_relay_bindings_text[];
+
+
+/* relay_turn.c */
+
+/* the session is set up */
+void ngx_broadcast_relay_run(void);
+/* numbers, if this is the leader, and reads; again if it is at it already */
+void ngx_broadcast_relay_turn(void);
+/* the timer, while running */
+void ngx_broadcast_relay_poll(void);
+
+
+/* listen.c */
+
+/* a notification of a channel of broadcast_listen */
+void ngx_broadcast_listen_notify(const char *channel, const char *payload);
+/* all channels are listened to: what came before, since when, is unknown */
+void ngx_broadcast_listen_begun(void);
+
+
+#endif /* _NGX_BROADCAST_RELAY_LOCAL_H_INCLUDED_ */

@@ -1,0 +1,591 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "base/ngx_broadcast_name.h"
+#include "pg/ngx_broadcast_job.h"
+#include "pg/ngx_broadcast_outbox.h"
+#include "pg/ngx_broadcast_pg_pool.h"
+#include "pg/ngx_broadcast_relay_local.h"
+#include "pg/ngx_broadcast_row.h"
+
+
+/*
+ * A turn: the leader numbers what is committed, then everybody reads what is
+ * numbered, behind the cursor.  Both go out together, each with a Sync of its
+ * own: what is read was committed before.  Turns follow each other until one
+ * finds nothing more; what asks for a turn meanwhile makes one more.
+ */
+
+
+typedef struct {
+    ngx_str_t                   name;       /* borrowed from the result */
+    ngx_uint_t                  index;      /* NGX_BROADCAST_HUB_NONE: none */
+    ngx_uint_t                  durable;
+    uint64_t                    epoch;      /* as the zone knows it */
+} ngx_broadcast_read_hub_t;
+
+
+typedef struct {
+    ngx_broadcast_record_t      recs[NGX_BROADCAST_RELAY_RECORDS];
+    ngx_uint_t                  n;
+} ngx_broadcast_read_batch_t;
+
+
+static void ngx_broadcast_relay_court(void);
+static void ngx_broadcast_relay_locked(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result);
+static void ngx_broadcast_relay_beat(void);
+static void ngx_broadcast_relay_beaten(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result);
+static void ngx_broadcast_relay_looked(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result);
+static void ngx_broadcast_relay_bound(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result);
+static void ngx_broadcast_relay_sequenced(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result);
+static void ngx_broadcast_relay_was_read(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result);
+static void ngx_broadcast_relay_deliver(PGresult *result);
+static void ngx_broadcast_read_hub(ngx_broadcast_read_hub_t *hub,
+    ngx_str_t *name);
+static void ngx_broadcast_read_record(ngx_broadcast_read_batch_t *batch,
+    ngx_broadcast_read_hub_t *hub, uint64_t epoch,
+    ngx_broadcast_record_t *rec);
+static void ngx_broadcast_read_append(ngx_broadcast_read_batch_t *batch,
+    ngx_broadcast_record_t *rec);
+static void ngx_broadcast_read_flush(ngx_broadcast_read_batch_t *batch);
+static void ngx_broadcast_read_too_large(ngx_broadcast_record_t *rec);
+static void ngx_broadcast_relay_sweep(void);
+static void ngx_broadcast_relay_swept(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result);
+static ngx_msec_t ngx_broadcast_relay_pause(void);
+
+
+static const char  ngx_broadcast_relay_lock_text[] =
+    "SELECT pg_catalog.pg_try_advisory_lock("
+    "pg_catalog.hashtext('broadcast.relay'))";
+
+static const char  ngx_broadcast_relay_beat_text[] =
+    "SELECT broadcast.node_beat($1::text, 15)";
+
+
+/* of the pool, not of the session: it runs functions, which take their time */
+
+static ngx_broadcast_pg_query_t  ngx_broadcast_relay_sweeper;
+static ngx_uint_t                ngx_broadcast_relay_sweeping;
+
+
+void
+ngx_broadcast_relay_run(void)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    relay->leader = 0;
+
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_STATE,
+                            NGX_BROADCAST_RELAY_FOLLOWER);
+
+    ngx_broadcast_relay_beat();
+    ngx_broadcast_relay_court();
+    ngx_broadcast_relay_turn();
+
+    ngx_add_timer(&relay->timer, ngx_broadcast_relay_pause());
+}
+
+
+void
+ngx_broadcast_relay_poll(void)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    if (!relay->leader) {
+        ngx_broadcast_relay_court();
+    }
+
+    if (ngx_current_msec - relay->beat >= NGX_BROADCAST_RELAY_BEAT) {
+        ngx_broadcast_relay_beat();
+        ngx_broadcast_relay_sweep();
+    }
+
+    relay->looking = 1;
+    ngx_broadcast_relay_turn();
+
+    ngx_add_timer(&relay->timer, ngx_broadcast_relay_pause());
+}
+
+
+/*
+ * With jitter, so that nodes do not poll in step.  A new follower asks for the
+ * lock more often: whoever died may just be losing it.
+ */
+
+static ngx_msec_t
+ngx_broadcast_relay_pause(void)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    if (!relay->leader
+        && ngx_current_msec - relay->courted < NGX_BROADCAST_RELAY_POLL)
+    {
+        return NGX_BROADCAST_RELAY_COURT;
+    }
+
+    return NGX_BROADCAST_RELAY_POLL * 9 / 10
+           + (ngx_msec_t) ngx_random() % (NGX_BROADCAST_RELAY_POLL / 10);
+}
+
+
+static void
+ngx_broadcast_relay_court(void)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    if (relay->lock.data) {
+        return;
+    }
+
+    relay->lock.data = relay;
+
+    ngx_broadcast_relay_send(&relay->lock, NGX_BROADCAST_PG_TEXT,
+                             ngx_broadcast_relay_lock_text,
+                             ngx_broadcast_relay_locked);
+}
+
+
+static void
+ngx_broadcast_relay_locked(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    query->data = NULL;
+
+    if (!ngx_broadcast_relay_good(status, result, "the relay's lock")
+        || relay->leader
+        || ngx_broadcast_pg_value(result, 0, 0).data[0] != 't')
+    {
+        return;
+    }
+
+    relay->leader = 1;
+    relay->since = ngx_current_msec;
+
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_STATE,
+                            NGX_BROADCAST_RELAY_LEADER);
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_broadcast_pg.log, 0,
+                  "broadcast: this node's relay leads");
+
+    ngx_broadcast_relay_turn();
+}
+
+
+static void
+ngx_broadcast_relay_beat(void)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    relay->beat = ngx_current_msec;
+
+    if (relay->beats.data) {
+        return;
+    }
+
+    relay->beats.data = relay;
+    relay->beats.nparams = 1;
+    relay->beats.params[0] = relay->node;
+
+    ngx_broadcast_relay_send(&relay->beats, NGX_BROADCAST_PG_TEXT,
+                             ngx_broadcast_relay_beat_text,
+                             ngx_broadcast_relay_beaten);
+}
+
+
+static void
+ngx_broadcast_relay_beaten(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result)
+{
+    query->data = NULL;
+
+    (void) ngx_broadcast_relay_good(status, result, "broadcast.node_beat()");
+}
+
+
+void
+ngx_broadcast_relay_turn(void)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    if (relay->phase != NGX_BROADCAST_RELAY_RUNNING) {
+        return;
+    }
+
+    if (relay->turning) {
+        relay->due = 1;
+        return;
+    }
+
+    relay->turning = 1;
+    relay->due = 0;
+    relay->numbered = 0;
+
+    /* cleared before the database is asked: what is staged later sets it */
+
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_DUE, 0);
+
+    if (relay->looking && relay->look.data == NULL) {
+        relay->looking = 0;
+        relay->look.data = relay;
+
+        ngx_broadcast_relay_send(&relay->look, NGX_BROADCAST_PG_LOOK, NULL,
+                                 ngx_broadcast_relay_looked);
+    }
+
+    if (relay->leader) {
+        relay->sequence.nparams = 1;
+        relay->sequence.params[0] = "500";
+
+        ngx_broadcast_relay_send(&relay->sequence, NGX_BROADCAST_PG_SEQUENCE,
+                                 NULL, ngx_broadcast_relay_sequenced);
+    }
+
+    (void) ngx_sprintf((u_char *) relay->cursor_text, "%uL%Z", relay->cursor);
+
+    relay->read.nparams = 2;
+    relay->read.params[0] = relay->cursor_text;
+    relay->read.params[1] = "500";
+
+    ngx_broadcast_relay_send(&relay->read, NGX_BROADCAST_PG_READ, NULL,
+                             ngx_broadcast_relay_was_read);
+}
+
+
+static void
+ngx_broadcast_relay_looked(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result)
+{
+    uint64_t                head;
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    query->data = NULL;
+
+    if (!ngx_broadcast_relay_good(status, result, "a look at the schema")) {
+        return;
+    }
+
+    head = ngx_broadcast_pg_number(result, 0, 0);
+
+    if (relay->cursor > head) {
+
+        /* never waited for: a new session starts anew */
+
+        ngx_broadcast_pg_conn_drop(&relay->conn,
+                                   "the database is behind what was read");
+        return;
+    }
+
+    if ((uint64_t) ngx_broadcast_pg_number(result, 0, 1) != relay->version
+        && relay->bindings.data == NULL)
+    {
+        relay->bindings.data = relay;
+
+        ngx_broadcast_relay_send(&relay->bindings, NGX_BROADCAST_PG_TEXT,
+                                 ngx_broadcast_relay_bindings_text,
+                                 ngx_broadcast_relay_bound);
+    }
+}
+
+
+static void
+ngx_broadcast_relay_bound(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result)
+{
+    query->data = NULL;
+
+    if (ngx_broadcast_relay_good(status, result, "broadcast.bindings()")) {
+        ngx_broadcast_relay_bind(result);
+    }
+}
+
+
+static void
+ngx_broadcast_relay_sequenced(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result)
+{
+    if (ngx_broadcast_relay_good(status, result, "broadcast.sequence()")) {
+        ngx_broadcast_relay.numbered = ngx_broadcast_pg_number(result, 0, 0);
+    }
+}
+
+
+static void
+ngx_broadcast_relay_was_read(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result)
+{
+    int                     i, n;
+    size_t                  bytes;
+    uint64_t                now, time;
+    ngx_uint_t              more;
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    relay->turning = 0;
+
+    if (!ngx_broadcast_relay_good(status, result, "broadcast.read()")) {
+        return;
+    }
+
+    n = PQntuples(result);
+    bytes = 0;
+
+    for (i = 0; i < n; i++) {
+        bytes += PQgetlength(result, i, 10) + PQgetlength(result, i, 11);
+    }
+
+    more = n == NGX_BROADCAST_RELAY_ROWS || bytes >= NGX_BROADCAST_ROW_PAGE
+           || relay->numbered == NGX_BROADCAST_RELAY_ROWS;
+
+    time = 0;
+
+    if (n) {
+        time = ngx_broadcast_pg_number(result, n - 1, 13);
+        ngx_broadcast_relay_deliver(result);
+    }
+
+    if (more) {
+        now = ngx_broadcast_now();
+        ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_LAG,
+                                time && now > time ? now - time : 0);
+    } else {
+        ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_LAG, 0);
+    }
+
+    if (more || relay->due) {
+        ngx_broadcast_relay_turn();
+    }
+}
+
+
+static void
+ngx_broadcast_relay_deliver(PGresult *result)
+{
+    int                          i, n;
+    uint64_t                     pos;
+    ngx_str_t                    name;
+    ngx_broadcast_relay_t       *relay = &ngx_broadcast_relay;
+    ngx_broadcast_record_t       rec;
+    ngx_broadcast_read_hub_t     hub;
+    ngx_broadcast_read_batch_t   batch;
+
+    batch.n = 0;
+    hub.name.len = 0;
+
+    n = PQntuples(result);
+
+    for (i = 0; i < n; i++) {
+
+        pos = ngx_broadcast_pg_number(result, i, 0);
+        name = ngx_broadcast_pg_value(result, i, 1);
+
+        if (name.len != hub.name.len
+            || ngx_memcmp(name.data, hub.name.data, name.len) != 0)
+        {
+            ngx_broadcast_read_flush(&batch);
+            ngx_broadcast_read_hub(&hub, &name);
+        }
+
+        relay->cursor = pos;
+
+        if (hub.index == NGX_BROADCAST_HUB_NONE) {
+            continue;
+        }
+
+        (void) ngx_broadcast_row_record(result, i, 3, &rec);
+
+        rec.relay = pos;
+
+        ngx_broadcast_read_record(&batch, &hub,
+                                  ngx_broadcast_pg_number(result, i, 2), &rec);
+    }
+
+    ngx_broadcast_read_flush(&batch);
+}
+
+
+static void
+ngx_broadcast_read_hub(ngx_broadcast_read_hub_t *hub, ngx_str_t *name)
+{
+    ngx_broadcast_position_t  place;
+
+    hub->name = *name;
+    hub->index = NGX_BROADCAST_HUB_NONE;
+
+    if (ngx_broadcast_hub_name(name, NULL) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
+                      "broadcast: a message of a hub with a bad name was "
+                      "left out");
+        return;
+    }
+
+    if (ngx_broadcast_hub_index(name, &hub->index) != NGX_OK) {
+        hub->index = NGX_BROADCAST_HUB_NONE;
+        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
+                      "broadcast: no place for hub \"%V\" in the zone, its "
+                      "messages are left out", name);
+        return;
+    }
+
+    hub->durable = ngx_broadcast_hub_durable(name);
+
+    ngx_broadcast_hub_position(ngx_broadcast_bus.zone, hub->index, &place);
+    hub->epoch = place.epoch;
+}
+
+
+/*
+ * In an ephemeral hub a message takes a number of this node's log, and a
+ * command none; in a durable one both have the database's.
+ */
+
+static void
+ngx_broadcast_read_record(ngx_broadcast_read_batch_t *batch,
+    ngx_broadcast_read_hub_t *hub, uint64_t epoch,
+    ngx_broadcast_record_t *rec)
+{
+    ngx_broadcast_record_t  told;
+
+    rec->hub = hub->index;
+
+    if (!hub->durable) {
+        rec->flags = rec->type == NGX_BROADCAST_REC_MESSAGE
+                     ? 0 : NGX_BROADCAST_REC_UNNUMBERED;
+        ngx_broadcast_read_append(batch, rec);
+        return;
+    }
+
+    rec->flags = NGX_BROADCAST_REC_NUMBERED;
+    rec->position.epoch = epoch;
+
+    if (hub->epoch && hub->epoch != epoch) {
+
+        /* the hub's history begins anew: all are told before */
+
+        ngx_memzero(&told, sizeof(ngx_broadcast_record_t));
+
+        told.type = NGX_BROADCAST_REC_EPOCH;
+        told.flags = NGX_BROADCAST_REC_NUMBERED;
+        told.hub = hub->index;
+        told.position.epoch = epoch;
+        told.position.seq = rec->position.seq ? rec->position.seq - 1 : 0;
+
+        ngx_broadcast_read_append(batch, &told);
+    }
+
+    hub->epoch = epoch;
+
+    ngx_broadcast_read_append(batch, rec);
+}
+
+
+static void
+ngx_broadcast_read_append(ngx_broadcast_read_batch_t *batch,
+    ngx_broadcast_record_t *rec)
+{
+    batch->recs[batch->n++] = *rec;
+
+    if (batch->n == NGX_BROADCAST_RELAY_RECORDS) {
+        ngx_broadcast_read_flush(batch);
+    }
+}
+
+
+/* what does not fit together fits one by one, or not at all */
+
+static void
+ngx_broadcast_read_flush(ngx_broadcast_read_batch_t *batch)
+{
+    ngx_uint_t  i;
+
+    if (batch->n && ngx_broadcast_publish(batch->recs, batch->n) != NGX_OK) {
+
+        for (i = 0; i < batch->n; i++) {
+            if (ngx_broadcast_publish(&batch->recs[i], 1) != NGX_OK) {
+                ngx_broadcast_read_too_large(&batch->recs[i]);
+            }
+        }
+    }
+
+    batch->n = 0;
+}
+
+
+/* never stuck on one message: those who miss it are told so */
+
+static void
+ngx_broadcast_read_too_large(ngx_broadcast_record_t *rec)
+{
+    ngx_broadcast_record_t  gap;
+
+    ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
+                  "broadcast: a message of %uz bytes does not fit into the "
+                  "zone's log and was left out", rec->arguments.len);
+
+    ngx_memzero(&gap, sizeof(ngx_broadcast_record_t));
+
+    gap.type = NGX_BROADCAST_REC_GAP;
+    gap.flags = rec->flags;
+    gap.hub = rec->hub;
+    gap.position = rec->position;
+    gap.relay = rec->relay;
+    gap.time = rec->time;
+
+    (void) ngx_broadcast_publish(&gap, 1);
+}
+
+
+/*
+ * Connections of nodes that were not heard of for their lease.  A leader that
+ * has not itself been there for a lease may have been the one that was away.
+ */
+
+static void
+ngx_broadcast_relay_sweep(void)
+{
+    ngx_broadcast_pg_query_t  *query = &ngx_broadcast_relay_sweeper;
+
+    if (!ngx_broadcast_relay.leader || ngx_broadcast_relay_sweeping
+        || ngx_current_msec - ngx_broadcast_relay.since
+           < NGX_BROADCAST_RELAY_LEASE)
+    {
+        return;
+    }
+
+    query->statement = NGX_BROADCAST_PG_SWEEP;
+    query->nparams = 1;
+    query->params[0] = "100";
+    query->done = ngx_broadcast_relay_swept;
+
+    if (ngx_broadcast_pg_pool_send(query, 0) == NGX_OK) {
+        ngx_broadcast_relay_sweeping = 1;
+    }
+}
+
+
+static void
+ngx_broadcast_relay_swept(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
+    PGresult *result)
+{
+    ngx_broadcast_relay_sweeping = 0;
+
+    if (status == NGX_BROADCAST_PG_OK
+        && ngx_broadcast_pg_number(result, 0, 0) > 0)
+    {
+        ngx_broadcast_relay_nudge();
+    }
+}

@@ -1,0 +1,364 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "base/ngx_broadcast_buf.h"
+#include "shm/ngx_broadcast_registry.h"
+#include "pg/ngx_broadcast_backoff.h"
+#include "pg/ngx_broadcast_call.h"
+#include "pg/ngx_broadcast_pg_local.h"
+#include "pg/ngx_broadcast_settle.h"
+
+
+/*
+ * A walk goes over the UNSETTLED rows and calls for as many as may be in
+ * flight; each answer goes on with it.  The call deletes the connection's row
+ * in the database and does nothing if there is none, so it may be repeated
+ * after any break, by any worker, and the event comes once.
+ *
+ * dispatch() catches what functions raise.  A call that fails all the same
+ * has met something deeper: the walk pauses, longer each time.
+ */
+
+#define NGX_BROADCAST_SETTLE_CALLS  8       /* in flight */
+
+
+typedef struct {
+    size_t                      len;        /* 0: free */
+    u_char                      id[NGX_BROADCAST_CONN_ID_MAX];
+} ngx_broadcast_settle_call_t;
+
+
+typedef struct {
+    ngx_uint_t                    running;
+    ngx_broadcast_settle_call_t   calls[NGX_BROADCAST_SETTLE_CALLS];
+    ngx_uint_t                    n;        /* of them in flight */
+    ngx_broadcast_row_t           next;     /* of the walk */
+    ngx_uint_t                    again;    /* rows behind the walk's back */
+    ngx_uint_t                    walking;
+    ngx_msec_t                    until;    /* 0, or when the pause ends */
+    ngx_uint_t                    pausing;
+    ngx_broadcast_backoff_t       backoff;
+} ngx_broadcast_settle_t;
+
+
+static void ngx_broadcast_settle_walk(void);
+static ngx_int_t ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row);
+static ngx_int_t ngx_broadcast_settle_event(ngx_pool_t *pool,
+    ngx_broadcast_row_info_t *row, ngx_str_t *event);
+static ngx_broadcast_settle_call_t *ngx_broadcast_settle_find(u_char *id,
+    size_t len);
+static void ngx_broadcast_settle_done(ngx_broadcast_call_result_t *result,
+    void *data);
+static void ngx_broadcast_settle_pause(void);
+
+
+static ngx_broadcast_settle_t  ngx_broadcast_settle;
+
+
+void
+ngx_broadcast_settle_nudge(void)
+{
+    ngx_uint_t  slot;
+
+    if (ngx_broadcast_bus.zone == NULL) {
+        return;
+    }
+
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_SETTLE_DUE, 1);
+
+    slot = ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_SETTLE_SLOT);
+
+    if (slot) {
+
+        /* to this worker, too: not from inside of who ends a connection */
+
+        ngx_broadcast_wake(slot - 1);
+    }
+}
+
+
+void
+ngx_broadcast_settle_start(void)
+{
+    ngx_broadcast_settle_t  *settle = &ngx_broadcast_settle;
+
+    if (settle->running) {
+        return;
+    }
+
+    /* calls of an earlier term may still be in flight: they stay */
+
+    settle->running = 1;
+    settle->walking = 0;
+    settle->pausing = 0;
+
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_SETTLE_SLOT,
+                            ngx_broadcast_bus.slot + 1);
+
+    ngx_broadcast_settle_walk();
+}
+
+
+void
+ngx_broadcast_settle_stop(void)
+{
+    ngx_broadcast_settle.running = 0;
+}
+
+
+void
+ngx_broadcast_settle_woken(void)
+{
+    if (ngx_broadcast_settle.running
+        && ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_SETTLE_DUE))
+    {
+        ngx_broadcast_settle_walk();
+    }
+}
+
+
+void
+ngx_broadcast_settle_tick(void)
+{
+    ngx_broadcast_settle_t  *settle = &ngx_broadcast_settle;
+
+    if (!settle->running) {
+        return;
+    }
+
+    if (settle->pausing
+        && (ngx_msec_int_t) (ngx_current_msec - settle->until) >= 0)
+    {
+        settle->pausing = 0;
+    }
+
+    /* rows of dead workers come without a nudge */
+
+    ngx_broadcast_settle_walk();
+}
+
+
+static void
+ngx_broadcast_settle_walk(void)
+{
+    ngx_uint_t                 n;
+    ngx_broadcast_settle_t    *settle = &ngx_broadcast_settle;
+    ngx_broadcast_row_info_t   row;
+
+    if (!settle->running || settle->pausing) {
+        return;
+    }
+
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_SETTLE_DUE, 0);
+
+    if (!settle->walking) {
+        settle->walking = 1;
+        settle->next = 0;
+        settle->again = 0;
+
+    } else {
+
+        /* what comes to be behind the walk is found by one more */
+
+        settle->again = 1;
+    }
+
+    while (settle->n < NGX_BROADCAST_SETTLE_CALLS) {
+
+        n = ngx_broadcast_registry_walk(ngx_broadcast_bus.zone,
+                                        NGX_BROADCAST_ROW_UNSETTLED,
+                                        NGX_BROADCAST_HUB_NONE,
+                                        &settle->next, &row, 1);
+
+        if (n && ngx_broadcast_settle_find(row.id, row.id_len) == NULL
+            && ngx_broadcast_settle_row(&row) != NGX_OK)
+        {
+            ngx_broadcast_settle_pause();
+            return;
+        }
+
+        if (settle->next == 0) {
+
+            if (!settle->again) {
+                settle->walking = 0;
+                return;
+            }
+
+            settle->again = 0;
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row)
+{
+    ngx_int_t                     rc;
+    ngx_str_t                     id, event;
+    ngx_pool_t                   *pool;
+    ngx_broadcast_settle_call_t  *call, key;
+
+    id.data = row->id;
+    id.len = row->id_len;
+
+    if (!ngx_broadcast_pg.enabled) {
+
+        /* a reload took the database away: nobody is owed anything */
+
+        ngx_broadcast_registry_settled(ngx_broadcast_bus.zone, &id);
+        return NGX_OK;
+    }
+
+    call = ngx_broadcast_settle_find(NULL, 0);
+
+    pool = ngx_create_pool(1024, ngx_broadcast_pg.log);
+    if (pool == NULL || call == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_broadcast_settle_event(pool, row, &event);
+
+    if (rc == NGX_OK) {
+        ngx_memzero(&key, sizeof(ngx_broadcast_settle_call_t));
+        key.len = row->id_len;
+        ngx_memcpy(key.id, row->id, row->id_len);
+
+        rc = ngx_broadcast_call(NGX_BROADCAST_ON_DISCONNECTED, &event,
+                                ngx_broadcast_settle_done, &key, sizeof(key),
+                                NULL);
+    }
+
+    ngx_destroy_pool(pool);
+
+    if (rc == NGX_OK) {
+        *call = key;
+        ngx_broadcast_settle.n++;
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_broadcast_settle_event(ngx_pool_t *pool, ngx_broadcast_row_info_t *row,
+    ngx_str_t *event)
+{
+    ngx_str_t                  text;
+    ngx_broadcast_buf_t        buf;
+    ngx_broadcast_hub_info_t   hub;
+
+    ngx_broadcast_hub_info(ngx_broadcast_bus.zone, row->hub, &hub);
+
+    ngx_broadcast_buf_init(&buf, pool, 512);
+
+    ngx_broadcast_buf_literal(&buf, "{\"kind\":\"disconnected\","
+                                    "\"connectionId\":");
+    text.data = row->id;
+    text.len = row->id_len;
+    ngx_broadcast_buf_json(&buf, &text);
+
+    ngx_broadcast_buf_literal(&buf, ",\"hub\":");
+    text.data = hub.name;
+    text.len = hub.len;
+    ngx_broadcast_buf_json(&buf, &text);
+
+    ngx_broadcast_buf_literal(&buf, ",\"userId\":");
+    text.data = row->user;
+    text.len = row->user_len;
+
+    if (text.len) {
+        ngx_broadcast_buf_json(&buf, &text);
+
+    } else {
+        ngx_broadcast_buf_literal(&buf, "null");
+    }
+
+    ngx_broadcast_buf_literal(&buf, ",\"error\":null}");
+
+    return ngx_broadcast_buf_done(&buf, event);
+}
+
+
+/* the call for this id; with len 0 a free place; NULL: there is none */
+
+static ngx_broadcast_settle_call_t *
+ngx_broadcast_settle_find(u_char *id, size_t len)
+{
+    ngx_uint_t                    i;
+    ngx_broadcast_settle_call_t  *call;
+
+    for (i = 0; i < NGX_BROADCAST_SETTLE_CALLS; i++) {
+        call = &ngx_broadcast_settle.calls[i];
+
+        if (call->len == len
+            && (len == 0 || ngx_memcmp(call->id, id, len) == 0))
+        {
+            return call;
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+ngx_broadcast_settle_done(ngx_broadcast_call_result_t *result, void *data)
+{
+    ngx_str_t                     id;
+    ngx_broadcast_settle_t       *settle = &ngx_broadcast_settle;
+    ngx_broadcast_settle_call_t  *key = data, *call;
+
+    call = ngx_broadcast_settle_find(key->id, key->len);
+
+    if (call) {
+        call->len = 0;
+        settle->n--;
+    }
+
+    if (result->status != NGX_BROADCAST_CALL_OK) {
+
+        if (result->status == NGX_BROADCAST_CALL_FAILED) {
+            ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
+                          "broadcast: \"disconnected\" failed, SQLSTATE %V, "
+                          "it is tried again", &result->sqlstate);
+        }
+
+        ngx_broadcast_settle_pause();
+        return;
+    }
+
+    ngx_broadcast_backoff_init(&settle->backoff);
+
+    id.data = key->id;
+    id.len = key->len;
+
+    ngx_broadcast_registry_settled(ngx_broadcast_bus.zone, &id);
+
+    if (settle->walking) {
+        ngx_broadcast_settle_walk();
+    }
+}
+
+
+/* the walk begins anew when the pause is over, with the tick */
+
+static void
+ngx_broadcast_settle_pause(void)
+{
+    ngx_broadcast_settle_t  *settle = &ngx_broadcast_settle;
+
+    settle->walking = 0;
+
+    if (!settle->pausing) {
+        settle->pausing = 1;
+        settle->until = ngx_current_msec
+                        + ngx_broadcast_backoff(&settle->backoff);
+    }
+}

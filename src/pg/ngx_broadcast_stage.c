@@ -1,0 +1,683 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "base/ngx_broadcast_id.h"
+#include "pg/ngx_broadcast_job.h"
+#include "pg/ngx_broadcast_pg_array.h"
+#include "pg/ngx_broadcast_pg_local.h"
+#include "pg/ngx_broadcast_pg_pool.h"
+#include "pg/ngx_broadcast_relay.h"
+#include "pg/ngx_broadcast_stage.h"
+
+
+/*
+ * Senders of this worker wait in one line.  One statement is under way at a
+ * time; it takes along all who wait when it starts, up to a bound, and is one
+ * transaction.  A sender's records are never divided.
+ *
+ *   WAITING  --statement sent-->  GROUPED  --committed-->  NUMBERING
+ *      |                            |                         |
+ *      +-- too late: NOT_SENT       +-- too late: UNKNOWN     +-- UNNUMBERED
+ *
+ * NUMBERING is for those that want the number: the last of their records has
+ * a random mark, by which they know it when it comes out of the log.  That may
+ * be before the answer of the database, so the marks stand from the start.
+ */
+
+#define NGX_BROADCAST_STAGE_ROWS    500                 /* a statement */
+#define NGX_BROADCAST_STAGE_BYTES   (4 * 1024 * 1024)
+#define NGX_BROADCAST_STAGE_QUEUE   (64 * 1024 * 1024)  /* bytes waiting */
+
+typedef enum {
+    NGX_BROADCAST_SENDER_WAITING = 0,
+    NGX_BROADCAST_SENDER_GROUPED,
+    NGX_BROADCAST_SENDER_NUMBERING
+} ngx_broadcast_sender_state_e;
+
+
+typedef struct {
+    ngx_broadcast_call_t        call;
+    ngx_rbtree_node_t           node;       /* key: the mark; 0: not in it */
+    ngx_queue_t                 queue;      /* waiting, or of the group */
+    ngx_pool_t                 *pool;       /* owned, holds all of it */
+    ngx_event_t                 timer;
+    ngx_broadcast_sent_pt       handler;
+    ngx_broadcast_sent_t        sent;
+    ngx_str_t                   hub;
+    ngx_broadcast_record_t     *recs;
+    ngx_uint_t                  n;
+    size_t                      bytes;
+    ngx_uint_t                  state;
+    ngx_uint_t                  alone;      /* 1: not in one statement with
+                                               others, one of them failed */
+    ngx_uint_t                  finished;   /* 1: told, or cancelled */
+} ngx_broadcast_sender_t;
+
+
+typedef struct {
+    ngx_log_t                  *log;        /* borrowed from the cycle */
+    ngx_queue_t                 waiting;    /* of senders */
+    ngx_uint_t                  nwaiting;
+    size_t                      bytes;      /* of those waiting */
+    ngx_event_t                 next;       /* posted: send the next group */
+
+    ngx_queue_t                 group;      /* of senders, in flight */
+    ngx_uint_t                  busy;
+    ngx_broadcast_pg_query_t    query;
+    ngx_pool_t                 *pool;       /* owned, of the query's texts */
+
+    ngx_rbtree_t                marks;
+    ngx_rbtree_node_t           sentinel;
+
+    size_t                      fits;       /* largest record for the log */
+} ngx_broadcast_stage_t;
+
+
+static ngx_broadcast_sender_t *ngx_broadcast_sender_create(ngx_str_t *hub,
+    ngx_broadcast_record_t *recs, ngx_uint_t n);
+static ngx_int_t ngx_broadcast_sender_copy(ngx_pool_t *pool, ngx_str_t *text);
+static ngx_int_t ngx_broadcast_sender_mark(ngx_broadcast_sender_t *sender);
+static void ngx_broadcast_sender_timeout(ngx_event_t *ev);
+static void ngx_broadcast_sender_cancel(ngx_broadcast_call_t *call);
+static void ngx_broadcast_sender_tell(ngx_broadcast_sender_t *sender,
+    ngx_uint_t status);
+static void ngx_broadcast_sender_free(ngx_broadcast_sender_t *sender);
+static void ngx_broadcast_stage_post(void);
+static void ngx_broadcast_stage_next(ngx_event_t *ev);
+static ngx_uint_t ngx_broadcast_stage_collect(void);
+static ngx_int_t ngx_broadcast_stage_texts(ngx_uint_t rows);
+static void ngx_broadcast_stage_done(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result);
+static ngx_uint_t ngx_broadcast_stage_divide(PGresult *result);
+
+
+static ngx_broadcast_stage_t  ngx_broadcast_stage;
+
+
+void
+ngx_broadcast_stage_init(ngx_log_t *log)
+{
+    ngx_broadcast_stage_t      *stage = &ngx_broadcast_stage;
+    ngx_broadcast_zone_info_t   info;
+
+    ngx_memzero(stage, sizeof(ngx_broadcast_stage_t));
+
+    ngx_queue_init(&stage->waiting);
+    ngx_queue_init(&stage->group);
+    ngx_rbtree_init(&stage->marks, &stage->sentinel, ngx_rbtree_insert_value);
+
+    stage->log = log;
+    stage->next.handler = ngx_broadcast_stage_next;
+    stage->next.data = stage;
+    stage->next.log = log;
+
+    ngx_broadcast_zone_info(ngx_broadcast_bus.zone, &info);
+    /* the log takes nothing that would throw out more than half of it */
+
+    stage->fits = info.log_bytes / 2;
+}
+
+
+ngx_int_t
+ngx_broadcast_stage_send(ngx_str_t *hub, ngx_broadcast_record_t *recs,
+    ngx_uint_t n, ngx_uint_t want, ngx_broadcast_sent_t *sent,
+    ngx_broadcast_sent_pt handler, const void *data, size_t size,
+    ngx_broadcast_call_t **call)
+{
+    ngx_uint_t               i;
+    ngx_broadcast_stage_t   *stage = &ngx_broadcast_stage;
+    ngx_broadcast_sender_t  *sender;
+
+    sent->status = NGX_BROADCAST_NOT_SENT;
+
+    for (i = 0; i < n; i++) {
+        if (ngx_broadcast_record_size(&recs[i]) > stage->fits) {
+            sent->status = NGX_BROADCAST_NOT_FIT;
+            return NGX_BUSY;
+        }
+    }
+
+    if (ngx_broadcast_pg_pool_away()) {
+        ngx_broadcast_count(NGX_BROADCAST_REFUSED_DATABASE, 1);
+        return NGX_DECLINED;
+    }
+
+    if (stage->nwaiting >= ngx_broadcast_pg.conf->queue
+        || stage->bytes >= NGX_BROADCAST_STAGE_QUEUE
+        || size > NGX_BROADCAST_CALL_DATA)
+    {
+        return NGX_BUSY;
+    }
+
+    sender = ngx_broadcast_sender_create(hub, recs, n);
+    if (sender == NULL) {
+        return NGX_BUSY;
+    }
+
+    sender->handler = handler;
+
+    if (size) {
+        ngx_memcpy(sender->call.data, data, size);
+    }
+
+    if (want == NGX_BROADCAST_NUMBERED
+        && ngx_broadcast_sender_mark(sender) != NGX_OK)
+    {
+        ngx_destroy_pool(sender->pool);
+        return NGX_BUSY;
+    }
+
+    ngx_queue_insert_tail(&stage->waiting, &sender->queue);
+    stage->nwaiting++;
+    stage->bytes += sender->bytes;
+
+    /* not cancelable: an exiting worker keeps what it has taken */
+
+    ngx_add_timer(&sender->timer, ngx_broadcast_pg.conf->timeout);
+
+    /* whoever else sends in this turn of the event loop comes along */
+
+    ngx_broadcast_stage_post();
+
+    if (call) {
+        *call = &sender->call;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+static ngx_broadcast_sender_t *
+ngx_broadcast_sender_create(ngx_str_t *hub, ngx_broadcast_record_t *recs,
+    ngx_uint_t n)
+{
+    ngx_pool_t              *pool;
+    ngx_uint_t               i;
+    ngx_broadcast_record_t  *rec;
+    ngx_broadcast_sender_t  *sender;
+
+    pool = ngx_create_pool(4096, ngx_broadcast_stage.log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    sender = ngx_pcalloc(pool, sizeof(ngx_broadcast_sender_t));
+    if (sender == NULL) {
+        goto failed;
+    }
+
+    sender->pool = pool;
+    sender->n = n;
+    sender->hub = *hub;
+    sender->recs = ngx_palloc(pool, n * sizeof(ngx_broadcast_record_t));
+
+    if (sender->recs == NULL
+        || ngx_broadcast_sender_copy(pool, &sender->hub) != NGX_OK)
+    {
+        goto failed;
+    }
+
+    ngx_memcpy(sender->recs, recs, n * sizeof(ngx_broadcast_record_t));
+
+    for (i = 0; i < n; i++) {
+        rec = &sender->recs[i];
+
+        rec->mark = 0;
+
+        if (ngx_broadcast_sender_copy(pool, &rec->name) != NGX_OK
+            || ngx_broadcast_sender_copy(pool, &rec->group) != NGX_OK
+            || ngx_broadcast_sender_copy(pool, &rec->target) != NGX_OK
+            || ngx_broadcast_sender_copy(pool, &rec->arguments) != NGX_OK
+            || ngx_broadcast_sender_copy(pool, &rec->excluded) != NGX_OK)
+        {
+            goto failed;
+        }
+
+        sender->bytes += ngx_broadcast_record_size(rec);
+    }
+
+    sender->call.cancel = ngx_broadcast_sender_cancel;
+    sender->sent.count = n;
+
+    sender->timer.handler = ngx_broadcast_sender_timeout;
+    sender->timer.data = sender;
+    sender->timer.log = ngx_broadcast_stage.log;
+
+    return sender;
+
+failed:
+
+    ngx_destroy_pool(pool);
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_broadcast_sender_copy(ngx_pool_t *pool, ngx_str_t *text)
+{
+    u_char  *p;
+
+    if (text->len) {
+        p = ngx_pnalloc(pool, text->len);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memcpy(p, text->data, text->len);
+        text->data = p;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_broadcast_sender_mark(ngx_broadcast_sender_t *sender)
+{
+    uint64_t  mark;
+
+    if (ngx_broadcast_id_random((u_char *) &mark, sizeof(mark)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    mark = (mark >> 1) | 1;     /* a positive bigint, and not 0 */
+
+    sender->recs[sender->n - 1].mark = mark;
+    sender->node.key = (ngx_rbtree_key_t) mark;
+
+    ngx_rbtree_insert(&ngx_broadcast_stage.marks, &sender->node);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_broadcast_sender_timeout(ngx_event_t *ev)
+{
+    ngx_broadcast_sender_t  *sender = ev->data;
+
+    switch (sender->state) {
+
+    case NGX_BROADCAST_SENDER_WAITING:
+        ngx_queue_remove(&sender->queue);
+        ngx_broadcast_stage.nwaiting--;
+        ngx_broadcast_stage.bytes -= sender->bytes;
+
+        ngx_broadcast_sender_tell(sender, NGX_BROADCAST_NOT_SENT);
+        ngx_broadcast_sender_free(sender);
+        return;
+
+    case NGX_BROADCAST_SENDER_GROUPED:
+        ngx_broadcast_sender_tell(sender, NGX_BROADCAST_SENT_UNKNOWN);
+        return;
+
+    default:
+        ngx_broadcast_sender_tell(sender, NGX_BROADCAST_SENT_UNNUMBERED);
+        ngx_broadcast_sender_free(sender);
+        return;
+    }
+}
+
+
+static void
+ngx_broadcast_sender_cancel(ngx_broadcast_call_t *call)
+{
+    ngx_broadcast_sender_t  *sender = (ngx_broadcast_sender_t *) call;
+
+    /* what was taken is sent all the same, only nobody is told */
+
+    sender->finished = 1;
+
+    if (sender->state == NGX_BROADCAST_SENDER_NUMBERING) {
+        ngx_broadcast_sender_free(sender);
+    }
+}
+
+
+static void
+ngx_broadcast_sender_tell(ngx_broadcast_sender_t *sender, ngx_uint_t status)
+{
+    if (sender->timer.timer_set) {
+        ngx_del_timer(&sender->timer);
+    }
+
+    if (sender->finished) {
+        return;
+    }
+
+    sender->finished = 1;
+    sender->sent.status = status;
+
+    if (!ngx_broadcast_pg.stopping) {
+        sender->handler(&sender->sent, sender->call.data);
+    }
+}
+
+
+static void
+ngx_broadcast_sender_free(ngx_broadcast_sender_t *sender)
+{
+    if (sender->timer.timer_set) {
+        ngx_del_timer(&sender->timer);
+    }
+
+    if (sender->node.key) {
+        ngx_rbtree_delete(&ngx_broadcast_stage.marks, &sender->node);
+    }
+
+    ngx_destroy_pool(sender->pool);
+}
+
+
+void
+ngx_broadcast_stage_seen(ngx_broadcast_record_t *rec)
+{
+    ngx_rbtree_key_t         key;
+    ngx_rbtree_node_t       *node;
+    ngx_broadcast_stage_t   *stage = &ngx_broadcast_stage;
+    ngx_broadcast_sender_t  *sender;
+
+    key = (ngx_rbtree_key_t) rec->mark;
+    node = stage->marks.root;
+
+    while (node != &stage->sentinel) {
+
+        if (node->key == key) {
+            sender = ngx_rbtree_data(node, ngx_broadcast_sender_t, node);
+            sender->sent.position = rec->position;
+
+            if (sender->state == NGX_BROADCAST_SENDER_NUMBERING) {
+                ngx_broadcast_sender_tell(sender, NGX_BROADCAST_SENT);
+                ngx_broadcast_sender_free(sender);
+            }
+
+            return;
+        }
+
+        node = (key < node->key) ? node->left : node->right;
+    }
+}
+
+
+static void
+ngx_broadcast_stage_post(void)
+{
+    ngx_broadcast_stage_t  *stage = &ngx_broadcast_stage;
+
+    if (!stage->busy && !stage->next.posted
+        && !ngx_queue_empty(&stage->waiting))
+    {
+        ngx_post_event(&stage->next, &ngx_posted_events);
+    }
+}
+
+
+static void
+ngx_broadcast_stage_next(ngx_event_t *ev)
+{
+    ngx_int_t               rc;
+    ngx_uint_t              rows;
+    ngx_broadcast_stage_t  *stage = &ngx_broadcast_stage;
+
+    if (stage->busy || ngx_queue_empty(&stage->waiting)) {
+        return;
+    }
+
+    rows = ngx_broadcast_stage_collect();
+
+    stage->busy = 1;
+    stage->pool = ngx_create_pool(4096, stage->log);
+
+    rc = stage->pool ? ngx_broadcast_stage_texts(rows) : NGX_ERROR;
+
+    if (rc == NGX_OK) {
+        stage->query.statement = NGX_BROADCAST_PG_STAGE;
+        stage->query.nparams = 11;
+        stage->query.done = ngx_broadcast_stage_done;
+
+        rc = ngx_broadcast_pg_pool_send(&stage->query, 1);
+    }
+
+    if (rc != NGX_OK) {
+        ngx_broadcast_stage_done(&stage->query, NGX_BROADCAST_PG_UNSENT,
+                                 NULL);
+    }
+}
+
+
+/* moves senders from the line into the group; returns their records */
+
+static ngx_uint_t
+ngx_broadcast_stage_collect(void)
+{
+    size_t                   bytes;
+    ngx_uint_t               rows;
+    ngx_queue_t             *q;
+    ngx_broadcast_stage_t   *stage = &ngx_broadcast_stage;
+    ngx_broadcast_sender_t  *sender;
+
+    rows = 0;
+    bytes = 0;
+
+    while (!ngx_queue_empty(&stage->waiting)) {
+        q = ngx_queue_head(&stage->waiting);
+        sender = ngx_queue_data(q, ngx_broadcast_sender_t, queue);
+
+        if (rows && (sender->alone
+                     || rows + sender->n > NGX_BROADCAST_STAGE_ROWS
+                     || bytes + sender->bytes > NGX_BROADCAST_STAGE_BYTES))
+        {
+            break;
+        }
+
+        ngx_queue_remove(q);
+        stage->nwaiting--;
+        stage->bytes -= sender->bytes;
+
+        ngx_queue_insert_tail(&stage->group, q);
+        sender->state = NGX_BROADCAST_SENDER_GROUPED;
+
+        rows += sender->n;
+        bytes += sender->bytes;
+
+        if (sender->alone) {
+            break;
+        }
+    }
+
+    return rows;
+}
+
+
+static ngx_int_t
+ngx_broadcast_stage_texts(ngx_uint_t rows)
+{
+    size_t                     sizes[11];
+    ngx_uint_t                 i, k;
+    ngx_queue_t               *q;
+    ngx_broadcast_stage_t     *stage = &ngx_broadcast_stage;
+    ngx_broadcast_record_t    *rec;
+    ngx_broadcast_sender_t    *sender;
+    ngx_broadcast_pg_array_t   a[11];
+
+    for (k = 0; k < 11; k++) {
+        sizes[k] = rows * 5;
+    }
+
+    for (q = ngx_queue_head(&stage->group);
+         q != ngx_queue_sentinel(&stage->group);
+         q = ngx_queue_next(q))
+    {
+        sender = ngx_queue_data(q, ngx_broadcast_sender_t, queue);
+
+        for (i = 0; i < sender->n; i++) {
+            rec = &sender->recs[i];
+
+            /* JSON has many quotes, each is escaped */
+
+            sizes[0] += sender->hub.len;
+            sizes[4] += rec->name.len;
+            sizes[5] += rec->group.len;
+            sizes[6] += rec->target.len;
+            sizes[7] += rec->arguments.len + rec->arguments.len / 8;
+            sizes[8] += rec->excluded.len;
+        }
+    }
+
+    for (k = 0; k < 11; k++) {
+        ngx_broadcast_pg_array_init(&a[k], stage->pool, sizes[k]);
+    }
+
+    for (q = ngx_queue_head(&stage->group);
+         q != ngx_queue_sentinel(&stage->group);
+         q = ngx_queue_next(q))
+    {
+        sender = ngx_queue_data(q, ngx_broadcast_sender_t, queue);
+
+        for (i = 0; i < sender->n; i++) {
+            rec = &sender->recs[i];
+
+            ngx_broadcast_pg_array_text(&a[0], &sender->hub);
+            ngx_broadcast_pg_array_int(&a[1], rec->type);
+            ngx_broadcast_pg_array_int(&a[2], rec->scope);
+            ngx_broadcast_pg_array_int(&a[3], rec->source);
+            ngx_broadcast_pg_array_text(&a[4], &rec->name);
+            ngx_broadcast_pg_array_text(&a[5], &rec->group);
+            ngx_broadcast_pg_array_text(&a[6], &rec->target);
+            ngx_broadcast_pg_array_text(&a[7], &rec->arguments);
+            ngx_broadcast_pg_array_text(&a[8], &rec->excluded);
+            ngx_broadcast_pg_array_int(&a[9], rec->mark);
+            ngx_broadcast_pg_array_null(&a[10]);
+        }
+    }
+
+    for (k = 0; k < 11; k++) {
+        stage->query.params[k] = ngx_broadcast_pg_array_done(&a[k]);
+
+        if (stage->query.params[k] == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_broadcast_stage_done(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
+    PGresult *result)
+{
+    ngx_str_t                state;
+    ngx_uint_t               told, divide;
+    ngx_queue_t              group, *q;
+    ngx_broadcast_stage_t   *stage = &ngx_broadcast_stage;
+    ngx_broadcast_sender_t  *sender;
+
+    if (stage->pool) {
+        ngx_destroy_pool(stage->pool);
+        stage->pool = NULL;
+    }
+
+    divide = 0;
+
+    switch (status) {
+
+    case NGX_BROADCAST_PG_OK:
+        told = NGX_BROADCAST_SENT;
+        ngx_broadcast_relay_nudge();
+        break;
+
+    case NGX_BROADCAST_PG_FAILED:
+        told = NGX_BROADCAST_NOT_SENT;
+
+        state = ngx_broadcast_pg_sqlstate(result);
+        ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
+        ngx_log_error(NGX_LOG_ERR, stage->log, 0,
+                      "broadcast: the database did not take a message, "
+                      "SQLSTATE %V", &state);
+
+        divide = ngx_queue_head(&stage->group)
+                     != ngx_queue_last(&stage->group)
+                 && ngx_broadcast_stage_divide(result);
+        break;
+
+    case NGX_BROADCAST_PG_AWAY:
+        told = NGX_BROADCAST_SENT_UNKNOWN;
+        ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
+        break;
+
+    default:
+        told = NGX_BROADCAST_NOT_SENT;
+    }
+
+    /* senders may send again from their handlers: the group is taken off */
+
+    ngx_queue_init(&group);
+
+    if (!ngx_queue_empty(&stage->group)) {
+        ngx_queue_add(&group, &stage->group);
+        ngx_queue_init(&stage->group);
+    }
+
+    while (!ngx_queue_empty(&group)) {
+
+        /* those of a divided group go back to the head: the last one first */
+
+        q = divide ? ngx_queue_last(&group) : ngx_queue_head(&group);
+        sender = ngx_queue_data(q, ngx_broadcast_sender_t, queue);
+        ngx_queue_remove(q);
+
+        if (divide) {
+            sender->alone = 1;
+            sender->state = NGX_BROADCAST_SENDER_WAITING;
+            ngx_queue_insert_head(&stage->waiting, q);
+            stage->nwaiting++;
+            stage->bytes += sender->bytes;
+            continue;
+        }
+
+        if (!sender->finished && status == NGX_BROADCAST_PG_OK
+            && sender->node.key && sender->sent.position.epoch == 0)
+        {
+            sender->state = NGX_BROADCAST_SENDER_NUMBERING;
+            continue;
+        }
+
+        /* seen in the log: committed, whatever became of the answer */
+
+        ngx_broadcast_sender_tell(sender, sender->sent.position.epoch
+                                          ? NGX_BROADCAST_SENT : told);
+        ngx_broadcast_sender_free(sender);
+    }
+
+    stage->busy = 0;
+    ngx_broadcast_stage_post();
+}
+
+
+/* 1: the fault may be in one sender's data, the others are innocent */
+
+static ngx_uint_t
+ngx_broadcast_stage_divide(PGresult *result)
+{
+    ngx_str_t  state;
+
+    state = ngx_broadcast_pg_sqlstate(result);
+
+    if (state.len != 5) {
+        return 0;
+    }
+
+    return ngx_memcmp(state.data, "22", 2) == 0     /* data exception */
+           || ngx_memcmp(state.data, "23", 2) == 0  /* constraint */
+           || ngx_memcmp(state.data, "54", 2) == 0  /* limit */
+           || ngx_memcmp(state.data, "P0", 2) == 0; /* raised */
+}
