@@ -78,6 +78,12 @@ ngx_broadcast_registry_walk(ngx_broadcast_zone_t *zone, ngx_uint_t state,
 
     ngx_broadcast_zone_lock(zone);
 
+    /* asked for several times a second, and mostly there is none */
+
+    if (state == NGX_BROADCAST_ROW_UNSETTLED && zone->unsettled == 0) {
+        row = zone->rows.high + 1;
+    }
+
     for (i = 0;
          row <= zone->rows.high && found < n && i < 4 * NGX_BROADCAST_SCAN;
          i++, row++)
