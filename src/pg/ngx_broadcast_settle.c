@@ -26,7 +26,9 @@
  * has met something deeper: the walk pauses, longer each time.
  */
 
-#define NGX_BROADCAST_SETTLE_CALLS  8       /* in flight */
+#define NGX_BROADCAST_SETTLE_CALLS   8      /* in flight */
+#define NGX_BROADCAST_SETTLE_PIECES  64     /* of the registry in one turn, the
+                                               next goes on with a tick */
 
 
 typedef struct {
@@ -148,7 +150,7 @@ ngx_broadcast_settle_tick(void)
 static void
 ngx_broadcast_settle_walk(void)
 {
-    ngx_uint_t                 n;
+    ngx_uint_t                 n, pieces;
     ngx_broadcast_settle_t    *settle = &ngx_broadcast_settle;
     ngx_broadcast_row_info_t   row;
 
@@ -170,7 +172,11 @@ ngx_broadcast_settle_walk(void)
         settle->again = 1;
     }
 
-    while (settle->n < NGX_BROADCAST_SETTLE_CALLS) {
+    for (pieces = 0;
+         settle->n < NGX_BROADCAST_SETTLE_CALLS
+         && pieces < NGX_BROADCAST_SETTLE_PIECES;
+         pieces++)
+    {
 
         n = ngx_broadcast_registry_walk(ngx_broadcast_bus.zone,
                                         NGX_BROADCAST_ROW_UNSETTLED,
