@@ -235,7 +235,10 @@ ngx_broadcast_json_dump(ngx_pool_t *pool, json_t *value, ngx_str_t *text)
         return NGX_ERROR;
     }
 
-    text->len = json_dumpb(value, (char *) text->data, size, how);
+    text->len = size;
 
-    return NGX_OK;
+    /* jansson allocates each time, so it may fail now though it did not */
+
+    return (json_dumpb(value, (char *) text->data, size, how) == size)
+           ? NGX_OK : NGX_ERROR;
 }

@@ -40,7 +40,8 @@ void ngx_broadcast_json_init(void);
 /*
  * Any JSON value with nothing but white space around it.  "\u0000" is
  * allowed in strings (json_string_length()), not in names.  NULL: *error is
- * a static sentence; nothing of the text is in it.
+ * a static sentence; nothing of the text is in it.  (A machine without memory
+ * may cost a string a character: jansson's scanner does not look.)
  */
 json_t *ngx_broadcast_json_parse(ngx_str_t *text, ngx_uint_t flags,
     const char **error);

@@ -160,7 +160,6 @@ ngx_broadcast_audience_hub(ngx_str_t *aud, ngx_str_t *hub)
     ngx_broadcast_audience_split(aud, &path, &args);
 
     return ngx_broadcast_query_get(&args, "hub", &own) == NGX_OK
-           && own.len
            && ngx_broadcast_audience_equal(&own, hub);
 }
 
