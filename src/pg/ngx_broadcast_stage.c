@@ -316,6 +316,17 @@ ngx_broadcast_sender_timeout(ngx_event_t *ev)
         return;
 
     case NGX_BROADCAST_SENDER_GROUPED:
+
+        if (ngx_broadcast_pg_pool_withdraw(&ngx_broadcast_stage.query)
+            == NGX_OK)
+        {
+            /* no connection took it: the whole group knows where it is */
+
+            ngx_broadcast_stage_done(&ngx_broadcast_stage.query,
+                                     NGX_BROADCAST_PG_UNSENT, NULL);
+            return;
+        }
+
         ngx_broadcast_sender_tell(sender, NGX_BROADCAST_SENT_UNKNOWN);
         return;
 
