@@ -1,0 +1,594 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+/*
+ * The SignalR endpoint, signalr.md 1.4 and 2.1:
+ *
+ *     POST    …/negotiate      ids and transports
+ *     GET     …?id=            WebSocket, event stream, long poll
+ *     GET     …                WebSocket without negotiation
+ *     POST    …?id=            messages of a client that cannot send else
+ *     DELETE  …?id=            end of a long-polling connection
+ *
+ * Negotiate remembers nothing: the connection token proves itself.  Its id's
+ * last bit tells the negotiate version: with version 0 the token is the
+ * public id too, with version 1 the public id is its first 22 characters.
+ */
+
+
+#include "http/ngx_http_broadcast.h"
+#include "proto/ngx_broadcast_negotiate.h"
+
+
+#define NGX_HTTP_BROADCAST_NO_CONNECTION  "No Connection with that ID"
+
+
+typedef struct {
+    ngx_str_t                 token;       /* as the client gave it */
+    ngx_str_t                 id;          /* public id of the connection */
+    time_t                    expires;     /* of the token */
+    ngx_broadcast_row_info_t  row;         /* of a connection that it opened,
+                                              else FREE */
+} ngx_http_broadcast_hub_id_t;
+
+
+static ngx_int_t ngx_http_broadcast_hub_name(ngx_http_request_t *r,
+    ngx_uint_t *answered);
+static ngx_int_t ngx_http_broadcast_hub_negotiate(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_hub_get(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_hub_post(ngx_http_request_t *r);
+static void ngx_http_broadcast_hub_input(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_hub_delete(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_hub_id(ngx_http_request_t *r,
+    ngx_http_broadcast_hub_id_t *id, ngx_uint_t *answered);
+static ngx_int_t ngx_http_broadcast_hub_no_connection(ngx_http_request_t *r);
+
+
+ngx_int_t
+ngx_http_broadcast_hub_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                       rc;
+    ngx_str_t                       rest;
+    ngx_uint_t                      encoded, answered, negotiate;
+    ngx_http_broadcast_ctx_t       *ctx;
+    ngx_http_broadcast_loc_conf_t  *blcf;
+
+    ctx = ngx_http_broadcast_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_broadcast_module);
+
+    negotiate = r->uri.len >= sizeof("/negotiate") - 1
+                && ngx_strncmp(r->uri.data + r->uri.len
+                               - (sizeof("/negotiate") - 1), "/negotiate",
+                               sizeof("/negotiate") - 1)
+                   == 0;
+
+    if (!negotiate
+        && ngx_http_broadcast_below(r, &rest, &encoded) == NGX_OK
+        && rest.len && !(rest.len == 1 && rest.data[0] == '/'))
+    {
+        return ngx_http_broadcast_text(r, NGX_HTTP_NOT_FOUND, "Not Found");
+    }
+
+    if (negotiate ? r->method != NGX_HTTP_POST
+                  : !(r->method & (NGX_HTTP_GET|NGX_HTTP_POST
+                                   |NGX_HTTP_DELETE)))
+    {
+        return ngx_http_broadcast_not_allowed(r, negotiate ? "POST, OPTIONS"
+                                              : "GET, POST, DELETE, OPTIONS");
+    }
+
+    rc = ngx_http_broadcast_hub_name(r, &answered);
+
+    if (answered) {
+        return rc;
+    }
+
+    rc = ngx_http_broadcast_client(r, &ctx->hub, blcf->anonymous, &answered);
+
+    if (answered) {
+        return rc;
+    }
+
+    if (negotiate) {
+        return ngx_http_broadcast_hub_negotiate(r);
+    }
+
+    switch (r->method) {
+
+    case NGX_HTTP_GET:
+        return ngx_http_broadcast_hub_get(r);
+
+    case NGX_HTTP_POST:
+        return ngx_http_broadcast_hub_post(r);
+
+    default:
+        return ngx_http_broadcast_hub_delete(r);
+    }
+}
+
+
+/* the location's hub, else the one "hub" of the query, signalr.md 7.1 */
+
+static ngx_int_t
+ngx_http_broadcast_hub_name(ngx_http_request_t *r, ngx_uint_t *answered)
+{
+    u_char                         *p;
+    ngx_int_t                       rc;
+    ngx_str_t                       name;
+    ngx_http_broadcast_ctx_t       *ctx;
+    ngx_http_broadcast_loc_conf_t  *blcf;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_broadcast_module);
+
+    *answered = 0;
+
+    if (blcf->hub.len) {
+        ctx->hub = blcf->hub;
+        return NGX_OK;
+    }
+
+    *answered = 1;
+
+    if (ngx_broadcast_query_count(&r->args, "hub") != 1) {
+        return ngx_http_broadcast_text(r, NGX_HTTP_BAD_REQUEST,
+                                       "The query must name one hub.");
+    }
+
+    rc = ngx_http_broadcast_arg(r, "hub", &name);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    p = ngx_pnalloc(r->pool, NGX_BROADCAST_HUB_MAX);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc != NGX_OK || ngx_broadcast_hub_name(&name, p) != NGX_OK) {
+        return ngx_http_broadcast_text(r, NGX_HTTP_BAD_REQUEST,
+                                       "The hub is no good name.");
+    }
+
+    ctx->hub.data = p;
+    ctx->hub.len = name.len;
+
+    *answered = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_hub_negotiate(ngx_http_request_t *r)
+{
+    u_char                     *key, *token, id[NGX_BROADCAST_ID_BYTES];
+    ngx_int_t                   rc;
+    ngx_str_t                   value, body;
+    ngx_uint_t                  offered;
+    ngx_http_broadcast_ctx_t   *ctx;
+    ngx_broadcast_negotiate_t   n;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+
+    ngx_memzero(&n, sizeof(ngx_broadcast_negotiate_t));
+
+    rc = ngx_http_broadcast_arg(r, "negotiateversion", &value);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_broadcast_negotiate_version(&n, rc == NGX_DECLINED ? NULL
+                                                               : &value)
+        == NGX_OK)
+    {
+        key = ngx_http_broadcast_ticket(r);
+        token = ngx_pnalloc(r->pool, NGX_BROADCAST_TICKET_LEN);
+
+        if (key == NULL || token == NULL
+            || ngx_broadcast_id_random(id, NGX_BROADCAST_ID_BYTES) != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        id[NGX_BROADCAST_ID_BYTES - 1] &= 0xfe;
+        id[NGX_BROADCAST_ID_BYTES - 1] |= (n.version == 0);
+
+        if (ngx_broadcast_ticket_make(token, key, id, &ctx->hub, &ctx->user,
+                                      ngx_time() + NGX_BROADCAST_TICKET_TTL)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        n.token.data = token;
+        n.token.len = NGX_BROADCAST_TICKET_LEN;
+
+        n.id = n.token;
+
+        if (n.version) {
+            n.id.data = ngx_pnalloc(r->pool, NGX_BROADCAST_ID_LEN);
+            if (n.id.data == NULL) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+
+            n.id.len = ngx_broadcast_base64url(n.id.data, id,
+                                               NGX_BROADCAST_ID_BYTES);
+        }
+
+        ctx->id = n.id;
+
+        offered = ngx_http_broadcast_transports(r, ctx);
+
+        if (offered & NGX_HTTP_BROADCAST_WEBSOCKET) {
+            n.transports |= NGX_BROADCAST_NEGOTIATE_WEBSOCKET;
+        }
+
+        if (offered & NGX_HTTP_BROADCAST_SSE) {
+            n.transports |= NGX_BROADCAST_NEGOTIATE_SSE;
+        }
+
+        if (offered & NGX_HTTP_BROADCAST_LONGPOLL) {
+            n.transports |= NGX_BROADCAST_NEGOTIATE_LONGPOLL;
+        }
+    }
+
+    body.len = ngx_broadcast_negotiate_len(&n);
+    body.data = ngx_pnalloc(r->pool, body.len);
+
+    if (body.data == NULL
+        || ngx_http_broadcast_header_text(r, "Cache-Control", "no-store")
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_broadcast_negotiate_write(body.data, &n);
+
+    return ngx_http_broadcast_json(r, NGX_HTTP_OK, &body);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_hub_no_connection(ngx_http_request_t *r)
+{
+    return ngx_http_broadcast_text(r, NGX_HTTP_NOT_FOUND,
+                                   NGX_HTTP_BROADCAST_NO_CONNECTION);
+}
+
+
+/*
+ * The connection token of the request, proved: by the row of the connection
+ * that it has opened, else by the request's own hub and user.
+ */
+
+static ngx_int_t
+ngx_http_broadcast_hub_id(ngx_http_request_t *r,
+    ngx_http_broadcast_hub_id_t *id, ngx_uint_t *answered)
+{
+    u_char                     *key, raw[NGX_BROADCAST_ID_BYTES];
+    ngx_int_t                   rc;
+    ngx_str_t                   user;
+    ngx_http_broadcast_ctx_t   *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+
+    *answered = 1;
+
+    rc = ngx_http_broadcast_arg(r, "id", &id->token);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_DECLINED || (rc == NGX_OK && id->token.len == 0)) {
+        return ngx_http_broadcast_text(r, NGX_HTTP_BAD_REQUEST,
+                                       "Connection ID required");
+    }
+
+    key = ngx_http_broadcast_ticket(r);
+    if (key == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_ABORT
+        || ngx_broadcast_ticket_read(&id->token, raw, &id->expires) != NGX_OK)
+    {
+        return ngx_http_broadcast_hub_no_connection(r);
+    }
+
+    id->id = id->token;
+
+    if (!(raw[NGX_BROADCAST_ID_BYTES - 1] & 1)) {
+        id->id.data = ngx_pnalloc(r->pool, NGX_BROADCAST_ID_LEN);
+        if (id->id.data == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        id->id.len = ngx_broadcast_base64url(id->id.data, raw,
+                                             NGX_BROADCAST_ID_BYTES);
+    }
+
+    ctx->id = id->id;
+
+    if (ngx_broadcast_registry_find(ngx_broadcast_bus.zone, &id->id, &id->row)
+        != NGX_OK)
+    {
+        id->row.state = NGX_BROADCAST_ROW_FREE;
+
+        rc = ngx_broadcast_ticket_verify(&id->token, key, &ctx->hub,
+                                         &ctx->user, ngx_time(), raw,
+                                         &id->expires);
+        if (rc != NGX_OK) {
+            return ngx_http_broadcast_hub_no_connection(r);
+        }
+
+        *answered = 0;
+        return NGX_OK;
+    }
+
+    rc = ngx_broadcast_ticket_verify(&id->token, key, &ctx->hub, &ctx->user,
+                                     ngx_time(), raw, &id->expires);
+
+    if (rc == NGX_DECLINED) {
+
+        /* another user's: only who knows the secret token is told so */
+
+        user.data = id->row.user;
+        user.len = id->row.user_len;
+
+        rc = ngx_broadcast_ticket_verify(&id->token, key, &ctx->hub, &user,
+                                         ngx_time(), raw, &id->expires);
+
+        if (rc == NGX_DECLINED || id->row.state != NGX_BROADCAST_ROW_LIVE) {
+            return ngx_http_broadcast_hub_no_connection(r);
+        }
+
+        ngx_broadcast_count(NGX_BROADCAST_REFUSED_TOKEN, 1);
+
+        return ngx_http_broadcast_text(r, NGX_HTTP_FORBIDDEN,
+                                       "The connection is another user's.");
+    }
+
+    if (id->row.state != NGX_BROADCAST_ROW_LIVE) {
+        return ngx_http_broadcast_hub_no_connection(r);
+    }
+
+    *answered = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_hub_get(ngx_http_request_t *r)
+{
+    u_char                        *p, raw[NGX_BROADCAST_ID_BYTES];
+    ngx_int_t                      rc, refuse;
+    ngx_str_t                      position;
+    ngx_uint_t                     answered, transport;
+    ngx_broadcast_open_t          *in;
+    ngx_http_broadcast_ctx_t      *ctx;
+    ngx_http_broadcast_hub_id_t    id;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+
+    transport = ngx_http_broadcast_transport(r, &refuse);
+
+    if (refuse != NGX_OK) {
+        return refuse;
+    }
+
+    in = ngx_pcalloc(r->pool, sizeof(ngx_broadcast_open_t));
+    if (in == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (transport == NGX_BROADCAST_WEBSOCKET
+        && ngx_broadcast_query_count(&r->args, "id") == 0)
+    {
+        /* no negotiation, signalr.md 1.8 */
+
+        p = ngx_pnalloc(r->pool, NGX_BROADCAST_ID_LEN);
+
+        if (p == NULL
+            || ngx_broadcast_id_random(raw, NGX_BROADCAST_ID_BYTES) != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        in->id.data = p;
+        in->id.len = ngx_broadcast_base64url(p, raw, NGX_BROADCAST_ID_BYTES);
+        ctx->id = in->id;
+
+    } else {
+
+        rc = ngx_http_broadcast_hub_id(r, &id, &answered);
+
+        if (answered) {
+            return rc;
+        }
+
+        if (id.row.state == NGX_BROADCAST_ROW_LIVE) {
+
+            if (id.row.transport != transport) {
+                return ngx_http_broadcast_text(r, NGX_HTTP_BAD_REQUEST,
+                                  "Cannot change transports mid-connection");
+            }
+
+            return ngx_http_broadcast_in_use(r, &id.id);
+        }
+
+        in->id = id.id;
+        in->ticket_expires = id.expires;
+    }
+
+    if (!(ngx_http_broadcast_transports(r, ctx) & (1 << transport))) {
+        return ngx_http_broadcast_transport_off(r, transport);
+    }
+
+    in->protocol = NGX_BROADCAST_HUB_JSON;
+
+    if (ctx->jwt) {
+        in->groups = ngx_broadcast_jwt_groups(r->pool, ctx->jwt);
+        if (in->groups == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+    }
+
+    rc = ngx_http_broadcast_arg(r, "position", &position);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc != NGX_DECLINED) {
+        ngx_http_broadcast_resume(in, &position);
+    }
+
+    return ngx_http_broadcast_connect(r, in, transport);
+}
+
+
+/* the id was claimed before: 409 while its connection lives, then 404 */
+
+ngx_int_t
+ngx_http_broadcast_in_use(ngx_http_request_t *r, ngx_str_t *id)
+{
+    ngx_str_t                 none = ngx_null_string;
+    ngx_broadcast_row_info_t  row;
+
+    if (ngx_broadcast_registry_find(ngx_broadcast_bus.zone, id, &row) == NGX_OK
+        && row.state == NGX_BROADCAST_ROW_LIVE)
+    {
+        return ngx_http_broadcast_answer(r, NGX_HTTP_CONFLICT, "text/plain",
+                                         &none);
+    }
+
+    return ngx_http_broadcast_hub_no_connection(r);
+}
+
+
+void
+ngx_http_broadcast_resume(ngx_broadcast_open_t *in, ngx_str_t *position)
+{
+    if (position->len == 0) {
+        return;
+    }
+
+    in->has_resume = 1;
+    in->requested = *position;
+
+    if (ngx_broadcast_position_parse(position, &in->resume) != NGX_OK) {
+        in->resume.epoch = 0;
+        in->resume.seq = 0;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_hub_post(ngx_http_request_t *r)
+{
+    ngx_int_t                      rc;
+    ngx_uint_t                     answered;
+    ngx_http_broadcast_ctx_t      *ctx;
+    ngx_http_broadcast_hub_id_t   *id;
+
+    id = ngx_pcalloc(r->pool, sizeof(ngx_http_broadcast_hub_id_t));
+    if (id == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_broadcast_hub_id(r, id, &answered);
+
+    if (answered) {
+        return rc;
+    }
+
+    if (id->row.state != NGX_BROADCAST_ROW_LIVE) {
+        return ngx_http_broadcast_hub_no_connection(r);
+    }
+
+    if (id->row.transport == NGX_BROADCAST_WEBSOCKET) {
+        return ngx_http_broadcast_text(r, NGX_HTTP_NOT_ALLOWED,
+                  "POST requests are not allowed for WebSocket connections.");
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    ctx->data = id;
+
+    return ngx_http_broadcast_read_body(r, ngx_http_broadcast_hub_input);
+}
+
+
+/*
+ * The bytes take the log to the connection's owner, also if that is this
+ * worker: one order, whatever socket they came by.
+ */
+
+static void
+ngx_http_broadcast_hub_input(ngx_http_request_t *r)
+{
+    ngx_int_t                     rc;
+    ngx_str_t                     none = ngx_null_string;
+    ngx_broadcast_record_t        rec;
+    ngx_http_broadcast_ctx_t     *ctx;
+    ngx_http_broadcast_hub_id_t  *id;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    id = ctx->data;
+
+    if (ctx->body.len) {
+
+        ngx_memzero(&rec, sizeof(ngx_broadcast_record_t));
+
+        rec.type = NGX_BROADCAST_REC_INPUT;
+        rec.scope = NGX_BROADCAST_CONNECTION;
+        rec.flags = NGX_BROADCAST_REC_UNNUMBERED;
+        rec.source = NGX_BROADCAST_SRC_CLIENT;
+        rec.hub = id->row.hub;
+        rec.name = id->id;
+        rec.arguments = ctx->body;
+
+        if (ngx_broadcast_publish(&rec, 1) != NGX_OK) {
+            ngx_http_finalize_request(r,
+                ngx_http_broadcast_text(r, NGX_HTTP_INSUFFICIENT_STORAGE,
+                                        "It does not fit into the zone."));
+            return;
+        }
+    }
+
+    rc = ngx_http_broadcast_answer(r, NGX_HTTP_OK, "text/plain", &none);
+
+    ngx_http_finalize_request(r, rc);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_hub_delete(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_uint_t                   answered;
+    ngx_http_broadcast_hub_id_t  id;
+
+    rc = ngx_http_broadcast_hub_id(r, &id, &answered);
+
+    if (answered) {
+        return rc;
+    }
+
+    if (id.row.state != NGX_BROADCAST_ROW_LIVE) {
+        return ngx_http_broadcast_hub_no_connection(r);
+    }
+
+    return ngx_http_broadcast_text(r, NGX_HTTP_BAD_REQUEST,
+            "Cannot terminate this connection using the DELETE endpoint.");
+}

@@ -1,0 +1,327 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include "http/ngx_http_broadcast.h"
+#include "proto/ngx_broadcast_scan.h"
+#include "proto/ngx_broadcast_sse.h"
+
+
+/* messages of one x-ndjson body: a record is some hundred bytes */
+
+#define NGX_HTTP_BROADCAST_BATCH_MAX  10000
+
+
+static ngx_int_t ngx_http_broadcast_batch_lines(
+    ngx_http_broadcast_batch_t *batch, ngx_str_t *body);
+static ngx_int_t ngx_http_broadcast_batch_message(
+    ngx_http_broadcast_batch_t *batch, ngx_str_t *text, ngx_uint_t bare);
+static ngx_int_t ngx_http_broadcast_batch_text(
+    ngx_http_broadcast_batch_t *batch, ngx_str_t *text);
+static ngx_int_t ngx_http_broadcast_batch_bare(
+    ngx_http_broadcast_batch_t *batch, ngx_str_t *text);
+static ngx_int_t ngx_http_broadcast_batch_push(
+    ngx_http_broadcast_batch_t *batch, ngx_str_t *target,
+    ngx_str_t *arguments);
+static ngx_int_t ngx_http_broadcast_refuse(ngx_http_broadcast_batch_t *batch,
+    const char *error);
+
+
+ngx_int_t
+ngx_http_broadcast_batch(ngx_http_broadcast_batch_t *batch)
+{
+    ngx_str_t                  *body;
+    ngx_http_request_t         *r;
+    ngx_http_broadcast_ctx_t   *ctx;
+
+    r = batch->r;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    body = &ctx->body;
+
+    batch->error = NULL;
+    batch->line = 0;
+
+    if (ngx_array_init(&batch->records, r->pool, 1,
+                       sizeof(ngx_broadcast_record_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ngx_http_broadcast_content_type(r, "application/x-ndjson")) {
+        return ngx_http_broadcast_batch_lines(batch, body);
+    }
+
+    if (!batch->bare) {
+
+        if (body->len == 0) {
+            return ngx_http_broadcast_refuse(batch,
+                                     "Message in request body is required.");
+        }
+
+        return ngx_http_broadcast_batch_message(batch, body, 0);
+    }
+
+    if (ngx_http_broadcast_content_type(r, "application/json")) {
+        return ngx_http_broadcast_batch_bare(batch, body);
+    }
+
+    return ngx_http_broadcast_batch_text(batch, body);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_refuse(ngx_http_broadcast_batch_t *batch,
+    const char *error)
+{
+    batch->error = error;
+
+    return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_batch_lines(ngx_http_broadcast_batch_t *batch,
+    ngx_str_t *body)
+{
+    u_char     *p, *last, *end;
+    ngx_int_t   rc;
+    ngx_str_t   line;
+
+    p = body->data;
+    last = p + body->len;
+
+    while (p < last) {
+
+        end = ngx_strlchr(p, last, LF);
+        if (end == NULL) {
+            end = last;
+        }
+
+        batch->line++;
+
+        line.data = p;
+        line.len = end - p;
+
+        if (line.len && line.data[line.len - 1] == CR) {
+            line.len--;
+        }
+
+        if (line.len) {
+
+            if (batch->records.nelts == NGX_HTTP_BROADCAST_BATCH_MAX) {
+                return NGX_BUSY;
+            }
+
+            rc = ngx_http_broadcast_batch_message(batch, &line, 1);
+
+            if (rc != NGX_OK) {
+                return rc;
+            }
+        }
+
+        p = end + 1;
+    }
+
+    batch->line = 0;
+
+    if (batch->records.nelts == 0) {
+        return ngx_http_broadcast_refuse(batch,
+                                     "Message in request body is required.");
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * {"target","arguments"}; .NET's SDK writes the names in Pascal case.  With
+ * bare, what is no object with a target is one argument.
+ */
+
+static ngx_int_t
+ngx_http_broadcast_batch_message(ngx_http_broadcast_batch_t *batch,
+    ngx_str_t *text, ngx_uint_t bare)
+{
+    ngx_int_t                   rc;
+    ngx_str_t                   target, arguments;
+    ngx_uint_t                  found;
+    ngx_broadcast_scan_t        s;
+    ngx_broadcast_scan_value_t  key, value;
+
+    found = 0;
+    ngx_str_null(&target);
+    ngx_str_set(&arguments, "[]");
+
+    ngx_broadcast_scan_init(&s, text);
+
+    if (ngx_broadcast_scan_open(&s, '{') != NGX_OK) {
+
+        if (bare) {
+            return ngx_http_broadcast_batch_bare(batch, text);
+        }
+
+        return ngx_http_broadcast_refuse(batch,
+                                     "The body must be a JSON object.");
+    }
+
+    while ((rc = ngx_broadcast_scan_member(&s, &key, &value)) == NGX_OK) {
+
+        if (ngx_broadcast_scan_is_nocase(&key, "target")) {
+
+            if (value.type != NGX_BROADCAST_SCAN_STRING) {
+                return ngx_http_broadcast_refuse(batch,
+                                     "\"target\" must be a string.");
+            }
+
+            if (ngx_broadcast_scan_string(&value, batch->r->pool, &target)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            found = 1;
+
+        } else if (ngx_broadcast_scan_is_nocase(&key, "arguments")) {
+
+            if (value.type == NGX_BROADCAST_SCAN_NULL) {
+                continue;
+            }
+
+            if (value.type != NGX_BROADCAST_SCAN_ARRAY) {
+                return ngx_http_broadcast_refuse(batch,
+                                     "\"arguments\" must be an array.");
+            }
+
+            arguments = value.text;
+        }
+    }
+
+    if (rc == NGX_DONE) {
+        rc = ngx_broadcast_scan_end(&s);
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_http_broadcast_refuse(batch,
+                                     s.error ? s.error : "broken JSON");
+    }
+
+    if (!found) {
+
+        if (bare) {
+            return ngx_http_broadcast_batch_bare(batch, text);
+        }
+
+        return ngx_http_broadcast_refuse(batch, "\"target\" is required.");
+    }
+
+    return ngx_http_broadcast_batch_push(batch, &target, &arguments);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_batch_bare(ngx_http_broadcast_batch_t *batch,
+    ngx_str_t *text)
+{
+    u_char                      *p;
+    ngx_str_t                    arguments;
+    const char                  *error;
+    ngx_broadcast_scan_value_t   value;
+
+    if (ngx_broadcast_scan_document(text, &value, &error) != NGX_OK) {
+        return ngx_http_broadcast_refuse(batch, error);
+    }
+
+    p = ngx_pnalloc(batch->r->pool, value.text.len + 2);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    arguments.data = p;
+
+    *p++ = '[';
+    p = ngx_cpymem(p, value.text.data, value.text.len);
+    *p++ = ']';
+
+    arguments.len = p - arguments.data;
+
+    return ngx_http_broadcast_batch_push(batch, &batch->target, &arguments);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_batch_text(ngx_http_broadcast_batch_t *batch,
+    ngx_str_t *text)
+{
+    u_char     *p;
+    ngx_str_t   arguments;
+
+    if (!ngx_broadcast_utf8_valid(text)) {
+        return ngx_http_broadcast_refuse(batch, "The body is not UTF-8.");
+    }
+
+    p = ngx_pnalloc(batch->r->pool,
+                    ngx_broadcast_scan_quoted_len(text) + 2);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    arguments.data = p;
+
+    *p++ = '[';
+    p = ngx_broadcast_scan_quoted_write(p, text);
+    *p++ = ']';
+
+    arguments.len = p - arguments.data;
+
+    return ngx_http_broadcast_batch_push(batch, &batch->target, &arguments);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_batch_push(ngx_http_broadcast_batch_t *batch,
+    ngx_str_t *target, ngx_str_t *arguments)
+{
+    u_char                  *p;
+    struct timeval           tv;
+    ngx_broadcast_record_t  *rec;
+
+    /* a target is a line of its own in an event stream */
+
+    if (ngx_broadcast_target(target) != NGX_OK
+        || !ngx_broadcast_sse_field_ok(target))
+    {
+        return ngx_http_broadcast_refuse(batch, "The target is no good name: "
+                                         "1 to 1024 bytes of UTF-8 without "
+                                         "line breaks.");
+    }
+
+    rec = ngx_array_push(&batch->records);
+    if (rec == NULL) {
+        return NGX_ERROR;
+    }
+
+    *rec = batch->scope;
+
+    rec->type = NGX_BROADCAST_REC_MESSAGE;
+    rec->target = *target;
+    rec->arguments = *arguments;
+
+    if (ngx_broadcast_scan_compact_needed(arguments)) {
+
+        p = ngx_pnalloc(batch->r->pool, arguments->len);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        rec->arguments.data = p;
+        rec->arguments.len = ngx_broadcast_scan_compact(p, arguments);
+    }
+
+    ngx_gettimeofday(&tv);
+    rec->time = (uint64_t) tv.tv_sec * 1000000 + tv.tv_usec;
+
+    return NGX_OK;
+}

@@ -1,0 +1,528 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+/* The status page as Prometheus text: one table, a writer for each form. */
+
+
+#include "http/ngx_http_broadcast_status.h"
+
+
+typedef struct ngx_http_broadcast_metric_s  ngx_http_broadcast_metric_t;
+
+typedef void (*ngx_http_broadcast_metric_pt)(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+
+struct ngx_http_broadcast_metric_s {
+    const char                    *name;   /* behind nginx_broadcast_ */
+    const char                    *type;
+    const char                    *help;
+    ngx_http_broadcast_metric_pt   write;
+    ngx_uint_t                     data;   /* counter or histogram */
+};
+
+
+static void ngx_http_broadcast_metric_connections(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_published(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_deliveries(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_sent(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_reasons(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_zone(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_overruns(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_workers(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_histogram(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_functions(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_up(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_leader(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_lag(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_pool(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_calls(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+
+static void ngx_http_broadcast_sample(ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m, const char *suffix);
+static void ngx_http_broadcast_label(ngx_broadcast_buf_t *b, u_char before,
+    const char *name, u_char *value, size_t len);
+static void ngx_http_broadcast_value(ngx_broadcast_buf_t *b, uint64_t n);
+static void ngx_http_broadcast_buckets(ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m, ngx_uint_t histogram,
+    const char *kind);
+
+
+static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
+
+    { "connections", "gauge", "Connections now.",
+      ngx_http_broadcast_metric_connections, 0 },
+
+    { "published_total", "counter", "Messages that entered the log.",
+      ngx_http_broadcast_metric_published, 0 },
+
+    { "deliveries_total", "counter", "Messages given to sockets.",
+      ngx_http_broadcast_metric_deliveries, 0 },
+
+    { "sent_bytes_total", "counter", "Bytes given to sockets.",
+      ngx_http_broadcast_metric_sent, 0 },
+
+    { "closed_total", "counter", "Connections closed, by reason.",
+      ngx_http_broadcast_metric_reasons, NGX_BROADCAST_CLOSED_SLOW },
+
+    { "refused_total", "counter", "Requests and messages refused, by reason.",
+      ngx_http_broadcast_metric_reasons, NGX_BROADCAST_REFUSED_TOKEN },
+
+    { "zone_bytes", "gauge", "Bytes of the shared memory zone.",
+      ngx_http_broadcast_metric_zone, 0 },
+
+    { "log_overruns_total", "counter", "Workers that fell off the log.",
+      ngx_http_broadcast_metric_overruns, 0 },
+
+    { "worker_connections", "gauge", "Connections of a worker.",
+      ngx_http_broadcast_metric_workers, 0 },
+
+    { "publish_to_socket_seconds", "histogram",
+      "From the publish to the socket.",
+      ngx_http_broadcast_metric_histogram, NGX_BROADCAST_PUBLISH_TO_SOCKET },
+
+    { "commit_to_socket_seconds", "histogram",
+      "From the sender's statement in the database to the socket.",
+      ngx_http_broadcast_metric_histogram, NGX_BROADCAST_COMMIT_TO_SOCKET },
+
+    { "database_up", "gauge", "1 if the database can be used.",
+      ngx_http_broadcast_metric_up, 0 },
+
+    { "database_reconnects_total", "counter",
+      "Connections to the database that were made again.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_DB_RECONNECTS },
+
+    { "relay_leader", "gauge", "1 if this node numbers the messages.",
+      ngx_http_broadcast_metric_leader, 0 },
+
+    { "relay_lag_seconds", "gauge", "Age of the newest batch when read.",
+      ngx_http_broadcast_metric_lag, 0 },
+
+    { "pool_connections", "gauge", "Connections to the database, by state.",
+      ngx_http_broadcast_metric_pool, 0 },
+
+    { "function_calls_total", "counter", "Calls of functions.",
+      ngx_http_broadcast_metric_calls, 0 },
+
+    { "function_seconds", "histogram", "Time of a function call.",
+      ngx_http_broadcast_metric_functions, 0 },
+
+    { NULL, NULL, NULL, NULL, 0 }
+};
+
+
+static const char  *ngx_http_broadcast_sources[NGX_BROADCAST_SOURCES] = {
+    "sql", "rest", "publish", "client", "function", "notify"
+};
+
+static const char  *ngx_http_broadcast_kinds[NGX_BROADCAST_EVENTS] = {
+    "connect", "connected", "disconnected", "message", "http", "timer", "after"
+};
+
+static const char  *ngx_http_broadcast_outcomes[NGX_BROADCAST_OUTCOMES] = {
+    "ok", "error", "timeout", "refused"
+};
+
+static const char  *ngx_http_broadcast_pools[NGX_BROADCAST_POOL_STATES] = {
+    "idle", "busy", "connecting"
+};
+
+static const char  *ngx_http_broadcast_closed[] = {
+    "slow", "rate", "timeout", "protocol", "overrun", "drain", "normal",
+    "server", NULL
+};
+
+static const char  *ngx_http_broadcast_refused[] = {
+    "token", "origin", "limit", "full", "size", "database", "function", NULL
+};
+
+
+void
+ngx_http_broadcast_status_prometheus(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b)
+{
+    const ngx_http_broadcast_metric_t  *m;
+
+    for (m = ngx_http_broadcast_metrics; m->name; m++) {
+
+        ngx_broadcast_buf_literal(b, "# HELP ");
+        ngx_http_broadcast_sample(b, m, " ");
+        ngx_broadcast_buf_append(b, (u_char *) m->help, ngx_strlen(m->help));
+        ngx_broadcast_buf_literal(b, "\n# TYPE ");
+        ngx_http_broadcast_sample(b, m, " ");
+        ngx_broadcast_buf_append(b, (u_char *) m->type, ngx_strlen(m->type));
+        ngx_broadcast_buf_char(b, LF);
+
+        m->write(st, b, m);
+    }
+}
+
+
+static void
+ngx_http_broadcast_sample(ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m, const char *suffix)
+{
+    ngx_broadcast_buf_literal(b, "nginx_broadcast_");
+    ngx_broadcast_buf_append(b, (u_char *) m->name, ngx_strlen(m->name));
+    ngx_broadcast_buf_append(b, (u_char *) suffix, ngx_strlen(suffix));
+}
+
+
+/* values are ours or hub names: nothing in them needs an escape */
+
+static void
+ngx_http_broadcast_label(ngx_broadcast_buf_t *b, u_char before,
+    const char *name, u_char *value, size_t len)
+{
+    ngx_broadcast_buf_char(b, before);
+    ngx_broadcast_buf_append(b, (u_char *) name, ngx_strlen(name));
+    ngx_broadcast_buf_literal(b, "=\"");
+    ngx_broadcast_buf_append(b, value, len);
+    ngx_broadcast_buf_char(b, '"');
+}
+
+
+#define ngx_http_broadcast_label_text(b, before, name, text)                  \
+    ngx_http_broadcast_label(b, before, name, (u_char *) text,                \
+                             ngx_strlen(text))
+
+
+static void
+ngx_http_broadcast_value(ngx_broadcast_buf_t *b, uint64_t n)
+{
+    ngx_broadcast_buf_char(b, ' ');
+    ngx_broadcast_buf_uint(b, n);
+    ngx_broadcast_buf_char(b, LF);
+}
+
+
+static void
+ngx_http_broadcast_metric_connections(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_str_t   *name;
+    ngx_uint_t   i, t;
+
+    for (i = 0; i < st->nhubs; i++) {
+        for (t = 0; t < NGX_BROADCAST_TRANSPORTS; t++) {
+            name = &ngx_http_broadcast_transport_names[t];
+
+            ngx_http_broadcast_sample(b, m, "");
+            ngx_http_broadcast_label(b, '{', "hub", st->hubs[i].name,
+                                     st->hubs[i].len);
+            ngx_http_broadcast_label(b, ',', "transport", name->data,
+                                     name->len);
+            ngx_broadcast_buf_char(b, '}');
+            ngx_http_broadcast_value(b, st->hubs[i].connections[t]);
+        }
+    }
+}
+
+
+static void
+ngx_http_broadcast_metric_published(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_uint_t  i, s;
+
+    for (i = 0; i < st->nhubs; i++) {
+        for (s = 0; s < NGX_BROADCAST_SOURCES; s++) {
+            ngx_http_broadcast_sample(b, m, "");
+            ngx_http_broadcast_label(b, '{', "hub", st->hubs[i].name,
+                                     st->hubs[i].len);
+            ngx_http_broadcast_label_text(b, ',', "source",
+                                          ngx_http_broadcast_sources[s]);
+            ngx_broadcast_buf_char(b, '}');
+            ngx_http_broadcast_value(b, st->hubs[i].published[s]);
+        }
+    }
+}
+
+
+static void
+ngx_http_broadcast_metric_deliveries(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_str_t   *name;
+    ngx_uint_t   i, t;
+
+    for (i = 0; i < st->nhubs; i++) {
+        for (t = 0; t < NGX_BROADCAST_TRANSPORTS; t++) {
+            name = &ngx_http_broadcast_transport_names[t];
+
+            ngx_http_broadcast_sample(b, m, "");
+            ngx_http_broadcast_label(b, '{', "hub", st->hubs[i].name,
+                                     st->hubs[i].len);
+            ngx_http_broadcast_label(b, ',', "transport", name->data,
+                                     name->len);
+            ngx_broadcast_buf_char(b, '}');
+            ngx_http_broadcast_value(b, st->hubs[i].delivered[t]);
+        }
+    }
+}
+
+
+static void
+ngx_http_broadcast_metric_sent(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_str_t   *name;
+    ngx_uint_t   t;
+
+    for (t = 0; t < NGX_BROADCAST_TRANSPORTS; t++) {
+        name = &ngx_http_broadcast_transport_names[t];
+
+        ngx_http_broadcast_sample(b, m, "");
+        ngx_http_broadcast_label(b, '{', "transport", name->data, name->len);
+        ngx_broadcast_buf_char(b, '}');
+        ngx_http_broadcast_value(b,
+                       st->counter[NGX_BROADCAST_SENT_BYTES_WEBSOCKET + t]);
+    }
+}
+
+
+/* data is the first of the counters, in the order of the words */
+
+static void
+ngx_http_broadcast_metric_reasons(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    const char  **reason;
+    ngx_uint_t    i;
+
+    reason = (m->data == NGX_BROADCAST_CLOSED_SLOW)
+             ? ngx_http_broadcast_closed : ngx_http_broadcast_refused;
+
+    for (i = 0; reason[i]; i++) {
+        ngx_http_broadcast_sample(b, m, "");
+        ngx_http_broadcast_label_text(b, '{', "reason", reason[i]);
+        ngx_broadcast_buf_char(b, '}');
+        ngx_http_broadcast_value(b, st->counter[m->data + i]);
+    }
+}
+
+
+static void
+ngx_http_broadcast_metric_zone(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "{state=\"used\"}");
+    ngx_http_broadcast_value(b, st->zone.used);
+
+    ngx_http_broadcast_sample(b, m, "{state=\"free\"}");
+    ngx_http_broadcast_value(b, st->zone.size - st->zone.used);
+}
+
+
+static void
+ngx_http_broadcast_metric_overruns(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_value(b, st->zone.log_overruns);
+}
+
+
+static void
+ngx_http_broadcast_metric_workers(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    u_char      slot[NGX_INT_T_LEN];
+    ngx_uint_t  i;
+
+    /* by slot: a pid would be a new series after each reload */
+
+    for (i = 0; i < st->nworkers; i++) {
+        ngx_http_broadcast_sample(b, m, "");
+        ngx_http_broadcast_label(b, '{', "worker", slot,
+                                 ngx_sprintf(slot, "%ui", st->workers[i].slot)
+                                 - slot);
+        ngx_broadcast_buf_char(b, '}');
+        ngx_http_broadcast_value(b, st->workers[i].connections);
+    }
+}
+
+
+static void
+ngx_http_broadcast_metric_histogram(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_buckets(b, m, m->data, NULL);
+}
+
+
+static void
+ngx_http_broadcast_metric_functions(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_BROADCAST_EVENTS; i++) {
+        ngx_http_broadcast_buckets(b, m, NGX_BROADCAST_FUNCTION_TIME + i,
+                                   ngx_http_broadcast_kinds[i]);
+    }
+}
+
+
+static void
+ngx_http_broadcast_buckets(ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m, ngx_uint_t histogram,
+    const char *kind)
+{
+    u_char                      before;
+    uint64_t                    n;
+    ngx_uint_t                  i;
+    ngx_broadcast_histogram_t   h;
+
+    ngx_broadcast_stats_histogram(ngx_broadcast_bus.zone, histogram, &h);
+
+    n = 0;
+    before = '{';
+
+    for (i = 0; i <= NGX_BROADCAST_BUCKETS; i++) {
+
+        ngx_http_broadcast_sample(b, m, "_bucket");
+
+        if (kind) {
+            ngx_http_broadcast_label_text(b, '{', "kind", kind);
+            before = ',';
+        }
+
+        ngx_broadcast_buf_char(b, before);
+        ngx_broadcast_buf_literal(b, "le=\"");
+
+        if (i < NGX_BROADCAST_BUCKETS) {
+            n += h.bucket[i];
+            ngx_http_broadcast_status_seconds(b,
+                                              ngx_broadcast_stats_bounds[i]);
+
+        } else {
+
+            /* counters move while they are read: never below a bucket */
+
+            n = ngx_max(n, h.count);
+            ngx_broadcast_buf_literal(b, "+Inf");
+        }
+
+        ngx_broadcast_buf_literal(b, "\"}");
+        ngx_http_broadcast_value(b, n);
+    }
+
+    ngx_http_broadcast_sample(b, m, "_sum");
+
+    if (kind) {
+        ngx_http_broadcast_label_text(b, '{', "kind", kind);
+        ngx_broadcast_buf_char(b, '}');
+    }
+
+    ngx_broadcast_buf_char(b, ' ');
+    ngx_http_broadcast_status_seconds(b, h.sum);
+    ngx_broadcast_buf_char(b, LF);
+
+    ngx_http_broadcast_sample(b, m, "_count");
+
+    if (kind) {
+        ngx_http_broadcast_label_text(b, '{', "kind", kind);
+        ngx_broadcast_buf_char(b, '}');
+    }
+
+    ngx_http_broadcast_value(b, n);
+}
+
+
+static void
+ngx_http_broadcast_metric_up(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_value(b, ngx_strcmp(st->state, "up") == 0);
+}
+
+
+static void
+ngx_http_broadcast_metric_leader(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_value(b, ngx_strcmp(st->relay, "leader") == 0);
+}
+
+
+static void
+ngx_http_broadcast_metric_lag(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, " ");
+    ngx_http_broadcast_status_seconds(b, st->lag);
+    ngx_broadcast_buf_char(b, LF);
+}
+
+
+static void
+ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_value(b, st->counter[m->data]);
+}
+
+
+static void
+ngx_http_broadcast_metric_pool(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_BROADCAST_POOL_STATES; i++) {
+        ngx_http_broadcast_sample(b, m, "");
+        ngx_http_broadcast_label_text(b, '{', "state",
+                                      ngx_http_broadcast_pools[i]);
+        ngx_broadcast_buf_char(b, '}');
+        ngx_http_broadcast_value(b, st->pool[i]);
+    }
+}
+
+
+static void
+ngx_http_broadcast_metric_calls(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_uint_t  i, n;
+
+    for (i = 0; i < NGX_BROADCAST_EVENTS; i++) {
+        for (n = 0; n < NGX_BROADCAST_OUTCOMES; n++) {
+            ngx_http_broadcast_sample(b, m, "");
+            ngx_http_broadcast_label_text(b, '{', "kind",
+                                          ngx_http_broadcast_kinds[i]);
+            ngx_http_broadcast_label_text(b, ',', "outcome",
+                                          ngx_http_broadcast_outcomes[n]);
+            ngx_broadcast_buf_char(b, '}');
+            ngx_http_broadcast_value(b,
+                    ngx_broadcast_stats_calls(ngx_broadcast_bus.zone, i, n));
+        }
+    }
+}

@@ -1,0 +1,251 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include "http/ngx_http_broadcast.h"
+
+
+static void ngx_http_broadcast_publish_body(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_publish(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_publish_scope(ngx_http_request_t *r,
+    ngx_broadcast_record_t *scope, const char **error);
+static ngx_int_t ngx_http_broadcast_publish_sent(ngx_http_request_t *r,
+    ngx_broadcast_sent_t *sent);
+static ngx_int_t ngx_http_broadcast_publish_bad(ngx_http_request_t *r,
+    const char *error, ngx_uint_t line);
+
+
+ngx_int_t
+ngx_http_broadcast_publish_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    ctx = ngx_http_broadcast_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->json = 1;
+
+    if (r->method != NGX_HTTP_POST) {
+        return ngx_http_broadcast_not_allowed(r, "POST, OPTIONS");
+    }
+
+    rc = ngx_http_broadcast_path_hub(r);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_broadcast_error(r, NGX_HTTP_NOT_FOUND, "NotFound",
+                                        "The path must end in the name of a "
+                                        "hub.", NULL);
+    }
+
+    if (rc == NGX_ABORT) {
+        return ngx_http_broadcast_publish_bad(r, "The hub is no good name.",
+                                              0);
+    }
+
+    return ngx_http_broadcast_read_body(r, ngx_http_broadcast_publish_body);
+}
+
+
+static void
+ngx_http_broadcast_publish_body(ngx_http_request_t *r)
+{
+    ngx_http_finalize_request(r, ngx_http_broadcast_publish(r));
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_publish(ngx_http_request_t *r)
+{
+    ngx_int_t                       rc;
+    const char                     *error;
+    ngx_http_broadcast_ctx_t       *ctx;
+    ngx_http_broadcast_batch_t      batch;
+    ngx_http_broadcast_loc_conf_t  *blcf;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_broadcast_module);
+
+    ngx_memzero(&batch, sizeof(ngx_http_broadcast_batch_t));
+
+    batch.r = r;
+    batch.bare = 1;
+    batch.target = blcf->target;
+    batch.scope.source = NGX_BROADCAST_SRC_PUBLISH;
+
+    if (ngx_http_broadcast_arg(r, "target", &batch.target) == NGX_ABORT) {
+        return ngx_http_broadcast_publish_bad(r, "The target is not well "
+                                              "encoded.", 0);
+    }
+
+    if (batch.target.len == 0) {
+        batch.target = blcf->target;
+    }
+
+    rc = ngx_http_broadcast_publish_scope(r, &batch.scope, &error);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_broadcast_publish_bad(r, error, 0);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_broadcast_batch(&batch);
+    }
+
+    switch (rc) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DECLINED:
+        return ngx_http_broadcast_publish_bad(r, batch.error, batch.line);
+
+    case NGX_BUSY:
+        return ngx_http_broadcast_error(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                        "PayloadTooLarge",
+                                        "Too many messages in one body.",
+                                        NULL);
+
+    default:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_broadcast_send_to(r, &ctx->hub, &batch.records,
+                                      NGX_BROADCAST_NUMBERED,
+                                      ngx_http_broadcast_publish_sent);
+}
+
+
+/* ?group=…, ?user=… or ?connection=…; one of them, or none */
+
+static ngx_int_t
+ngx_http_broadcast_publish_scope(ngx_http_request_t *r,
+    ngx_broadcast_record_t *scope, const char **error)
+{
+    ngx_int_t    rc;
+    ngx_str_t    value;
+    ngx_uint_t   i, n;
+
+    static struct {
+        const char  *name;
+        ngx_uint_t   scope;
+        const char  *error;
+    } scopes[] = {
+        { "group", NGX_BROADCAST_GROUP, "The group is no good name." },
+        { "user", NGX_BROADCAST_USER, "The user is no good name." },
+        { "connection", NGX_BROADCAST_CONNECTION,
+          "The connection is no good id." }
+    };
+
+    n = 0;
+    scope->scope = NGX_BROADCAST_ALL;
+
+    for (i = 0; i < 3; i++) {
+
+        n += ngx_broadcast_query_count(&r->args, scopes[i].name);
+
+        if (n > 1) {
+            *error = "Name one group, one user or one connection.";
+            return NGX_DECLINED;
+        }
+
+        rc = ngx_http_broadcast_arg(r, scopes[i].name, &value);
+
+        if (rc == NGX_DECLINED) {
+            continue;
+        }
+
+        if (rc == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        if (rc == NGX_OK) {
+            rc = (i == 0) ? ngx_broadcast_group_name(&value)
+               : (i == 1) ? ngx_broadcast_user_id(&value)
+                          : ngx_http_broadcast_connection_id(&value);
+        }
+
+        if (rc != NGX_OK) {
+            *error = scopes[i].error;
+            return NGX_DECLINED;
+        }
+
+        scope->scope = scopes[i].scope;
+        scope->name = value;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_publish_sent(ngx_http_request_t *r,
+    ngx_broadcast_sent_t *sent)
+{
+    u_char               position[NGX_BROADCAST_POSITION_LEN];
+    ngx_str_t            body;
+    ngx_broadcast_buf_t  b;
+
+    if (sent->status != NGX_BROADCAST_SENT
+        && sent->status != NGX_BROADCAST_SENT_UNNUMBERED)
+    {
+        return ngx_http_broadcast_not_sent(r, sent);
+    }
+
+    ngx_broadcast_buf_init(&b, r->pool, 64);
+
+    if (sent->status == NGX_BROADCAST_SENT && sent->position.epoch) {
+        ngx_broadcast_buf_literal(&b, "{\"id\":\"");
+        ngx_broadcast_buf_append(&b, position,
+                  ngx_broadcast_position_print(position, &sent->position)
+                  - position);
+        ngx_broadcast_buf_literal(&b, "\",\"count\":");
+
+    } else {
+        sent->status = NGX_BROADCAST_SENT_UNNUMBERED;
+        ngx_broadcast_buf_literal(&b, "{\"count\":");
+    }
+
+    ngx_broadcast_buf_uint(&b, sent->count);
+    ngx_broadcast_buf_char(&b, '}');
+
+    if (ngx_broadcast_buf_done(&b, &body) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_broadcast_json(r, sent->status == NGX_BROADCAST_SENT
+                                      ? NGX_HTTP_OK : NGX_HTTP_ACCEPTED,
+                                   &body);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_publish_bad(ngx_http_request_t *r, const char *error,
+    ngx_uint_t line)
+{
+    u_char     *p;
+    ngx_str_t   target;
+
+    ngx_str_null(&target);
+
+    if (line) {
+        p = ngx_pnalloc(r->pool, sizeof("line ") - 1 + NGX_INT_T_LEN);
+        if (p == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        target.data = p;
+        target.len = ngx_sprintf(p, "line %ui", line) - p;
+    }
+
+    return ngx_http_broadcast_error(r, NGX_HTTP_BAD_REQUEST, "BadRequest",
+                                    error, &target);
+}

@@ -1,0 +1,217 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+/*
+ * A request that waits: for the publishers' door, for an SQL function, for
+ * the first reading of the bindings.  The callbacks get the request; its
+ * cleanup (ngx_http_broadcast_ctx) cancels what is under way before it dies.
+ */
+
+
+#include "http/ngx_http_broadcast.h"
+
+
+#define NGX_HTTP_BROADCAST_LOOK  50     /* ms between two looks */
+
+
+static void ngx_http_broadcast_send_done(ngx_broadcast_sent_t *sent,
+    void *data);
+static void ngx_http_broadcast_call_done(ngx_broadcast_call_result_t *result,
+    void *data);
+static void ngx_http_broadcast_ready_handler(ngx_event_t *ev);
+static void ngx_http_broadcast_suspend(ngx_http_request_t *r);
+
+
+/*
+ * A client that goes away ends its request; what was handed over by then may
+ * still happen, as with any request whose answer is lost.
+ */
+
+static void
+ngx_http_broadcast_suspend(ngx_http_request_t *r)
+{
+    r->main->count++;
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+}
+
+
+ngx_int_t
+ngx_http_broadcast_send(ngx_http_request_t *r, ngx_broadcast_record_t *recs,
+    ngx_uint_t n, ngx_uint_t want, ngx_http_broadcast_sent_pt sent)
+{
+    ngx_int_t                  rc;
+    ngx_broadcast_sent_t       result;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    ctx = ngx_http_broadcast_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_memzero(&result, sizeof(ngx_broadcast_sent_t));
+
+    rc = ngx_broadcast_outbox_send(recs, n, want, &result,
+                                   ngx_http_broadcast_send_done, &r,
+                                   sizeof(ngx_http_request_t *), &ctx->call);
+
+    switch (rc) {
+
+    case NGX_AGAIN:
+        ctx->sent = sent;
+        ngx_http_broadcast_suspend(r);
+        return NGX_DONE;
+
+    case NGX_OK:
+    case NGX_BUSY:
+    case NGX_DECLINED:
+        ctx->call = NULL;
+        return sent(r, &result);
+
+    default:
+        ctx->call = NULL;
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+}
+
+
+static void
+ngx_http_broadcast_send_done(ngx_broadcast_sent_t *sent, void *data)
+{
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    r = *(ngx_http_request_t **) data;
+    c = r->connection;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    ctx->call = NULL;
+
+    ngx_http_finalize_request(r, ctx->sent(r, sent));
+    ngx_http_run_posted_requests(c);
+}
+
+
+ngx_int_t
+ngx_http_broadcast_call(ngx_http_request_t *r, ngx_uint_t kind,
+    ngx_str_t *event, ngx_http_broadcast_called_pt called)
+{
+    ngx_int_t                  rc;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    ctx = ngx_http_broadcast_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_broadcast_call(kind, event, ngx_http_broadcast_call_done, &r,
+                            sizeof(ngx_http_request_t *), &ctx->call);
+
+    switch (rc) {
+
+    case NGX_OK:
+        ctx->called = called;
+        ngx_http_broadcast_suspend(r);
+        return NGX_DONE;
+
+    case NGX_BUSY:
+        ctx->call = NULL;
+        return ngx_http_broadcast_unavailable(r,
+                                     "Too many calls of functions wait.");
+
+    case NGX_DECLINED:
+        ctx->call = NULL;
+        return ngx_http_broadcast_unavailable(r, "The database is away.");
+
+    default:
+        ctx->call = NULL;
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+}
+
+
+static void
+ngx_http_broadcast_call_done(ngx_broadcast_call_result_t *result, void *data)
+{
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    r = *(ngx_http_request_t **) data;
+    c = r->connection;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    ctx->call = NULL;
+
+    ngx_http_finalize_request(r, ctx->called(r, result));
+    ngx_http_run_posted_requests(c);
+}
+
+
+ngx_int_t
+ngx_http_broadcast_when_ready(ngx_http_request_t *r,
+    ngx_http_broadcast_ready_pt ready)
+{
+    ngx_http_broadcast_ctx_t        *ctx;
+    ngx_http_broadcast_main_conf_t  *bmcf;
+
+    if (ngx_broadcast_pg_ready()) {
+        return ready(r);
+    }
+
+    ctx = ngx_http_broadcast_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    bmcf = ngx_http_get_module_main_conf(r, ngx_http_broadcast_module);
+
+    ctx->ready = ready;
+    ctx->deadline = ngx_current_msec + bmcf->pg.timeout;
+
+    ctx->wait.handler = ngx_http_broadcast_ready_handler;
+    ctx->wait.data = r;
+    ctx->wait.log = r->connection->log;
+
+    /* nobody waits for this timer when the worker exits */
+    ctx->wait.cancelable = 1;
+
+    ngx_add_timer(&ctx->wait, NGX_HTTP_BROADCAST_LOOK);
+
+    ngx_http_broadcast_suspend(r);
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_http_broadcast_ready_handler(ngx_event_t *ev)
+{
+    ngx_int_t                  rc;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    r = ev->data;
+    c = r->connection;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+
+    if (ngx_broadcast_pg_ready()) {
+        rc = ctx->ready(r);
+
+    } else if ((ngx_msec_int_t) (ctx->deadline - ngx_current_msec) <= 0) {
+        rc = ngx_http_broadcast_unavailable(r,
+                               "The database has not been reached yet.");
+
+    } else {
+        ngx_add_timer(ev, NGX_HTTP_BROADCAST_LOOK);
+        return;
+    }
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}

@@ -1,0 +1,42 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_HTTP_BROADCAST_COMPAT_H_INCLUDED_
+#define _NGX_HTTP_BROADCAST_COMPAT_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+/*
+ * What differs between nginx 1.18 and the newest mainline.  Nothing else in
+ * the module asks for nginx_version.
+ */
+
+
+/* 1.23.0: header elements of the same name are linked */
+
+#if (nginx_version >= 1023000)
+
+#define ngx_http_broadcast_header_single(h)  (h)->next = NULL
+
+#else
+
+#define ngx_http_broadcast_header_single(h)
+
+#endif
+
+
+/* 1.21.4: whether the request came over HTTP/3 at all; the number is 1.25.0's */
+
+#ifndef NGX_HTTP_VERSION_20
+#define NGX_HTTP_VERSION_20  2000
+#endif
+
+
+#endif /* _NGX_HTTP_BROADCAST_COMPAT_H_INCLUDED_ */
