@@ -59,6 +59,9 @@ my @incs = ((map { "-isystem$nginx/src/$_" }
              qw(core event event/modules os/unix http http/modules)),
             "-isystem$top/build/nginx-objs", "-I$top/src", "-I$top/t/unit");
 
+chomp(my $libpq = `pg_config --includedir 2>/dev/null`);
+push @incs, "-isystem$libpq" if $libpq ne '';
+
 my @common = qw(-g -O1 -fno-omit-frame-pointer -pthread -DNGX_DEBUG_PALLOC=1);
 
 # nginx's own code adds to null pointers and the like; it is not on trial.
