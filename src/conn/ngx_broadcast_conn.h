@@ -123,7 +123,7 @@ typedef struct {
                                                still to come */
     ngx_uint_t                framing;
     ngx_str_t                 user;
-    ngx_str_t                 address;      /* text, for the log and functions */
+    ngx_str_t                 address;      /* text, for the log */
     ngx_array_t              *groups;       /* of ngx_str_t: joined at once */
     ngx_array_t              *may_join;     /* of ngx_str_t: groups of the
                                                token, to join and to send to;
@@ -143,10 +143,10 @@ typedef struct {
     ngx_uint_t                limit;        /* broadcast_connections */
     uint64_t                  key;
     ngx_uint_t                functions;    /* 0: location says nofunctions */
-    ngx_str_t                 event;        /* JSON members for functions:
-                                               "claims":…,"query":…,"headers":…
-                                               ,"remoteAddress":… without
-                                               braces, may be empty */
+    ngx_str_t                 event;        /* members of an event: claims,
+                                               query, headers, remoteAddress
+                                               as JSON without braces; may be
+                                               empty */
     ngx_broadcast_limits_t   *limits;       /* borrowed from the cycle */
 } ngx_broadcast_open_t;
 

@@ -7,6 +7,7 @@
 #include "conn/ngx_broadcast_index.h"
 #include "base/ngx_broadcast_buf.h"
 #include "pg/ngx_broadcast_call.h"
+#include "pg/ngx_broadcast_settle.h"
 #include "proto/ngx_broadcast_scan.h"
 
 
@@ -402,4 +403,8 @@ void
 ngx_broadcast_function_release(ngx_broadcast_row_t row, ngx_str_t *id)
 {
     ngx_broadcast_registry_release(ngx_broadcast_bus.zone, row, id);
+
+    if (ngx_broadcast_pg_enabled()) {
+        ngx_broadcast_settle_nudge();
+    }
 }

@@ -121,7 +121,6 @@ ngx_broadcast_plain_send(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     ngx_broadcast_plain_frame_t *f)
 {
     ngx_int_t                rc;
-    struct timeval           tv;
     ngx_broadcast_sent_t     sent;
     ngx_broadcast_record_t   rec;
     ngx_broadcast_sender_t   sender;
@@ -141,9 +140,6 @@ ngx_broadcast_plain_send(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     rec.hub = bc->hub->index;
     rec.target = f->target;
     rec.arguments = f->arguments;
-
-    ngx_gettimeofday(&tv);
-    rec.time = (uint64_t) tv.tv_sec * 1000000 + tv.tv_usec;
 
     if (f->group.len == 1 && f->group.data[0] == '*') {
         rec.scope = NGX_BROADCAST_ALL;
