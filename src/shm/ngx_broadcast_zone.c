@@ -22,7 +22,8 @@ typedef struct {
 
 static uint32_t ngx_broadcast_zone_sizes(void);
 static void *ngx_broadcast_zone_block(ngx_slab_pool_t *pool, size_t *size);
-static void ngx_broadcast_zone_plan(ngx_broadcast_plan_t *plan, size_t size);
+static void ngx_broadcast_zone_plan(ngx_broadcast_plan_t *plan, size_t size,
+    size_t block);
 static size_t ngx_broadcast_zone_divide(ngx_broadcast_zone_t *zone,
     ngx_broadcast_plan_t *plan);
 static uint64_t ngx_broadcast_zone_table(ngx_broadcast_table_t *table,
@@ -80,7 +81,7 @@ ngx_broadcast_zone_open(ngx_slab_pool_t *pool, size_t size,
     zone->block = block;
     zone->created = (uint64_t) time(NULL);
 
-    ngx_broadcast_zone_plan(&plan, block);
+    ngx_broadcast_zone_plan(&plan, size, block);
 
     if (ngx_broadcast_zone_divide(zone, &plan) > block) {
         *err = "the zone has no room for its tables";
@@ -188,14 +189,12 @@ ngx_broadcast_zone_block(ngx_slab_pool_t *pool, size_t *size)
 
 
 static void
-ngx_broadcast_zone_plan(ngx_broadcast_plan_t *plan, size_t size)
+ngx_broadcast_zone_plan(ngx_broadcast_plan_t *plan, size_t size, size_t block)
 {
-    plan->block = size;
+    plan->block = block;
     plan->log = (size / 4) & ~(size_t) 4095;
 
-    /* the mapping is a little larger than what it leaves us: round up */
-
-    plan->hubs = (size + 65535) / 65536;
+    plan->hubs = size / 65536;
     plan->hubs = ngx_max(plan->hubs, 64);
     plan->hubs = ngx_min(plan->hubs, 4096);
 
@@ -203,7 +202,7 @@ ngx_broadcast_zone_plan(ngx_broadcast_plan_t *plan, size_t size)
 
     /* rows take what is left: too many at first, then fewer until it fits */
 
-    plan->rows = size / sizeof(ngx_broadcast_conn_t);
+    plan->rows = block / sizeof(ngx_broadcast_conn_t);
 }
 
 

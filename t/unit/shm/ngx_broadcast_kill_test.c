@@ -6,7 +6,7 @@
 
 /*
  * links: src/shm/ngx_broadcast_zone.c src/shm/ngx_broadcast_hash.c
- *        src/shm/ngx_broadcast_name.c src/shm/ngx_broadcast_hub.c
+ *        src/shm/ngx_broadcast_cells.c src/shm/ngx_broadcast_hub.c
  *        src/shm/ngx_broadcast_record.c src/shm/ngx_broadcast_log.c
  *        src/shm/ngx_broadcast_log_read.c src/shm/ngx_broadcast_registry.c
  *        src/shm/ngx_broadcast_rows.c src/shm/ngx_broadcast_member.c
@@ -1143,8 +1143,8 @@ main(void)
 
     is_int(missed, 0, "every named store was died at");
 
-    fprintf(stderr, "%lu kills, %lu names\n", (unsigned long) (2 * n),
-            (unsigned long) STORES);
+    printf("# %lu kills at %lu named stores\n", (unsigned long) (2 * n),
+           (unsigned long) STORES);
 
     free(snapshot);
 

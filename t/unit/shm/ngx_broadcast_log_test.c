@@ -6,7 +6,7 @@
 
 /*
  * links: src/shm/ngx_broadcast_zone.c src/shm/ngx_broadcast_hash.c
- *        src/shm/ngx_broadcast_name.c src/shm/ngx_broadcast_hub.c
+ *        src/shm/ngx_broadcast_cells.c src/shm/ngx_broadcast_hub.c
  *        src/shm/ngx_broadcast_record.c src/shm/ngx_broadcast_log.c
  *        src/shm/ngx_broadcast_log_read.c src/shm/ngx_broadcast_registry.c
  *        src/shm/ngx_broadcast_rows.c src/shm/ngx_broadcast_member.c
@@ -718,9 +718,9 @@ processes(ngx_uint_t polite)
            "readers that are waited for miss nothing");
 
     } else {
-        fprintf(stderr, "two readers: %lu of %d records, %lu overruns\n",
-                (unsigned long) told->seen, 4 * APPENDS,
-                (unsigned long) told->overruns);
+        printf("# two readers: %lu of %d records, %lu overruns\n",
+               (unsigned long) told->seen, 4 * APPENDS,
+               (unsigned long) told->overruns);
     }
 
     is_int((long long) zone->number, 2 * APPENDS,
