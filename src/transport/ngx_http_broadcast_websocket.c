@@ -78,7 +78,9 @@ ngx_http_broadcast_websocket_check(ngx_http_request_t *r)
         return NGX_HTTP_BAD_REQUEST;
     }
 
-    h = r->headers_in.connection;
+    /* before 1.23.0 nginx does not keep the header's place */
+
+    h = ngx_http_broadcast_ws_in(r, "connection");
 
     if (h == NULL || !ngx_http_broadcast_ws_token(&h->value, "upgrade")) {
         return NGX_HTTP_BAD_REQUEST;

@@ -1,0 +1,56 @@
+package Broadcast::Plain;
+
+# Copyright (C) The nginx-broadcast authors
+#
+# A plain WebSocket subscriber: JSON frames in and out.
+#
+#   my $plain = Broadcast::Plain->connect($port, '/events/chat?group=a',
+#                                         token => $token);
+#   $plain->next                    # next frame, parsed; undef: closed
+#   $plain->send({ join => 'b' });
+#   $plain->quiet(0.3)              # true if nothing comes meanwhile
+
+use strict;
+use warnings;
+
+use JSON::PP ();
+
+use parent 'Broadcast::WebSocket';
+
+my $json = JSON::PP->new->utf8->canonical->allow_nonref;
+
+
+sub connect {
+    my ($class, $port, $uri, %o) = @_;
+
+    my @auth = defined $o{token} ? (Authorization => "Bearer $o{token}") : ();
+
+    return $class->SUPER::connect($port, $uri, %o,
+        headers => [ @auth, @{ $o{headers} // [] } ]);
+}
+
+
+sub next {
+    my ($self, $seconds) = @_;
+    my $message = $self->message($seconds) // return undef;
+
+    return $json->decode($message);
+}
+
+
+sub send {
+    my ($self, $frame) = @_;
+
+    return $self->text($json->encode($frame));
+}
+
+
+sub quiet {
+    my ($self, $seconds) = @_;
+    my $frame = eval { $self->next($seconds) };
+
+    return $@ =~ /timed out/ ? 1 : 0;
+}
+
+
+1;
