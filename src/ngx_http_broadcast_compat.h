@@ -32,11 +32,4 @@
 #endif
 
 
-/* 1.21.4: whether the request came over HTTP/3 at all; the number is 1.25.0's */
-
-#ifndef NGX_HTTP_VERSION_20
-#define NGX_HTTP_VERSION_20  2000
-#endif
-
-
 #endif /* _NGX_HTTP_BROADCAST_COMPAT_H_INCLUDED_ */
