@@ -1,0 +1,236 @@
+#!/usr/bin/perl
+
+# Copyright (C) The nginx-broadcast authors
+#
+# The database away, in all its ways: it never answers, it is stopped, it
+# stands still, it has no schema, nginx dies with a message in it.  No worker
+# ever waits, publishers learn the truth, and nothing that was kept is lost.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use IO::Socket::INET;
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+use Broadcast::HTTP qw(http);
+use Broadcast::Nginx qw(wait_for free_port);
+use Broadcast::Postgres;
+use Broadcast::SSE;
+
+my $pg = Broadcast::Postgres->new;
+my $schema = "$FindBin::Bin/../sql/broadcast.sql";
+my @at = (db => 'app', user => 'app');
+
+$pg->createdb('app', 'app');
+
+sub node {
+    my ($conninfo, %o) = @_;
+
+    return Broadcast::Nginx->new(
+        workers => $o{workers} // 1,
+        http    => "broadcast_zone hubs 8m; broadcast_ephemeral quick;"
+                 . "broadcast_database \"$conninfo\" timeout="
+                 . ($o{timeout} // '2s') . ';',
+        server  => <<'EOC')->start;
+        location /events/  { broadcast_events anonymous; }
+        location /publish/ { broadcast_publish; }
+        location /api/     { broadcast_api open; }
+        location = /status { broadcast_status; }
+EOC
+}
+
+my ($nginx, $port);
+
+sub database {
+    return http($port, 'GET', '/status?format=json')->{json}{database};
+}
+
+sub state_is {
+    my ($state, $name, $seconds) = @_;
+
+    ok((wait_for { database()->{state} eq $state } $seconds // 10), $name)
+        or diag(database()->{state});
+}
+
+sub publish {
+    my ($words, $hub) = @_;
+
+    return http($port, 'POST', '/publish/' . ($hub // 'chat'),
+                body => $words, timeout => 20,
+                headers => [ 'Content-Type' => 'text/plain' ]);
+}
+
+sub took {
+    my $began = time;
+    my $value = $_[0]->();
+    return (time - $began, $value);
+}
+
+
+# --- an address that swallows packets ---------------------------------------
+
+# Connections are taken by the kernel; nobody reads them, nobody answers.
+
+my $silent = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 100)
+    or die $!;
+
+$nginx = node('host=127.0.0.1 dbname=app user=app port='
+              . $silent->sockport);
+$port = $nginx->port;
+
+# the one worker has a publish waiting for the database ...
+
+my $waiting = Broadcast::HTTP->connect($port, timeout => 20);
+$waiting->request('POST', '/publish/chat', body => 'x',
+                  headers => [ 'Content-Type' => 'text/plain' ]);
+
+# ... and does everything else meanwhile
+
+my ($longest, $good) = (0, 0);
+
+for (1 .. 50) {
+    my ($time, $r) = took(sub { publish("n$_", 'quick') });
+    $longest = $time if $time > $longest;
+    $good++ if $r->{status} == 200;
+    sleep 0.02;
+}
+
+is($good, 50, 'a silent database: ephemeral hubs go on');
+cmp_ok($longest, '<', 0.5, '... no request ever waits for it');
+
+my $head = $waiting->head;
+$waiting->body($head, 'POST');
+is($head->{status}, 503, 'the publish that waited was surely not kept');
+ok($head->{headers}{'retry-after'}, '... and may be repeated');
+
+state_is('down', 'the node knows');
+
+my ($time, $r) = took(sub { publish('again') });
+is($r->{status}, 503, 'from now on publishers are told');
+cmp_ok($time, '<', 0.5, '... at once');
+
+$nginx->stop_ok(signal => 'TERM');
+close $silent;
+
+
+# --- no schema --------------------------------------------------------------
+
+$nginx = node($pg->conninfo('app', 'app') . ' password=geheim', workers => 2);
+$port = $nginx->port;
+
+state_is('schema', 'a database without the schema');
+
+is(publish('x')->{status}, 503, '... does not keep messages');
+is(publish('x', 'quick')->{status}, 200, '... ephemeral hubs go on');
+sleep 1.5;
+
+my @lines = grep { /\[error\].*no usable schema/ }
+            split /\n/, $nginx->error_log;
+is(scalar @lines, 1, '... which is said once');
+like($lines[0], qr/psql -d app -f \S*broadcast\.sql/,
+     '... with the command that helps');
+
+$pg->file($schema, @at);
+
+state_is('up', 'the schema is installed: no reload is needed', 5);
+is(publish('first')->{status}, 200, '... and messages are kept');
+
+
+# --- stopped ----------------------------------------------------------------
+
+my $sse = Broadcast::SSE->connect($port, '/events/chat');
+my $last = publish('last')->{json}{id};
+is($sse->event->{id}, $last, 'a subscriber');
+
+$pg->stop;
+state_is('down', 'the database is stopped');
+
+($time, $r) = took(sub { publish('lost') });
+is($r->{status}, 503, 'a publish is refused');
+ok($r->{headers}{'retry-after'}, '... with Retry-After');
+cmp_ok($time, '<', 0.5, '... at once');
+
+my $new = Broadcast::SSE->connect($port, '/events/chat');
+is($new->{head}{status}, 200, 'a new subscriber is taken');
+
+$pg->start;
+$pg->psql(q{select broadcast.send_all('chat', 'sql', '["back"]')}, @at);
+
+is($sse->event(15)->{data}, '["back"]',
+   'when it is back the live client gets what was committed meanwhile');
+is($new->event(15)->{data}, '["back"]', '... the new one, too');
+ok((wait_for { publish('here')->{status} == 200 } 10),
+   '... and publishers are taken again, without a reload');
+is($sse->event->{data}, '["here"]', '... and heard');
+
+cmp_ok(database()->{reconnects}, '>=', 1, '... the reconnect is counted');
+
+
+# --- standing still ---------------------------------------------------------
+
+$pg->freeze;
+
+($time, $r) = took(sub { publish('stuck') });
+is($r->{status}, 500, 'a database that stands still in the middle: nobody '
+                      . 'knows');
+like($r->{body}, qr/Unknown/, '... which is said');
+cmp_ok($time, '<', 4, '... when the time is over');
+
+is(publish('x', 'quick')->{status}, 200, '... ephemeral hubs go on');
+
+$pg->thaw;
+
+is($sse->event(20)->{data}, '["stuck"]', 'it was kept after all');
+ok((wait_for { publish('moving')->{status} == 200 } 20), 'all goes on');
+
+
+# --- nginx dies between the answer and the delivery -------------------------
+
+$last = publish('seen')->{json}{id};
+
+# As if another node led, and were slow: this one's relay follows, and what
+# is staged is not numbered.
+
+$nginx->stop_ok(signal => 'TERM', name => 'nginx ends while clients are there');
+
+my $leader = $pg->session(@at);
+ok((wait_for { $leader->run(
+        "select pg_try_advisory_lock(hashtext('broadcast.relay'))") eq 't' }
+    10), 'somebody else leads');
+
+$nginx = node($pg->conninfo('app', 'app'), workers => 2);
+$port = $nginx->port;
+
+ok((wait_for { database()->{relay} eq 'follower' } 10), 'this node follows');
+
+$r = http($port, 'POST', '/api/v1/hubs/chat',
+          headers => [ 'Content-Type' => 'application/json' ],
+          body => '{"target":"kept","arguments":["rest"]}');
+is($r->{status}, 202, 'REST: taken');
+
+($time, $r) = took(sub { publish('kept') });
+is($r->{status}, 202, 'publish: taken, its number is late');
+cmp_ok($time, '>', 1.5, '... it was waited for');
+ok(!$r->{json}{id}, '... and there is none');
+
+$nginx->crash;
+$leader->run("select pg_advisory_unlock(hashtext('broadcast.relay'))");
+$nginx->start;
+
+ok((wait_for { database()->{relay} eq 'leader' } 10), 'nginx starts again');
+
+$sse = Broadcast::SSE->connect($port, '/events/chat',
+                               headers => [ 'Last-Event-ID' => $last ]);
+
+is($sse->event->{event}, 'kept', 'the subscriber that resumes gets the first');
+is($sse->event->{data}, '["kept"]', '... and the second');
+
+unlike($nginx->words, qr/geheim/, 'no password in any log');
+
+$nginx->stop_ok(signal => 'TERM');
+
+done_testing();
