@@ -16,10 +16,12 @@ use Test::More;
 use Broadcast::Nginx;
 use Broadcast::Node qw(program);
 
+my $key = 'a-secret-of-more-than-sixteen-bytes';
+
 my $nginx = Broadcast::Nginx->new(
     workers => 4,
     tls     => 1,
-    http    => 'broadcast_zone hubs 16m;',
+    http    => "broadcast_zone hubs 16m; broadcast_key $key;",
     server  => <<'EOC',
         location /events/  { broadcast_events anonymous; }
         location /publish/ { broadcast_publish; }
@@ -32,6 +34,7 @@ for my $case ([ 'http', 1 ], [ 'https', 1 ], [ 'https', 2 ]) {
     my $port = $nginx->port($scheme eq 'https' ? 'tls' : undef);
 
     local $ENV{BASE} = "$scheme://127.0.0.1:$port";
+    local $ENV{KEY} = $key;
     local $ENV{VERSION} = $version;
     local $ENV{NODE_EXTRA_CA_CERTS} = $nginx->dir . '/tls.crt';
 

@@ -5,14 +5,16 @@
 //
 //     BASE     http(s)://127.0.0.1:port
 //     VERSION  2: event streams over HTTP/2 (then BASE is https)
+//     KEY      the secret of broadcast_key
 
+import { createHmac } from 'node:crypto';
 import http2 from 'node:http2';
 import { EventSource } from 'eventsource';
 import WebSocket from 'ws';
 
 import { ok, is, like, until, run } from './tap.mjs';
 
-const { BASE, VERSION } = process.env;
+const { BASE, KEY, VERSION } = process.env;
 
 
 // EventSource over HTTP/1.1 is the official package's; over HTTP/2 the same
@@ -81,6 +83,15 @@ class Stream {
     }
 }
 
+function token(claims) {
+    const part = o => Buffer.from(JSON.stringify(o)).toString('base64url');
+    const body = part({ alg: 'HS256', typ: 'JWT' }) + '.' + part({
+        aud: 'http://localhost/client/?hub=chat',
+        exp: Math.floor(Date.now() / 1000) + 60, ...claims });
+    return body + '.' + createHmac('sha256', KEY).update(body)
+                                                 .digest('base64url');
+}
+
 async function publish(text, query = '') {
     const r = await fetch(`${BASE}/publish/chat?target=newMessage${query}`, {
         method: 'POST',
@@ -137,9 +148,21 @@ run(async () => {
        'a position that is not known is a gap event');
     is(lost.got[0]?.[1].requested, 'abc-1', '... that names it');
 
-    // The same as a WebSocket.
+    // The same as a WebSocket.  Without a token it may listen to any group
+    // here, but not send.
 
-    const ws = new WebSocket(`${BASE.replace('http', 'ws')}/events/chat?group=g1`);
+    const socket = `${BASE.replace('http', 'ws')}/events/chat?group=g1`;
+    const mute = new WebSocket(socket);
+    const words = [];
+    mute.on('message', m => words.push(JSON.parse(m)));
+    await new Promise((open, fail) => { mute.on('open', open); mute.on('error', fail); });
+    mute.send('{"send":"g1","target":"newMessage","arguments":[]}');
+    ok(await until(() => words.some(w => w.error)),
+       'a socket without the right to send is told so');
+    mute.close();
+
+    const ws = new WebSocket(`${socket}&access_token=` + token(
+        { role: ['broadcast.send', 'broadcast.join'] }));
     const frames = [];
     ws.on('message', m => frames.push(JSON.parse(m)));
     await new Promise((open, fail) => { ws.on('open', open); ws.on('error', fail); });
