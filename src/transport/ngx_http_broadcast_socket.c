@@ -714,16 +714,21 @@ ngx_http_broadcast_socket_finish(ngx_http_broadcast_socket_t *s)
 void
 ngx_http_broadcast_socket_gone(ngx_http_broadcast_socket_t *s)
 {
+    ngx_uint_t             end;
     ngx_broadcast_conn_t  *bc;
 
     bc = s->bc;
     s->bc = NULL;
 
+    /* c->close: worker_shutdown_timeout is over, it was not the client */
+
+    end = s->connection->close ? NGX_BROADCAST_END_DRAIN
+                               : NGX_BROADCAST_END_CLIENT;
+
     ngx_http_broadcast_socket_release(s);
 
     if (bc) {
-        ngx_broadcast_conn_closed(bc, ngx_exiting ? NGX_BROADCAST_END_DRAIN
-                                                  : NGX_BROADCAST_END_CLIENT);
+        ngx_broadcast_conn_closed(bc, end);
     }
 }
 

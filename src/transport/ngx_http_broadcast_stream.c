@@ -98,8 +98,9 @@ ngx_http_broadcast_stream_cleanup(void *data)
     st->bc = NULL;
 
     if (bc) {
-        ngx_broadcast_conn_closed(bc, ngx_exiting ? NGX_BROADCAST_END_DRAIN
-                                                  : NGX_BROADCAST_END_CLIENT);
+        ngx_broadcast_conn_closed(bc, st->request->connection->close
+                                          ? NGX_BROADCAST_END_DRAIN
+                                          : NGX_BROADCAST_END_CLIENT);
     }
 }
 
