@@ -1240,8 +1240,10 @@ BEGIN
     IF kind = 'disconnected' THEN
         gone := broadcast.connection_remove(event->>'connectionId');
 
+        -- also if `connected` is still on its way: nginx asks again then
+
         IF gone IS NULL THEN
-            RETURN NULL;
+            RETURN '{"unknown": true}'::pg_catalog.jsonb;
         END IF;
 
         RETURN broadcast.notice(kind, gone || event);

@@ -187,6 +187,33 @@ is($pg->psql('select count(*) from broadcast.connections', @at), 0,
    'no row is left');
 
 
+# --- a worker killed while `connected` is running ---------------------------
+
+$pg->psql(<<'EOS', @at);
+create function slow(event jsonb) returns jsonb language plpgsql as $$
+begin
+    perform pg_sleep(1.5);
+    return note(event);
+end $$;
+select broadcast.bind('connected', 'slow', 'slow');
+select broadcast.bind('disconnected', 'note', 'slow');
+EOS
+
+sleep 1;
+
+$ws = Broadcast::WebSocket->connect($port, '/events/slow');
+sleep 0.5;
+is(count(q{hub = 'slow'}), 0, '`connected` is under way');
+$nginx->kill_worker($_) for $nginx->workers;
+
+ok((wait_for { count(q{hub = 'slow' and kind = 'connected'}) == 1 } 5),
+   'its worker killed, it comes to its end in the database');
+ok((wait_for { count(q{hub = 'slow' and kind = 'disconnected'}) == 1 } 15),
+   '... and `disconnected` is called behind it');
+is($pg->psql('select count(*) from broadcast.connections', @at), 0,
+   'no row is left');
+
+
 # --- an outage --------------------------------------------------------------
 
 ok((wait_for { database()->{state} eq 'up' && database()->{relay} eq 'leader' }

@@ -383,7 +383,9 @@ ngx_broadcast_pg_conn_consume(ngx_broadcast_pg_conn_t *conn)
 
         /* the end, which libpq puts into words */
 
-        (void) PQconsumeInput(conn->pg);
+        if (n == 0) {
+            (void) PQconsumeInput(conn->pg);
+        }
 
         return NGX_ERROR;
     }

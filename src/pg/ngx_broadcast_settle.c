@@ -22,25 +22,39 @@
  * in the database and does nothing if there is none, so it may be repeated
  * after any break, by any worker, and the event comes once.
  *
+ * A worker may have died while its `connected` was under way, which then may
+ * be committed after the row was not found.  Such an answer counts only when
+ * no call of that time can be running any more: the row is asked for again.
+ *
  * dispatch() catches what functions raise.  A call that fails all the same
  * has met something deeper: the walk pauses, longer each time.
  */
 
 #define NGX_BROADCAST_SETTLE_CALLS   8      /* in flight */
+#define NGX_BROADCAST_SETTLE_LATER   64     /* more are not waited for */
 #define NGX_BROADCAST_SETTLE_PIECES  64     /* of the registry in one turn, the
                                                next goes on with a tick */
 
 
 typedef struct {
     size_t                      len;        /* 0: free */
+    ngx_uint_t                  orphan;     /* 1: its owner died */
     u_char                      id[NGX_BROADCAST_CONN_ID_MAX];
 } ngx_broadcast_settle_call_t;
+
+
+typedef struct {
+    size_t                      len;        /* 0: free */
+    ngx_msec_t                  due;        /* when it is asked for again */
+    u_char                      id[NGX_BROADCAST_CONN_ID_MAX];
+} ngx_broadcast_settle_later_t;
 
 
 typedef struct {
     ngx_uint_t                    running;
     ngx_broadcast_settle_call_t   calls[NGX_BROADCAST_SETTLE_CALLS];
     ngx_uint_t                    n;        /* of them in flight */
+    ngx_broadcast_settle_later_t  later[NGX_BROADCAST_SETTLE_LATER];
     ngx_broadcast_row_t           next;     /* of the walk */
     ngx_uint_t                    again;    /* rows behind the walk's back */
     ngx_uint_t                    walking;
@@ -51,11 +65,16 @@ typedef struct {
 
 
 static void ngx_broadcast_settle_walk(void);
+static ngx_uint_t ngx_broadcast_settle_busy(ngx_broadcast_row_info_t *row);
 static ngx_int_t ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row);
 static ngx_int_t ngx_broadcast_settle_event(ngx_pool_t *pool,
     ngx_broadcast_row_info_t *row, ngx_str_t *event);
 static ngx_broadcast_settle_call_t *ngx_broadcast_settle_find(u_char *id,
     size_t len);
+static ngx_broadcast_settle_later_t *ngx_broadcast_settle_later(u_char *id,
+    size_t len);
+static ngx_uint_t ngx_broadcast_settle_wait(ngx_broadcast_settle_call_t *key,
+    ngx_str_t *answer);
 static void ngx_broadcast_settle_done(ngx_broadcast_call_result_t *result,
     void *data);
 static void ngx_broadcast_settle_pause(void);
@@ -100,6 +119,7 @@ ngx_broadcast_settle_start(void)
     settle->running = 1;
     settle->walking = 0;
     settle->pausing = 0;
+    ngx_memzero(settle->later, sizeof(settle->later));
 
     ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_SETTLE_SLOT,
                             ngx_broadcast_bus.slot + 1);
@@ -183,7 +203,7 @@ ngx_broadcast_settle_walk(void)
                                         NGX_BROADCAST_HUB_NONE,
                                         &settle->next, &row, 1);
 
-        if (n && ngx_broadcast_settle_find(row.id, row.id_len) == NULL
+        if (n && !ngx_broadcast_settle_busy(&row)
             && ngx_broadcast_settle_row(&row) != NGX_OK)
         {
             ngx_broadcast_settle_pause();
@@ -200,6 +220,23 @@ ngx_broadcast_settle_walk(void)
             settle->again = 0;
         }
     }
+}
+
+
+/* 1: its call is in flight, or not due yet */
+
+static ngx_uint_t
+ngx_broadcast_settle_busy(ngx_broadcast_row_info_t *row)
+{
+    ngx_broadcast_settle_later_t  *later;
+
+    if (ngx_broadcast_settle_find(row->id, row->id_len)) {
+        return 1;
+    }
+
+    later = ngx_broadcast_settle_later(row->id, row->id_len);
+
+    return later && (ngx_msec_int_t) (ngx_current_msec - later->due) < 0;
 }
 
 
@@ -234,6 +271,8 @@ ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row)
     if (rc == NGX_OK) {
         ngx_memzero(&key, sizeof(ngx_broadcast_settle_call_t));
         key.len = row->id_len;
+        key.orphan = !ngx_broadcast_slot_alive(ngx_broadcast_bus.zone,
+                                               row->owner);
         ngx_memcpy(key.id, row->id, row->id_len);
 
         rc = ngx_broadcast_call(NGX_BROADCAST_ON_DISCONNECTED, &event,
@@ -314,6 +353,63 @@ ngx_broadcast_settle_find(u_char *id, size_t len)
 }
 
 
+/* as find */
+
+static ngx_broadcast_settle_later_t *
+ngx_broadcast_settle_later(u_char *id, size_t len)
+{
+    ngx_uint_t                     i;
+    ngx_broadcast_settle_later_t  *later;
+
+    for (i = 0; i < NGX_BROADCAST_SETTLE_LATER; i++) {
+        later = &ngx_broadcast_settle.later[i];
+
+        if (later->len == len
+            && (len == 0 || ngx_memcmp(later->id, id, len) == 0))
+        {
+            return later;
+        }
+    }
+
+    return NULL;
+}
+
+
+/* 1: the answer does not settle it yet */
+
+static ngx_uint_t
+ngx_broadcast_settle_wait(ngx_broadcast_settle_call_t *key, ngx_str_t *answer)
+{
+    ngx_broadcast_settle_later_t  *later;
+
+    later = ngx_broadcast_settle_later(key->id, key->len);
+
+    if (later) {
+        later->len = 0;
+        return 0;
+    }
+
+    if (!key->orphan
+        || ngx_strlcasestrn(answer->data, answer->data + answer->len,
+                            (u_char *) "\"unknown\"", 9 - 1)
+           == NULL)
+    {
+        return 0;
+    }
+
+    later = ngx_broadcast_settle_later(NULL, 0);
+    if (later == NULL) {
+        return 0;
+    }
+
+    later->len = key->len;
+    later->due = ngx_current_msec + ngx_broadcast_pg.conf->timeout + 1000;
+    ngx_memcpy(later->id, key->id, key->len);
+
+    return 1;
+}
+
+
 static void
 ngx_broadcast_settle_done(ngx_broadcast_call_result_t *result, void *data)
 {
@@ -345,7 +441,9 @@ ngx_broadcast_settle_done(ngx_broadcast_call_result_t *result, void *data)
     id.data = key->id;
     id.len = key->len;
 
-    ngx_broadcast_registry_settled(ngx_broadcast_bus.zone, &id);
+    if (!ngx_broadcast_settle_wait(key, &result->value)) {
+        ngx_broadcast_registry_settled(ngx_broadcast_bus.zone, &id);
+    }
 
     if (settle->walking) {
         ngx_broadcast_settle_walk();

@@ -85,7 +85,7 @@ SELECT broadcast.dispatch('{"kind":"disconnected","connectionId":"c1"}');
 SELECT is((SELECT count(*) FROM broadcast.staging), 1::bigint,
           'disconnected is called once for a connection');
 SELECT is(broadcast.dispatch('{"kind":"disconnected","connectionId":"c2"}'),
-          NULL, '... and never for one that was not connected');
+          '{"unknown": true}', '... and never for one that was not connected');
 
 SELECT is(broadcast.dispatch('{"kind":"connect","hub":"chat",
                                "userId":"eve"}'),
