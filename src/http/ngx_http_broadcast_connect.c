@@ -25,13 +25,14 @@ static ngx_int_t ngx_http_broadcast_connect_event(ngx_http_request_t *r,
     ngx_broadcast_open_t *in, ngx_str_t *event);
 static ngx_int_t ngx_http_broadcast_connect_called(ngx_http_request_t *r,
     ngx_broadcast_call_result_t *result);
-static ngx_int_t ngx_http_broadcast_connect_answer(ngx_http_request_t *r,
+static ngx_int_t ngx_http_broadcast_connect_take(ngx_http_request_t *r,
+    json_t *answer);
+static ngx_int_t ngx_http_broadcast_connect_refuse(ngx_http_request_t *r,
     json_t *answer);
 static ngx_int_t ngx_http_broadcast_connect_open(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_connect_caps(ngx_http_request_t *r,
     ngx_broadcast_open_t *in);
-static ngx_int_t ngx_http_broadcast_connect_full(ngx_http_request_t *r,
-    const char *text);
+static ngx_int_t ngx_http_broadcast_connect_full(ngx_http_request_t *r);
 
 
 ngx_int_t
@@ -158,7 +159,6 @@ ngx_http_broadcast_connect_called(ngx_http_request_t *r,
     ngx_broadcast_call_result_t *result)
 {
     json_t      *answer;
-    ngx_int_t    rc;
     const char  *error;
 
     switch (result->status) {
@@ -193,25 +193,54 @@ ngx_http_broadcast_connect_called(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_http_broadcast_connect_answer(r, answer);
+    if (json_object_get(answer, "refuse")) {
+        return ngx_http_broadcast_connect_refuse(r, answer);
+    }
 
-    if (rc != NGX_OK) {
-        return rc;
+    if (ngx_http_broadcast_connect_take(r, answer) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     return ngx_http_broadcast_connect_open(r);
 }
 
 
-/* null | {"refuse":reason} | {"groups":[…],"userId":…} */
+/* {"refuse":reason}: 401 where a token might help, else 403 */
 
 static ngx_int_t
-ngx_http_broadcast_connect_answer(ngx_http_request_t *r, json_t *answer)
+ngx_http_broadcast_connect_refuse(ngx_http_request_t *r, json_t *answer)
+{
+    ngx_str_t                  reason;
+    ngx_uint_t                 status;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+
+    ngx_broadcast_count(NGX_BROADCAST_REFUSED_FUNCTION, 1);
+
+    (void) ngx_broadcast_json_str(answer, "refuse", &reason);
+
+    status = ctx->jwt ? NGX_HTTP_FORBIDDEN : NGX_HTTP_UNAUTHORIZED;
+
+    if (status == NGX_HTTP_UNAUTHORIZED
+        && ngx_http_broadcast_header_text(r, "WWW-Authenticate", "Bearer")
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_broadcast_answer(r, status, "text/plain", &reason);
+}
+
+
+/* {"groups":[…],"userId":…} */
+
+static ngx_int_t
+ngx_http_broadcast_connect_take(ngx_http_request_t *r, json_t *answer)
 {
     size_t                         i;
     json_t                        *groups, *group;
     ngx_str_t                      text, *g;
-    ngx_uint_t                     status;
     ngx_broadcast_open_t          *in;
     ngx_http_broadcast_ctx_t      *ctx;
     ngx_http_broadcast_connect_t  *cn;
@@ -220,31 +249,13 @@ ngx_http_broadcast_connect_answer(ngx_http_request_t *r, json_t *answer)
     cn = ctx->data;
     in = cn->in;
 
-    if (json_object_get(answer, "refuse")) {
-
-        ngx_broadcast_count(NGX_BROADCAST_REFUSED_FUNCTION, 1);
-
-        (void) ngx_broadcast_json_str(answer, "refuse", &text);
-
-        status = ctx->jwt ? NGX_HTTP_FORBIDDEN : NGX_HTTP_UNAUTHORIZED;
-
-        if (status == NGX_HTTP_UNAUTHORIZED
-            && ngx_http_broadcast_header_text(r, "WWW-Authenticate", "Bearer")
-               != NGX_OK)
-        {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        return ngx_http_broadcast_answer(r, status, "text/plain", &text);
-    }
-
     if (ngx_broadcast_json_str(answer, "userId", &text) == NGX_OK
         && text.len)
     {
         if (ngx_broadcast_user_id(&text) != NGX_OK) {
             ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                           "connect function gave a user id that is none");
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return NGX_ERROR;
         }
 
         in->user = text;
@@ -260,7 +271,7 @@ ngx_http_broadcast_connect_answer(ngx_http_request_t *r, json_t *answer)
     if (in->groups == NULL) {
         in->groups = ngx_array_create(r->pool, 4, sizeof(ngx_str_t));
         if (in->groups == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return NGX_ERROR;
         }
     }
 
@@ -278,7 +289,7 @@ ngx_http_broadcast_connect_answer(ngx_http_request_t *r, json_t *answer)
 
         g = ngx_array_push(in->groups);
         if (g == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return NGX_ERROR;
         }
 
         *g = text;
@@ -301,8 +312,12 @@ ngx_http_broadcast_connect_open(ngx_http_request_t *r)
 
     rc = ngx_http_broadcast_connect_caps(r, cn->in);
 
+    if (rc == NGX_BUSY) {
+        return ngx_http_broadcast_connect_full(r);
+    }
+
     if (rc != NGX_OK) {
-        return rc;
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     rc = ngx_broadcast_conn_open(cn->in, ngx_cycle->log, &bc);
@@ -316,8 +331,7 @@ ngx_http_broadcast_connect_open(ngx_http_request_t *r)
         return ngx_http_broadcast_in_use(r, &cn->in->id);
 
     case NGX_BUSY:
-        return ngx_http_broadcast_connect_full(r,
-                                               "Too many connections.");
+        return ngx_http_broadcast_connect_full(r);
 
     default:
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -334,7 +348,7 @@ ngx_http_broadcast_connect_open(ngx_http_request_t *r)
 /*
  * The cap with a key goes with the claim and is exact.  A cap of the whole
  * hub beside one is looked at here, so connects at the same moment in several
- * workers may pass it by their number.
+ * workers may pass it by their number.  NGX_BUSY: beyond a cap.
  */
 
 static ngx_int_t
@@ -364,7 +378,7 @@ ngx_http_broadcast_connect_caps(ngx_http_request_t *r,
         }
 
         if (ngx_http_complex_value(r, cap[i].key, &value) != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return NGX_ERROR;
         }
 
         /* as in limit_conn, an empty value is not counted */
@@ -399,7 +413,7 @@ ngx_http_broadcast_connect_caps(ngx_http_request_t *r,
         + info.connections[NGX_BROADCAST_LONGPOLL]
         >= all)
     {
-        return ngx_http_broadcast_connect_full(r, "Too many connections.");
+        return NGX_BUSY;
     }
 
     return NGX_OK;
@@ -407,9 +421,10 @@ ngx_http_broadcast_connect_caps(ngx_http_request_t *r,
 
 
 static ngx_int_t
-ngx_http_broadcast_connect_full(ngx_http_request_t *r, const char *text)
+ngx_http_broadcast_connect_full(ngx_http_request_t *r)
 {
     ngx_broadcast_count(NGX_BROADCAST_REFUSED_LIMIT, 1);
 
-    return ngx_http_broadcast_text(r, NGX_HTTP_SERVICE_UNAVAILABLE, text);
+    return ngx_http_broadcast_text(r, NGX_HTTP_SERVICE_UNAVAILABLE,
+                                   "Too many connections.");
 }

@@ -47,16 +47,27 @@ ngx_http_broadcast_function_handler(ngx_http_request_t *r)
         return rc;
     }
 
-    rc = ngx_http_broadcast_function_path(r, fn);
+    switch (ngx_http_broadcast_function_path(r, fn)) {
 
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    return ngx_http_broadcast_when_ready(r,
+    case NGX_OK:
+        return ngx_http_broadcast_when_ready(r,
                                          ngx_http_broadcast_function_ready);
+
+    case NGX_DECLINED:
+        return ngx_http_broadcast_error(r, NGX_HTTP_NOT_FOUND, "NotFound",
+                                        "No function is named.", NULL);
+
+    case NGX_ABORT:
+        return ngx_http_broadcast_error(r, NGX_HTTP_BAD_REQUEST, "BadRequest",
+                                        "The path is no text.", NULL);
+
+    default:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 }
 
+
+/* NGX_OK, NGX_DECLINED: no name, NGX_ABORT: no text, NGX_ERROR */
 
 static ngx_int_t
 ngx_http_broadcast_function_path(ngx_http_request_t *r,
@@ -103,22 +114,22 @@ ngx_http_broadcast_function_path(ngx_http_request_t *r,
         }
     }
 
-    if (rc == NGX_ERROR) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (rc != NGX_OK) {
+        return (rc == NGX_DECLINED) ? NGX_ABORT : rc;
     }
 
-    if (rc == NGX_OK
-        && (ngx_strlchr(fn->path.data, fn->path.data + fn->path.len, '\0')
-            || ngx_strlchr(fn->name.data, fn->name.data + fn->name.len,
-                           '\0')))
+    if (fn->name.len == 0) {
+        return NGX_DECLINED;
+    }
+
+    /* what jsonb cannot hold */
+
+    if (!ngx_broadcast_utf8_valid(&fn->path)
+        || !ngx_broadcast_utf8_valid(&fn->name)
+        || ngx_strlchr(fn->path.data, fn->path.data + fn->path.len, '\0')
+        || ngx_strlchr(fn->name.data, fn->name.data + fn->name.len, '\0'))
     {
-        return ngx_http_broadcast_error(r, NGX_HTTP_BAD_REQUEST, "BadRequest",
-                                        "The path holds U+0000.", NULL);
-    }
-
-    if (rc != NGX_OK || fn->name.len == 0) {
-        return ngx_http_broadcast_error(r, NGX_HTTP_NOT_FOUND, "NotFound",
-                                        "No function is named.", NULL);
+        return NGX_ABORT;
     }
 
     return NGX_OK;
