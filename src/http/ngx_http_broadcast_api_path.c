@@ -246,8 +246,10 @@ ngx_http_broadcast_api_names(ngx_http_broadcast_api_t *api,
     if ((what == NGX_HTTP_BROADCAST_API_CONNECTION
          || what == NGX_HTTP_BROADCAST_API_CONNECTION_GROUPS
          || what == NGX_HTTP_BROADCAST_API_MEMBER)
-        && api->connection.len == 0)
+        && (api->connection.len == 0 || api->connection.data[0] == ':'))
     {
+        /* a verb where an id was left out, with nginx's merged slashes */
+
         *error = "Invalid connection id. Valid connection id should be more "
                  "than 1 characters long";
         return NGX_ABORT;
