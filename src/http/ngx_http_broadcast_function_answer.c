@@ -120,10 +120,15 @@ ngx_http_broadcast_reply_parse(ngx_http_request_t *r, ngx_str_t *value,
         return NGX_OK;
     }
 
-    /* a bare value is the body */
+    /* a bare value is the body; JSON's null is no answer, as SQL's is */
 
     if (ngx_broadcast_scan_document(value, &v, NULL) != NGX_OK) {
         return NGX_DECLINED;
+    }
+
+    if (v.type == NGX_BROADCAST_SCAN_NULL) {
+        reply->status = NGX_HTTP_NO_CONTENT;
+        return NGX_OK;
     }
 
     return ngx_http_broadcast_reply_body(r, &v, reply);
