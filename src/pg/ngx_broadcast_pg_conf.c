@@ -30,6 +30,9 @@ typedef struct {
 
 static ngx_int_t ngx_broadcast_pg_resolve(ngx_conf_t *cf,
     ngx_broadcast_pg_conf_t *conf, PQconninfoOption *options, ngx_str_t *err);
+static ngx_int_t ngx_broadcast_pg_write(ngx_conf_t *cf,
+    PQconninfoOption *options, ngx_broadcast_pg_hosts_t *list,
+    ngx_str_t *resolved);
 static ngx_int_t ngx_broadcast_pg_host(ngx_conf_t *cf,
     ngx_broadcast_pg_hosts_t *hosts, ngx_str_t *host, ngx_str_t *port);
 static void ngx_broadcast_pg_host_add(ngx_broadcast_pg_hosts_t *hosts,
@@ -92,10 +95,8 @@ static ngx_int_t
 ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
     PQconninfoOption *options, ngx_str_t *err)
 {
-    ngx_str_t                  hosts, addrs, ports, host, port, value;
+    ngx_str_t                  hosts, ports, host, port;
     ngx_uint_t                 i;
-    PQconninfoOption          *opt;
-    ngx_broadcast_buf_t        buf;
     ngx_broadcast_pg_hosts_t   list;
 
     if (ngx_broadcast_pg_given(options, "service").len) {
@@ -110,7 +111,6 @@ ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
     }
 
     hosts = ngx_broadcast_pg_given(options, "host");
-    addrs = ngx_broadcast_pg_given(options, "hostaddr");
     ports = ngx_broadcast_pg_given(options, "port");
 
     ngx_memzero(&list, sizeof(ngx_broadcast_pg_hosts_t));
@@ -118,7 +118,7 @@ ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
     ngx_broadcast_buf_init(&list.addrs, cf->pool, 256);
     ngx_broadcast_buf_init(&list.ports, cf->pool, 64);
 
-    if (hosts.len && addrs.len == 0) {
+    if (hosts.len && ngx_broadcast_pg_given(options, "hostaddr").len == 0) {
 
         for (i = 0; ngx_broadcast_pg_element(&hosts, i, &host); i++) {
 
@@ -127,6 +127,7 @@ ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
             }
 
             if (ngx_broadcast_pg_host(cf, &list, &host, &port) != NGX_OK) {
+                ngx_str_set(err, "no memory");
                 return NGX_ERROR;
             }
         }
@@ -139,7 +140,29 @@ ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
         }
     }
 
-    ngx_broadcast_buf_init(&buf, cf->pool, conf->conninfo.len * 2 + 512);
+    if (ngx_broadcast_pg_write(cf, options, &list, &conf->resolved)
+        != NGX_OK)
+    {
+        ngx_str_set(err, "no memory");
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* the options as they were given, but for what was resolved, and defaults */
+
+static ngx_int_t
+ngx_broadcast_pg_write(ngx_conf_t *cf, PQconninfoOption *options,
+    ngx_broadcast_pg_hosts_t *list, ngx_str_t *resolved)
+{
+    ngx_str_t             hosts, addrs, ports, value;
+    ngx_uint_t            i;
+    PQconninfoOption     *opt;
+    ngx_broadcast_buf_t   buf;
+
+    ngx_broadcast_buf_init(&buf, cf->pool, 1024);
 
     for (opt = options; opt->keyword; opt++) {
 
@@ -151,8 +174,8 @@ ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
             continue;
         }
 
-        if (list.n && (ngx_strcmp(opt->keyword, "host") == 0
-                       || ngx_strcmp(opt->keyword, "port") == 0))
+        if (list->n && (ngx_strcmp(opt->keyword, "host") == 0
+                        || ngx_strcmp(opt->keyword, "port") == 0))
         {
             continue;
         }
@@ -160,17 +183,17 @@ ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
         ngx_broadcast_pg_option(&buf, opt->keyword, &value);
     }
 
-    if (list.n) {
-        if (ngx_broadcast_buf_done(&list.hosts, &hosts) != NGX_OK
-            || ngx_broadcast_buf_done(&list.addrs, &addrs) != NGX_OK
-            || ngx_broadcast_buf_done(&list.ports, &ports) != NGX_OK)
+    if (list->n) {
+        if (ngx_broadcast_buf_done(&list->hosts, &hosts) != NGX_OK
+            || ngx_broadcast_buf_done(&list->addrs, &addrs) != NGX_OK
+            || ngx_broadcast_buf_done(&list->ports, &ports) != NGX_OK)
         {
             return NGX_ERROR;
         }
 
         ngx_broadcast_pg_option(&buf, "host", &hosts);
 
-        if (list.looked_up) {
+        if (list->looked_up) {
             ngx_broadcast_pg_option(&buf, "hostaddr", &addrs);
         }
 
@@ -180,8 +203,9 @@ ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
     }
 
     for (i = 0; ngx_broadcast_pg_defaults[i][0]; i++) {
-        if (ngx_broadcast_pg_given(options,
-                                   ngx_broadcast_pg_defaults[i][0]).len)
+
+        if (ngx_broadcast_pg_given(options, ngx_broadcast_pg_defaults[i][0])
+            .len)
         {
             continue;
         }
@@ -196,12 +220,11 @@ ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
     ngx_broadcast_pg_option(&buf, "client_encoding", &value);
     ngx_broadcast_buf_char(&buf, '\0');
 
-    if (ngx_broadcast_buf_done(&buf, &conf->resolved) != NGX_OK) {
-        ngx_str_set(err, "no memory");
+    if (ngx_broadcast_buf_done(&buf, resolved) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    conf->resolved.len--;
+    resolved->len--;
 
     return NGX_OK;
 }

@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "pg/ngx_broadcast_pg_answer.h"
 #include "pg/ngx_broadcast_pg_conn.h"
 
 
@@ -19,19 +20,11 @@ static void ngx_broadcast_pg_conn_opened(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_pg_conn_read(ngx_event_t *ev);
 static void ngx_broadcast_pg_conn_write(ngx_event_t *ev);
 static ngx_int_t ngx_broadcast_pg_conn_flush(ngx_broadcast_pg_conn_t *conn);
-static ngx_int_t ngx_broadcast_pg_conn_consume(ngx_broadcast_pg_conn_t *conn);
-static void ngx_broadcast_pg_conn_results(ngx_broadcast_pg_conn_t *conn);
-static void ngx_broadcast_pg_conn_result(ngx_broadcast_pg_conn_t *conn,
-    PGresult *result);
-static void ngx_broadcast_pg_conn_synced(ngx_broadcast_pg_conn_t *conn);
-static void ngx_broadcast_pg_conn_notifies(ngx_broadcast_pg_conn_t *conn);
-static void ngx_broadcast_pg_conn_watch(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_pg_conn_timeout(ngx_event_t *ev);
 static void ngx_broadcast_pg_conn_break(ngx_event_t *ev);
 static void ngx_broadcast_pg_conn_fail(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_pg_conn_release(ngx_broadcast_pg_conn_t *conn,
     ngx_queue_t *flight);
-static void ngx_broadcast_pg_conn_away(ngx_queue_t *flight);
 static void ngx_broadcast_pg_conn_why(ngx_broadcast_pg_conn_t *conn,
     const char *why);
 static void ngx_broadcast_pg_conn_notice(void *data, const char *message);
@@ -252,7 +245,7 @@ ngx_broadcast_pg_conn_send(ngx_broadcast_pg_conn_t *conn,
      * whether it was executed.
      */
 
-    if (conn->nflight == 0 && ngx_broadcast_pg_conn_consume(conn) != NGX_OK) {
+    if (conn->nflight == 0 && ngx_broadcast_pg_answer_consume(conn) != NGX_OK) {
         ngx_broadcast_pg_conn_drop(conn, NULL);
         return NGX_DECLINED;
     }
@@ -270,7 +263,7 @@ ngx_broadcast_pg_conn_send(ngx_broadcast_pg_conn_t *conn,
 
     if (conn->nflight++ == 0) {
         conn->since = ngx_current_msec;
-        ngx_broadcast_pg_conn_watch(conn);
+        ngx_broadcast_pg_answer_watch(conn);
     }
 
     if (PQpipelineSync(conn->pg) != 1
@@ -328,12 +321,12 @@ ngx_broadcast_pg_conn_read(ngx_event_t *ev)
         return;
     }
 
-    rc = ngx_broadcast_pg_conn_consume(conn);
+    rc = ngx_broadcast_pg_answer_consume(conn);
 
     /* answers that came before the end of the connection count */
 
-    ngx_broadcast_pg_conn_results(conn);
-    ngx_broadcast_pg_conn_notifies(conn);
+    ngx_broadcast_pg_answers(conn);
+    ngx_broadcast_pg_answer_notifies(conn);
 
     if (rc == NGX_OK) {
         rc = ngx_broadcast_pg_conn_flush(conn);
@@ -347,212 +340,6 @@ ngx_broadcast_pg_conn_read(ngx_event_t *ev)
     if (rc != NGX_OK) {
         ngx_broadcast_pg_conn_why(conn, NULL);
         ngx_broadcast_pg_conn_fail(conn);
-    }
-}
-
-
-/*
- * PQconsumeInput() reads once; an edge is told once.  A peek tells if there
- * is more: also for TLS, of which libpq drains what the library holds.
- */
-
-static ngx_int_t
-ngx_broadcast_pg_conn_consume(ngx_broadcast_pg_conn_t *conn)
-{
-    u_char   byte;
-    ssize_t  n;
-
-    for ( ;; ) {
-        if (PQconsumeInput(conn->pg) != 1) {
-            return NGX_ERROR;
-        }
-
-        n = recv(PQsocket(conn->pg), &byte, 1, MSG_PEEK);
-
-        if (n == 1) {
-            continue;
-        }
-
-        if (n == -1 && ngx_errno == NGX_EINTR) {
-            continue;
-        }
-
-        if (n == -1 && ngx_errno == NGX_EAGAIN) {
-            return NGX_OK;
-        }
-
-        /* the end, which libpq puts into words */
-
-        if (n == 0) {
-            (void) PQconsumeInput(conn->pg);
-        }
-
-        return NGX_ERROR;
-    }
-}
-
-
-static void
-ngx_broadcast_pg_conn_results(ngx_broadcast_pg_conn_t *conn)
-{
-    PGresult    *result;
-    ngx_uint_t   dead, nothing;
-
-    /* between two queries libpq gives one NULL; two are the end */
-
-    nothing = 0;
-
-    while (conn->nflight && nothing < 2 && !PQisBusy(conn->pg)) {
-
-        result = PQgetResult(conn->pg);
-
-        if (result == NULL) {
-            nothing++;
-            continue;
-        }
-
-        nothing = 0;
-
-        if (PQresultStatus(result) == PGRES_PIPELINE_SYNC) {
-            PQclear(result);
-            ngx_broadcast_pg_conn_synced(conn);
-
-        } else {
-
-            /* a dead connection answers with errors for ever */
-
-            dead = PQstatus(conn->pg) == CONNECTION_BAD
-                   && ngx_broadcast_pg_sqlstate(result).len == 0;
-
-            ngx_broadcast_pg_conn_result(conn, result);
-
-            if (dead) {
-                return;
-            }
-        }
-
-        ngx_broadcast_pg_conn_notifies(conn);
-    }
-}
-
-
-static void
-ngx_broadcast_pg_conn_result(ngx_broadcast_pg_conn_t *conn, PGresult *result)
-{
-    ngx_str_t                  state;
-    ngx_queue_t               *q;
-    ngx_broadcast_pg_query_t  *query;
-
-    q = ngx_queue_head(&conn->flight);
-    query = ngx_queue_data(q, ngx_broadcast_pg_query_t, queue);
-
-    if (query->failed) {
-        PQclear(result);
-        return;
-    }
-
-    switch (PQresultStatus(result)) {
-
-    case PGRES_COMMAND_OK:
-    case PGRES_TUPLES_OK:
-
-        if (query->preparing) {
-            query->preparing = 0;
-            PQclear(result);
-            return;
-        }
-
-        break;
-
-    default:
-        query->failed = 1;
-
-        state = ngx_broadcast_pg_sqlstate(result);
-
-        /* 26000: the prepared statement is gone, a pooler's doing */
-
-        if (query->preparing
-            || (state.len == 5 && ngx_memcmp(state.data, "26000", 5) == 0))
-        {
-            conn->prepared &= ~(1u << query->statement);
-        }
-    }
-
-    if (query->result) {
-        PQclear(query->result);
-    }
-
-    query->result = result;
-}
-
-
-/* ReadyForQuery: the transaction of the first query in flight is over */
-
-static void
-ngx_broadcast_pg_conn_synced(ngx_broadcast_pg_conn_t *conn)
-{
-    PGresult                  *result;
-    ngx_uint_t                 status;
-    ngx_queue_t               *q;
-    ngx_broadcast_pg_query_t  *query;
-
-    q = ngx_queue_head(&conn->flight);
-    query = ngx_queue_data(q, ngx_broadcast_pg_query_t, queue);
-
-    ngx_queue_remove(q);
-    conn->nflight--;
-
-    conn->since = ngx_current_msec;
-    ngx_broadcast_pg_conn_watch(conn);
-
-    result = query->result;
-    query->result = NULL;
-
-    status = query->failed ? NGX_BROADCAST_PG_FAILED : NGX_BROADCAST_PG_OK;
-
-    query->done(query, status, result);
-
-    if (result) {
-        PQclear(result);
-    }
-
-    if (conn->answered) {
-        conn->answered(conn);
-    }
-}
-
-
-static void
-ngx_broadcast_pg_conn_notifies(ngx_broadcast_pg_conn_t *conn)
-{
-    PGnotify  *notify;
-
-    for ( ;; ) {
-        notify = PQnotifies(conn->pg);
-
-        if (notify == NULL) {
-            return;
-        }
-
-        if (conn->notify) {
-            conn->notify(conn, notify->relname, notify->extra);
-        }
-
-        PQfreemem(notify);
-    }
-}
-
-
-/* the server ends each statement in time; one that does not is not there */
-
-static void
-ngx_broadcast_pg_conn_watch(ngx_broadcast_pg_conn_t *conn)
-{
-    if (conn->nflight) {
-        ngx_add_timer(&conn->timer, conn->patience);
-
-    } else if (conn->timer.timer_set) {
-        ngx_del_timer(&conn->timer);
     }
 }
 
@@ -598,8 +385,8 @@ ngx_broadcast_pg_conn_break(ngx_event_t *ev)
      */
 
     if (conn->state == NGX_BROADCAST_PG_OPEN) {
-        (void) ngx_broadcast_pg_conn_consume(conn);
-        ngx_broadcast_pg_conn_results(conn);
+        (void) ngx_broadcast_pg_answer_consume(conn);
+        ngx_broadcast_pg_answers(conn);
     }
 
     ngx_broadcast_pg_conn_fail(conn);
@@ -620,7 +407,7 @@ ngx_broadcast_pg_conn_fail(ngx_broadcast_pg_conn_t *conn)
 
     conn->lost(conn);
 
-    ngx_broadcast_pg_conn_away(&flight);
+    ngx_broadcast_pg_answer_away(&flight);
 }
 
 
@@ -630,7 +417,7 @@ ngx_broadcast_pg_conn_close(ngx_broadcast_pg_conn_t *conn)
     ngx_queue_t  flight;
 
     ngx_broadcast_pg_conn_release(conn, &flight);
-    ngx_broadcast_pg_conn_away(&flight);
+    ngx_broadcast_pg_answer_away(&flight);
 }
 
 
@@ -661,41 +448,6 @@ ngx_broadcast_pg_conn_release(ngx_broadcast_pg_conn_t *conn,
     if (conn->pg) {
         PQfinish(conn->pg);
         conn->pg = NULL;
-    }
-}
-
-
-static void
-ngx_broadcast_pg_conn_away(ngx_queue_t *flight)
-{
-    PGresult                  *result;
-    ngx_uint_t                 status;
-    ngx_queue_t               *q;
-    ngx_broadcast_pg_query_t  *query;
-
-    while (!ngx_queue_empty(flight)) {
-        q = ngx_queue_head(flight);
-        query = ngx_queue_data(q, ngx_broadcast_pg_query_t, queue);
-        ngx_queue_remove(q);
-
-        result = query->result;
-        query->result = NULL;
-
-        /*
-         * An error that the server has told (it was shut down, say) means
-         * that the transaction was rolled back, though its end did not come.
-         * Errors that libpq makes itself have no SQLSTATE.
-         */
-
-        status = query->failed && ngx_broadcast_pg_sqlstate(result).len
-                 ? NGX_BROADCAST_PG_FAILED : NGX_BROADCAST_PG_AWAY;
-
-        query->done(query, status,
-                    status == NGX_BROADCAST_PG_FAILED ? result : NULL);
-
-        if (result) {
-            PQclear(result);
-        }
     }
 }
 

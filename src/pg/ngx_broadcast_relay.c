@@ -8,17 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-#include "pg/ngx_broadcast_outbox.h"
 #include "pg/ngx_broadcast_relay_local.h"
-
-
-typedef enum {
-    NGX_BROADCAST_STEP_SETTINGS = 0,
-    NGX_BROADCAST_STEP_LISTEN,
-    NGX_BROADCAST_STEP_VERSION,
-    NGX_BROADCAST_STEP_PLACES,
-    NGX_BROADCAST_STEP_BINDINGS
-} ngx_broadcast_relay_step_e;
 
 
 static void ngx_broadcast_relay_open(void);
@@ -27,56 +17,9 @@ static void ngx_broadcast_relay_lost(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_relay_notify(ngx_broadcast_pg_conn_t *conn,
     const char *channel, const char *payload);
 static void ngx_broadcast_relay_timer(ngx_event_t *ev);
-static void ngx_broadcast_relay_step(void);
-static void ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
-    ngx_uint_t status, PGresult *result);
-static void ngx_broadcast_relay_listen(void);
-static void ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result);
-static void ngx_broadcast_relay_places(PGresult *result);
-static void ngx_broadcast_relay_place(ngx_str_t *name,
-    ngx_broadcast_position_t *place, ngx_uint_t fresh);
-static void ngx_broadcast_relay_state(ngx_uint_t state, const u_char *why);
 
 
 ngx_broadcast_relay_t  ngx_broadcast_relay;
-
-
-/*
- * Settings of the server's side, for those of them that it has: a machine
- * that vanishes, or a process that is stopped, must not keep the lock.
- */
-
-static const char  ngx_broadcast_relay_settings[] =
-    "SELECT pg_catalog.pg_is_in_recovery(),"
-    " (SELECT pg_catalog.count(pg_catalog.set_config(s.name, v.value, false))"
-    " FROM (VALUES ('statement_timeout', '10s'),"
-    " ('client_min_messages', 'error'),"
-    " ('idle_in_transaction_session_timeout', '5s'),"
-    " ('idle_session_timeout', '10s'),"
-    " ('tcp_keepalives_idle', '3'),"
-    " ('tcp_keepalives_interval', '2'),"
-    " ('tcp_keepalives_count', '3'),"
-    " ('tcp_user_timeout', '9000')) v(name, value)"
-    " JOIN pg_catalog.pg_settings s USING (name))";
-
-/* both are of one moment: the functions are STABLE and share the snapshot */
-
-static const char  ngx_broadcast_relay_places_text[] =
-    "SELECT broadcast.head(), p.hub, p.epoch, p.seq"
-    " FROM (SELECT 1) one LEFT JOIN broadcast.positions() p ON true";
-
-const char  ngx_broadcast_relay_bindings_text[] =
-    "SELECT broadcast.bindings_version(), b.kind, b.hub, b.event, b.role"
-    " FROM (SELECT 1) one LEFT JOIN broadcast.bindings() b ON true";
-
-static const char  *ngx_broadcast_relay_channels[] = {
-    "broadcast_doorbell",
-    "broadcast_batch",
-    "broadcast_bindings",
-    NULL
-};
-
-#define NGX_BROADCAST_RELAY_CHANNELS  3
 
 
 void
@@ -166,9 +109,6 @@ ngx_broadcast_relay_ready(ngx_broadcast_pg_conn_t *conn)
 {
     ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
 
-    relay->phase = NGX_BROADCAST_RELAY_SETUP;
-    relay->step = NGX_BROADCAST_STEP_SETTINGS;
-    relay->channel = 0;
     relay->leader = 0;
     relay->turning = 0;
     relay->due = 0;
@@ -179,7 +119,7 @@ ngx_broadcast_relay_ready(ngx_broadcast_pg_conn_t *conn)
     relay->beat = 0;
     relay->courted = ngx_current_msec;
 
-    ngx_broadcast_relay_step();
+    ngx_broadcast_relay_set_up();
 }
 
 
@@ -210,9 +150,7 @@ ngx_broadcast_relay_timer(ngx_event_t *ev)
         return;
 
     case NGX_BROADCAST_RELAY_NO_SCHEMA:
-        relay->phase = NGX_BROADCAST_RELAY_SETUP;
-        relay->step = NGX_BROADCAST_STEP_VERSION;
-        ngx_broadcast_relay_step();
+        ngx_broadcast_relay_ask_again();
         return;
 
     case NGX_BROADCAST_RELAY_RUNNING:
@@ -251,349 +189,6 @@ ngx_broadcast_relay_notify(ngx_broadcast_pg_conn_t *conn, const char *channel,
     }
 
     ngx_broadcast_listen_notify(channel, payload);
-}
-
-
-static void
-ngx_broadcast_relay_step(void)
-{
-    ngx_uint_t              statement;
-    const char             *text;
-    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
-
-    statement = NGX_BROADCAST_PG_TEXT;
-
-    switch (relay->step) {
-
-    case NGX_BROADCAST_STEP_SETTINGS:
-        text = ngx_broadcast_relay_settings;
-        break;
-
-    case NGX_BROADCAST_STEP_LISTEN:
-        ngx_broadcast_relay_listen();
-        text = relay->text;
-        break;
-
-    case NGX_BROADCAST_STEP_VERSION:
-        text = "SELECT broadcast.schema_version()";
-        break;
-
-    case NGX_BROADCAST_STEP_PLACES:
-        text = ngx_broadcast_relay_places_text;
-        break;
-
-    default: /* NGX_BROADCAST_STEP_BINDINGS */
-        text = ngx_broadcast_relay_bindings_text;
-        break;
-    }
-
-    relay->query.nparams = 0;
-
-    ngx_broadcast_relay_send(&relay->query, statement, text,
-                             ngx_broadcast_relay_stepped);
-}
-
-
-static void
-ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
-    ngx_uint_t status, PGresult *result)
-{
-    ngx_uint_t                channels;
-    ngx_broadcast_relay_t    *relay = &ngx_broadcast_relay;
-    ngx_broadcast_pg_conf_t  *conf = ngx_broadcast_pg.conf;
-
-    if (relay->step == NGX_BROADCAST_STEP_VERSION
-        && status != NGX_BROADCAST_PG_AWAY)
-    {
-        ngx_broadcast_relay_version(status, result);
-        return;
-    }
-
-    if (!ngx_broadcast_relay_good(status, result, "setting up")) {
-        return;
-    }
-
-    switch (relay->step) {
-
-    case NGX_BROADCAST_STEP_SETTINGS:
-
-        if (ngx_broadcast_pg_value(result, 0, 0).data[0] == 't') {
-            ngx_broadcast_pg_conn_drop(&relay->conn,
-                                       "the server is a standby");
-            return;
-        }
-
-        relay->step = NGX_BROADCAST_STEP_LISTEN;
-        break;
-
-    case NGX_BROADCAST_STEP_LISTEN:
-
-        channels = NGX_BROADCAST_RELAY_CHANNELS
-                   + (conf->listen ? conf->listen->nelts : 0);
-
-        if (++relay->channel < channels) {
-            break;
-        }
-
-        ngx_broadcast_listen_begun();
-
-        relay->step = NGX_BROADCAST_STEP_VERSION;
-        break;
-
-    case NGX_BROADCAST_STEP_PLACES:
-        ngx_broadcast_relay_places(result);
-        relay->step = NGX_BROADCAST_STEP_BINDINGS;
-        break;
-
-    default: /* NGX_BROADCAST_STEP_BINDINGS */
-
-        ngx_broadcast_relay_bind(result);
-
-        relay->phase = NGX_BROADCAST_RELAY_RUNNING;
-        ngx_broadcast_backoff_init(&relay->backoff);
-        ngx_broadcast_relay_state(NGX_BROADCAST_DB_UP, NULL);
-
-        ngx_broadcast_relay_run();
-        return;
-    }
-
-    ngx_broadcast_relay_step();
-}
-
-
-static void
-ngx_broadcast_relay_listen(void)
-{
-    char                       *name;
-    ngx_str_t                   channel;
-    ngx_broadcast_relay_t      *relay = &ngx_broadcast_relay;
-    ngx_broadcast_pg_listen_t  *listen;
-
-    if (relay->channel < NGX_BROADCAST_RELAY_CHANNELS) {
-        channel.data = (u_char *) ngx_broadcast_relay_channels[relay->channel];
-        channel.len = ngx_strlen(channel.data);
-
-    } else {
-        listen = ngx_broadcast_pg.conf->listen->elts;
-        channel = listen[relay->channel - NGX_BROADCAST_RELAY_CHANNELS]
-                  .channel;
-    }
-
-    name = PQescapeIdentifier(relay->conn.pg, (char *) channel.data,
-                              channel.len);
-
-    (void) ngx_snprintf((u_char *) relay->text, sizeof(relay->text) - 1,
-                        "LISTEN %s%Z", name ? name : "broadcast_doorbell");
-
-    PQfreemem(name);
-}
-
-
-static void
-ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result)
-{
-    u_char                    why[256];
-    ngx_str_t                 message;
-    ngx_broadcast_relay_t    *relay = &ngx_broadcast_relay;
-    ngx_broadcast_pg_conf_t  *conf = ngx_broadcast_pg.conf;
-
-    if (status == NGX_BROADCAST_PG_OK
-        && ngx_broadcast_pg_number(result, 0, 0) >= NGX_BROADCAST_RELAY_SCHEMA)
-    {
-        relay->step = NGX_BROADCAST_STEP_PLACES;
-        ngx_broadcast_relay_step();
-        return;
-    }
-
-    if (status == NGX_BROADCAST_PG_OK) {
-        ngx_cpystrn(why, (u_char *) "its version is too old", sizeof(why));
-
-    } else {
-
-        if (!ngx_broadcast_pg_no_schema(result)) {
-            (void) ngx_broadcast_relay_good(status, result, "setting up");
-            return;
-        }
-
-        message = ngx_broadcast_pg_message(result);
-        (void) ngx_snprintf(why, sizeof(why) - 1, "%V%Z", &message);
-        why[sizeof(why) - 1] = '\0';
-
-        /*
-         * Where there is no schema no function can be bound, so no connect
-         * has to wait until bindings are read.
-         */
-
-        if (ngx_memcmp(ngx_broadcast_pg_sqlstate(result).data, "42501", 5) != 0
-            && !ngx_broadcast_binding_ready(ngx_broadcast_bus.zone))
-        {
-            ngx_broadcast_binding_replace(ngx_broadcast_bus.zone, NULL, 0);
-        }
-    }
-
-    relay->phase = NGX_BROADCAST_RELAY_NO_SCHEMA;
-    ngx_broadcast_backoff_init(&relay->backoff);
-
-    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_STATE,
-                            conf->listen && conf->listen->nelts
-                                ? NGX_BROADCAST_RELAY_LISTEN
-                                : NGX_BROADCAST_RELAY_OFF);
-
-    ngx_broadcast_relay_state(NGX_BROADCAST_DB_SCHEMA, why);
-
-    ngx_add_timer(&relay->timer, NGX_BROADCAST_RELAY_POLL);
-}
-
-
-/*
- * Rows of head, hub, epoch, seq; the last three null where there is no hub.
- * A zone that has a cursor goes on behind it, unless the database does not
- * reach as far (an older state of it was restored): then it starts anew, as a
- * zone does that has none.
- */
-
-static void
-ngx_broadcast_relay_places(PGresult *result)
-{
-    int                        i, n;
-    uint64_t                   head;
-    ngx_str_t                  name;
-    ngx_uint_t                 fresh;
-    ngx_broadcast_relay_t     *relay = &ngx_broadcast_relay;
-    ngx_broadcast_position_t   place;
-
-    head = ngx_broadcast_pg_number(result, 0, 0);
-    relay->cursor = ngx_broadcast_log_relay(ngx_broadcast_bus.zone);
-
-    fresh = !ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_RELAY_BEGUN);
-
-    if (!fresh && relay->cursor > head) {
-        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
-                      "broadcast: the database is behind what was read from "
-                      "it before (%uL, now %uL), its messages start anew",
-                      relay->cursor, head);
-
-    } else if (!fresh) {
-        return;
-    }
-
-    n = PQntuples(result);
-
-    for (i = 0; i < n; i++) {
-
-        if (PQgetisnull(result, i, 1)) {
-            continue;
-        }
-
-        name = ngx_broadcast_pg_value(result, i, 1);
-        place.epoch = ngx_broadcast_pg_number(result, i, 2);
-        place.seq = ngx_broadcast_pg_number(result, i, 3);
-
-        ngx_broadcast_relay_place(&name, &place, fresh);
-    }
-
-    /* the positions first: who comes between is told less, not too much */
-
-    relay->cursor = head;
-    ngx_broadcast_log_set_relay(ngx_broadcast_bus.zone, head);
-    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_BEGUN, 1);
-}
-
-
-static void
-ngx_broadcast_relay_place(ngx_str_t *name, ngx_broadcast_position_t *place,
-    ngx_uint_t fresh)
-{
-    ngx_uint_t              hub;
-    ngx_broadcast_record_t  rec;
-
-    if (!ngx_broadcast_hub_durable(name)
-        || ngx_broadcast_hub_index(name, &hub) != NGX_OK)
-    {
-        return;
-    }
-
-    ngx_broadcast_hub_set_position(ngx_broadcast_bus.zone, hub, place);
-
-    if (fresh) {
-        return;
-    }
-
-    ngx_memzero(&rec, sizeof(ngx_broadcast_record_t));
-
-    rec.type = NGX_BROADCAST_REC_EPOCH;
-    rec.flags = NGX_BROADCAST_REC_NUMBERED;
-    rec.hub = hub;
-    rec.position = *place;
-
-    (void) ngx_broadcast_publish(&rec, 1);
-}
-
-
-/* rows of version, kind, hub, event, role; all but the first may be null */
-
-void
-ngx_broadcast_relay_bind(PGresult *result)
-{
-    int                        i, n;
-    ngx_str_t                  kind;
-    ngx_uint_t                 k, event;
-    ngx_array_t                bindings;
-    ngx_pool_t                *pool;
-    ngx_broadcast_binding_t   *b;
-
-    static const char  *kinds[] = {      /* of ngx_broadcast_event_e */
-        "connect", "connected", "disconnected", "message", "http", "timer",
-        "after"
-    };
-
-    n = PQntuples(result);
-
-    pool = ngx_create_pool(4096, ngx_broadcast_pg.log);
-    if (pool == NULL) {
-        return;
-    }
-
-    if (ngx_array_init(&bindings, pool, n,
-                       sizeof(ngx_broadcast_binding_t)) != NGX_OK)
-    {
-        ngx_destroy_pool(pool);
-        return;
-    }
-
-    for (i = 0; i < n; i++) {
-
-        if (PQgetisnull(result, i, 1)) {
-            continue;
-        }
-
-        kind = ngx_broadcast_pg_value(result, i, 1);
-        event = NGX_BROADCAST_EVENTS;
-
-        for (k = 0; k < NGX_BROADCAST_EVENTS; k++) {
-            if (ngx_strcmp(kind.data, kinds[k]) == 0) {
-                event = k;
-            }
-        }
-
-        b = event < NGX_BROADCAST_EVENTS ? ngx_array_push(&bindings) : NULL;
-
-        if (b == NULL) {
-            continue;
-        }
-
-        b->event = event;
-        b->hub = ngx_broadcast_pg_value(result, i, 2);
-        b->name = ngx_broadcast_pg_value(result, i, 3);
-        b->role = ngx_broadcast_pg_value(result, i, 4);
-    }
-
-    ngx_broadcast_binding_replace(ngx_broadcast_bus.zone, bindings.elts,
-                                  bindings.nelts);
-
-    ngx_broadcast_relay.version = ngx_broadcast_pg_number(result, 0, 0);
-
-    ngx_destroy_pool(pool);
 }
 
 
@@ -643,7 +238,7 @@ ngx_broadcast_relay_good(ngx_uint_t status, PGresult *result,
 
 /* one line a change of the node's state, whichever worker saw it last */
 
-static void
+void
 ngx_broadcast_relay_state(ngx_uint_t state, const u_char *why)
 {
     ngx_uint_t   was;

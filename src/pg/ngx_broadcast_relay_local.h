@@ -97,6 +97,17 @@ void ngx_broadcast_relay_send(ngx_broadcast_pg_query_t *query,
 ngx_uint_t ngx_broadcast_relay_good(ngx_uint_t status, PGresult *result,
     const char *what);
 
+/* the node's state; a change is logged with its reason, NULL for UP */
+void ngx_broadcast_relay_state(ngx_uint_t state, const u_char *why);
+
+
+/* relay_setup.c */
+
+/* a new session: sets it up, step by step, then runs it */
+void ngx_broadcast_relay_set_up(void);
+/* the session had no schema: is it there now? */
+void ngx_broadcast_relay_ask_again(void);
+
 /* puts the bindings that were read into the zone */
 void ngx_broadcast_relay_bind(PGresult *result);
 
@@ -111,6 +122,12 @@ void ngx_broadcast_relay_run(void);
 void ngx_broadcast_relay_turn(void);
 /* the timer, while running */
 void ngx_broadcast_relay_poll(void);
+
+
+/* relay_deliver.c */
+
+/* rows of NGX_BROADCAST_PG_READ into the log; moves the cursor */
+void ngx_broadcast_relay_deliver(PGresult *result);
 
 
 /* listen.c */

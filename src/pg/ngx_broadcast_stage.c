@@ -8,12 +8,11 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-#include "base/ngx_broadcast_id.h"
-#include "pg/ngx_broadcast_job.h"
 #include "pg/ngx_broadcast_pg_array.h"
 #include "pg/ngx_broadcast_pg_local.h"
 #include "pg/ngx_broadcast_pg_pool.h"
 #include "pg/ngx_broadcast_relay.h"
+#include "pg/ngx_broadcast_sender.h"
 #include "pg/ngx_broadcast_stage.h"
 
 
@@ -35,31 +34,6 @@
 #define NGX_BROADCAST_STAGE_BYTES   (4 * 1024 * 1024)
 #define NGX_BROADCAST_STAGE_QUEUE   (64 * 1024 * 1024)  /* bytes waiting */
 
-typedef enum {
-    NGX_BROADCAST_SENDER_WAITING = 0,
-    NGX_BROADCAST_SENDER_GROUPED,
-    NGX_BROADCAST_SENDER_NUMBERING
-} ngx_broadcast_sender_state_e;
-
-
-typedef struct {
-    ngx_broadcast_call_t        call;
-    ngx_rbtree_node_t           node;       /* key: the mark; 0: not in it */
-    ngx_queue_t                 queue;      /* waiting, or of the group */
-    ngx_pool_t                 *pool;       /* owned, holds all of it */
-    ngx_event_t                 timer;
-    ngx_broadcast_sent_pt       handler;
-    ngx_broadcast_sent_t        sent;
-    ngx_str_t                   hub;
-    ngx_broadcast_record_t     *recs;
-    ngx_uint_t                  n;
-    size_t                      bytes;
-    ngx_uint_t                  state;
-    ngx_uint_t                  alone;      /* 1: not in one statement with
-                                               others, one of them failed */
-    ngx_uint_t                  finished;   /* 1: told, or cancelled */
-} ngx_broadcast_sender_t;
-
 
 typedef struct {
     ngx_log_t                  *log;        /* borrowed from the cycle */
@@ -73,22 +47,12 @@ typedef struct {
     ngx_broadcast_pg_query_t    query;
     ngx_pool_t                 *pool;       /* owned, of the query's texts */
 
-    ngx_rbtree_t                marks;
-    ngx_rbtree_node_t           sentinel;
-
     size_t                      fits;       /* largest record for the log */
 } ngx_broadcast_stage_t;
 
 
-static ngx_broadcast_sender_t *ngx_broadcast_sender_create(ngx_str_t *hub,
-    ngx_broadcast_record_t *recs, ngx_uint_t n);
-static ngx_int_t ngx_broadcast_sender_copy(ngx_pool_t *pool, ngx_str_t *text);
-static ngx_int_t ngx_broadcast_sender_mark(ngx_broadcast_sender_t *sender);
-static void ngx_broadcast_sender_timeout(ngx_event_t *ev);
-static void ngx_broadcast_sender_cancel(ngx_broadcast_call_t *call);
-static void ngx_broadcast_sender_tell(ngx_broadcast_sender_t *sender,
-    ngx_uint_t status);
-static void ngx_broadcast_sender_free(ngx_broadcast_sender_t *sender);
+static void ngx_broadcast_stage_timeout(ngx_event_t *ev);
+static void ngx_broadcast_stage_cancel(ngx_broadcast_call_t *call);
 static void ngx_broadcast_stage_post(void);
 static void ngx_broadcast_stage_next(ngx_event_t *ev);
 static ngx_uint_t ngx_broadcast_stage_collect(void);
@@ -111,7 +75,7 @@ ngx_broadcast_stage_init(ngx_log_t *log)
 
     ngx_queue_init(&stage->waiting);
     ngx_queue_init(&stage->group);
-    ngx_rbtree_init(&stage->marks, &stage->sentinel, ngx_rbtree_insert_value);
+    ngx_broadcast_sender_init();
 
     stage->log = log;
     stage->next.handler = ngx_broadcast_stage_next;
@@ -119,6 +83,7 @@ ngx_broadcast_stage_init(ngx_log_t *log)
     stage->next.log = log;
 
     ngx_broadcast_zone_info(ngx_broadcast_bus.zone, &info);
+
     /* the log takes nothing that would throw out more than half of it */
 
     stage->fits = info.log_bytes / 2;
@@ -162,6 +127,8 @@ ngx_broadcast_stage_send(ngx_str_t *hub, ngx_broadcast_record_t *recs,
     }
 
     sender->handler = handler;
+    sender->call.cancel = ngx_broadcast_stage_cancel;
+    sender->timer.handler = ngx_broadcast_stage_timeout;
 
     if (size) {
         ngx_memcpy(sender->call.data, data, size);
@@ -194,113 +161,8 @@ ngx_broadcast_stage_send(ngx_str_t *hub, ngx_broadcast_record_t *recs,
 }
 
 
-static ngx_broadcast_sender_t *
-ngx_broadcast_sender_create(ngx_str_t *hub, ngx_broadcast_record_t *recs,
-    ngx_uint_t n)
-{
-    ngx_pool_t              *pool;
-    ngx_uint_t               i;
-    ngx_broadcast_record_t  *rec;
-    ngx_broadcast_sender_t  *sender;
-
-    pool = ngx_create_pool(4096, ngx_broadcast_stage.log);
-    if (pool == NULL) {
-        return NULL;
-    }
-
-    sender = ngx_pcalloc(pool, sizeof(ngx_broadcast_sender_t));
-    if (sender == NULL) {
-        goto failed;
-    }
-
-    sender->pool = pool;
-    sender->n = n;
-    sender->hub = *hub;
-    sender->recs = ngx_palloc(pool, n * sizeof(ngx_broadcast_record_t));
-
-    if (sender->recs == NULL
-        || ngx_broadcast_sender_copy(pool, &sender->hub) != NGX_OK)
-    {
-        goto failed;
-    }
-
-    ngx_memcpy(sender->recs, recs, n * sizeof(ngx_broadcast_record_t));
-
-    for (i = 0; i < n; i++) {
-        rec = &sender->recs[i];
-
-        rec->mark = 0;
-
-        if (ngx_broadcast_sender_copy(pool, &rec->name) != NGX_OK
-            || ngx_broadcast_sender_copy(pool, &rec->group) != NGX_OK
-            || ngx_broadcast_sender_copy(pool, &rec->target) != NGX_OK
-            || ngx_broadcast_sender_copy(pool, &rec->arguments) != NGX_OK
-            || ngx_broadcast_sender_copy(pool, &rec->excluded) != NGX_OK)
-        {
-            goto failed;
-        }
-
-        sender->bytes += ngx_broadcast_record_size(rec);
-    }
-
-    sender->call.cancel = ngx_broadcast_sender_cancel;
-    sender->sent.count = n;
-
-    sender->timer.handler = ngx_broadcast_sender_timeout;
-    sender->timer.data = sender;
-    sender->timer.log = ngx_broadcast_stage.log;
-
-    return sender;
-
-failed:
-
-    ngx_destroy_pool(pool);
-
-    return NULL;
-}
-
-
-static ngx_int_t
-ngx_broadcast_sender_copy(ngx_pool_t *pool, ngx_str_t *text)
-{
-    u_char  *p;
-
-    if (text->len) {
-        p = ngx_pnalloc(pool, text->len);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_memcpy(p, text->data, text->len);
-        text->data = p;
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_broadcast_sender_mark(ngx_broadcast_sender_t *sender)
-{
-    uint64_t  mark;
-
-    if (ngx_broadcast_id_random((u_char *) &mark, sizeof(mark)) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    mark = (mark >> 1) | 1;     /* a positive bigint, and not 0 */
-
-    sender->recs[sender->n - 1].mark = mark;
-    sender->node.key = (ngx_rbtree_key_t) mark;
-
-    ngx_rbtree_insert(&ngx_broadcast_stage.marks, &sender->node);
-
-    return NGX_OK;
-}
-
-
 static void
-ngx_broadcast_sender_timeout(ngx_event_t *ev)
+ngx_broadcast_stage_timeout(ngx_event_t *ev)
 {
     ngx_broadcast_sender_t  *sender = ev->data;
 
@@ -339,7 +201,7 @@ ngx_broadcast_sender_timeout(ngx_event_t *ev)
 
 
 static void
-ngx_broadcast_sender_cancel(ngx_broadcast_call_t *call)
+ngx_broadcast_stage_cancel(ngx_broadcast_call_t *call)
 {
     ngx_broadcast_sender_t  *sender = (ngx_broadcast_sender_t *) call;
 
@@ -353,67 +215,22 @@ ngx_broadcast_sender_cancel(ngx_broadcast_call_t *call)
 }
 
 
-static void
-ngx_broadcast_sender_tell(ngx_broadcast_sender_t *sender, ngx_uint_t status)
-{
-    if (sender->timer.timer_set) {
-        ngx_del_timer(&sender->timer);
-    }
-
-    if (sender->finished) {
-        return;
-    }
-
-    sender->finished = 1;
-    sender->sent.status = status;
-
-    if (!ngx_broadcast_pg.stopping) {
-        sender->handler(&sender->sent, sender->call.data);
-    }
-}
-
-
-static void
-ngx_broadcast_sender_free(ngx_broadcast_sender_t *sender)
-{
-    if (sender->timer.timer_set) {
-        ngx_del_timer(&sender->timer);
-    }
-
-    if (sender->node.key) {
-        ngx_rbtree_delete(&ngx_broadcast_stage.marks, &sender->node);
-    }
-
-    ngx_destroy_pool(sender->pool);
-}
-
-
 void
 ngx_broadcast_stage_seen(ngx_broadcast_record_t *rec)
 {
-    ngx_rbtree_key_t         key;
-    ngx_rbtree_node_t       *node;
-    ngx_broadcast_stage_t   *stage = &ngx_broadcast_stage;
     ngx_broadcast_sender_t  *sender;
 
-    key = (ngx_rbtree_key_t) rec->mark;
-    node = stage->marks.root;
+    sender = ngx_broadcast_sender_find(rec->mark);
 
-    while (node != &stage->sentinel) {
+    if (sender == NULL) {
+        return;
+    }
 
-        if (node->key == key) {
-            sender = ngx_rbtree_data(node, ngx_broadcast_sender_t, node);
-            sender->sent.position = rec->position;
+    sender->sent.position = rec->position;
 
-            if (sender->state == NGX_BROADCAST_SENDER_NUMBERING) {
-                ngx_broadcast_sender_tell(sender, NGX_BROADCAST_SENT);
-                ngx_broadcast_sender_free(sender);
-            }
-
-            return;
-        }
-
-        node = (key < node->key) ? node->left : node->right;
+    if (sender->state == NGX_BROADCAST_SENDER_NUMBERING) {
+        ngx_broadcast_sender_tell(sender, NGX_BROADCAST_SENT);
+        ngx_broadcast_sender_free(sender);
     }
 }
 
