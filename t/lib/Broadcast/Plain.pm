@@ -14,6 +14,7 @@ use strict;
 use warnings;
 
 use JSON::PP ();
+use Time::HiRes qw(time);
 
 use parent 'Broadcast::WebSocket';
 
@@ -47,9 +48,20 @@ sub send {
 
 sub quiet {
     my ($self, $seconds) = @_;
-    my $frame = eval { $self->next($seconds) };
+    my $deadline = time + $seconds;
 
-    return $@ =~ /timed out/ ? 1 : 0;
+    # pings are answered, and do not put the deadline off
+
+    while (time < $deadline) {
+        my $frame = eval { $self->next_frame($deadline - time) };
+
+        return $@ =~ /timed out/ ? 1 : 0 unless $frame;
+        return 0 unless $frame->{opcode} == 9;
+
+        $self->frame(10, $frame->{payload});
+    }
+
+    return 1;
 }
 
 
