@@ -182,6 +182,16 @@ cmp_ok($time, '<', 4, '... when the time is over');
 
 is(publish('x', 'quick')->{status}, 200, '... ephemeral hubs go on');
 
+# publishers that do not wait for the end: their requests are gone when it comes
+
+for my $words ('left 1', 'left 2') {
+    my $c = Broadcast::HTTP->connect($port);
+    $c->request('POST', '/publish/chat', body => $words,
+                headers => [ 'Content-Type' => 'text/plain' ]);
+    sleep 0.1;
+    $c->close;
+}
+
 $pg->thaw;
 
 is($sse->event(20)->{data}, '["stuck"]', 'it was kept after all');

@@ -277,6 +277,33 @@ my $late = Broadcast::SSE->connect($other->port, '/events/chat',
 is($late->event->{event}, 'again', 'a resume crosses restarts');
 is($late->event->{event}, 'crashed', '... in order');
 
-$other->stop_ok(signal => 'TERM');
+# --- a worker that is told to quit ------------------------------------------
+
+$_->close for $far, $late;
+
+my $lock = $pg->session(@at);
+$lock->run('begin; lock table broadcast.staging');
+
+my $slowly = Broadcast::HTTP->connect($other->port, timeout => 20);
+$slowly->request('POST', '/publish/chat', body => 'the last',
+                 headers => [ 'Content-Type' => 'text/plain' ]);
+
+ok((wait_for { $pg->psql(q{select count(*) from pg_stat_activity
+        where wait_event_type = 'Lock' and query ~ 'stage'}) } 10),
+   'a publish waits for a lock in the database');
+
+kill 'QUIT', $other->pid;
+sleep 0.5;
+$lock->run('rollback');
+
+my $head = $slowly->head;
+$slowly->body($head, 'POST');
+like($head->{status}, qr/^20[02]$/, 'a worker that quits answers it before');
+is($pg->psql(q{select count(*) from (select arguments from broadcast.message
+                union all select arguments from broadcast.staging) x
+                where arguments::text = '["the last"]'}, @at), 1,
+   '... and it was kept');
+
+$other->stop_ok;
 
 done_testing();
