@@ -1,0 +1,129 @@
+#!/usr/bin/perl
+
+# Copyright (C) The nginx-broadcast authors
+#
+# Never silence: where a client cannot get what it missed it is told, and the
+# relay is never stuck: a message larger than the log, a hub whose history
+# begins anew, a database that was put back to an older state.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+use Time::HiRes qw(sleep);
+
+use Broadcast::HTTP qw(http);
+use Broadcast::Nginx qw(wait_for);
+use Broadcast::Postgres;
+use Broadcast::SSE;
+
+my $pg = Broadcast::Postgres->new;
+$pg->createdb('app', 'app');
+$pg->file("$FindBin::Bin/../sql/broadcast.sql", db => 'app', user => 'app');
+my @at = (db => 'app', user => 'app');
+
+my $nginx = Broadcast::Nginx->new(
+    workers => 2,
+    http    => "broadcast_zone hubs 1m; broadcast_database \""
+             . $pg->conninfo('app', 'app') . '" timeout=2s;',
+    server  => <<'EOC')->start;
+        location /events/  { broadcast_events anonymous; }
+        location /publish/ { broadcast_publish; }
+        location = /status { broadcast_status; }
+EOC
+
+my $port = $nginx->port;
+
+sub status { http($port, 'GET', '/status?format=json')->{json} }
+
+sub sends {
+    my ($target, $words) = @_;
+    $words //= '"x"';
+    $pg->psql("select broadcast.send_all('chat', '$target', '[$words]')", @at);
+}
+
+sub seq { ($_[0] // '') =~ /-(\d+)$/ ? $1 : undef }
+
+ok((wait_for { status()->{database}{relay} eq 'leader' } 10),
+   'the relay leads');
+
+
+# --- a message larger than the log ------------------------------------------
+
+my $sse = Broadcast::SSE->connect($port, '/events/chat');
+
+sends('first');
+my $first = $sse->event;
+is($first->{event}, 'first', 'a message');
+
+my $fits = status()->{log}{bytes};
+my $r = http($port, 'POST', '/publish/chat', body => 'x' x $fits,
+             headers => [ 'Content-Type' => 'text/plain' ]);
+is($r->{status}, 507, "a publish that cannot fit into $fits bytes is 507");
+is($pg->psql('select count(*) from broadcast.message', @at), 1,
+   '... and not kept');
+
+sends('large', '"' . 'x' x $fits . '"');
+my $gap = $sse->event;
+is($gap->{event}, 'broadcast.gap', 'one from SQL: subscribers have a gap');
+
+sends('second');
+my $second = $sse->event;
+is($second->{event}, 'second', '... and the next message');
+is(seq($second->{id}), seq($first->{id}) + 2, '... its number counts the one '
+                                             . 'between');
+is($pg->psql(q{select count(*) from broadcast.message where target = 'large'},
+             @at), 1, 'it is in the history');
+like($nginx->error_log, qr/\[error\].*does not fit into the zone's log/,
+     '... and in the log, without its words');
+
+
+# --- a hub whose history begins anew ----------------------------------------
+
+$pg->psql(q{update broadcast.hub set epoch = 12345, seq = 0
+             where name = 'chat'}, @at);
+sends('anew');
+
+$gap = $sse->event;
+is($gap->{event}, 'broadcast.gap', 'a new epoch: subscribers are told');
+my $anew = $sse->event;
+is($anew->{event}, 'anew', '... before its first message');
+is($anew->{id}, '3039-1', '... which has its first number');
+
+my $old = Broadcast::SSE->connect($port, '/events/chat',
+    headers => [ 'Last-Event-ID' => $second->{id} ]);
+is($old->event->{event}, 'broadcast.gap',
+   'a resume from the old epoch begins with a gap');
+
+is($old->event->{event}, 'anew', '... then comes what there is of the new one');
+
+sends('next');
+is($old->event->{event}, 'next', '... and goes on');
+is($sse->event->{id}, '3039-2', 'numbers go on in the new epoch');
+
+
+# --- an older state was put back --------------------------------------------
+
+$pg->psql(q{
+    begin;
+    delete from broadcast.message;
+    update broadcast.state set head = 1;
+    update broadcast.hub set epoch = 54321, seq = 1;
+    commit;}, @at);
+
+$gap = $sse->event(15);
+is($gap->{event}, 'broadcast.gap',
+   'a database that is behind what was read: all are told');
+
+sends('restored');
+
+is($sse->event(15)->{id}, 'd431-2', '... and its messages are read');
+is($old->event(15)->{event}, 'broadcast.gap', '... by everybody');
+ok((wait_for { status()->{database}{state} eq 'up' } 10), 'it is up');
+
+$nginx->stop_ok(signal => 'TERM');
+
+done_testing();
