@@ -48,7 +48,7 @@ system("cd $top && git ls-files -z --cached --others --exclude-standard"
 my @commands = readme();
 
 is_deeply(\@commands, [ 'util/build', 'util/demo' ],
-          'README.md begins with two commands');
+          'README.md begins with two commands') or BAIL_OUT('README.md');
 
 my $began = time;
 
@@ -77,11 +77,18 @@ done_testing();
 # The commands of README.md's first block of code that names util/demo.
 
 sub readme {
-    my $text = slurp("$clone/README.md") // '';
+    my ($code, @block);
 
-    for my $block ($text =~ /^```\n(.*?)^```/msg) {
-        next unless $block =~ m{^util/demo\b}m;
-        return map { s/\s*(?:#.*)?$//r } split /\n/, $block;
+    for (split /\n/, slurp("$clone/README.md") // '') {
+        if (!/^```/) {
+            push @block, s/\s*(?:#.*)?$//r if $code;
+
+        } elsif ($code = !$code) {
+            @block = ();
+
+        } elsif (grep { m{^util/demo\b} } @block) {
+            return @block;
+        }
     }
 
     return ();
@@ -144,7 +151,7 @@ sub demo {
         look($user, $port, $words) if $command eq 'util/demo';
     }
 
-    my ($ok, $words) = run($user, "util/demo --port $port");
+    my ($ok, $words) = run($user, "timeout 60 util/demo --port $port");
     ok(!$ok && $words =~ /runs already.*util\/demo --stop/s,
        'a second demo is refused with the way out') or diag $words;
 
@@ -197,11 +204,8 @@ sub look {
 
         ok($ok, "the $name line works") or diag $words;
 
-        my $event = eval { $sse->event(15) } // {};
-        is($event->{event}, 'newMessage', "what $name sends arrives");
-        is_deeply(eval { decode_json($event->{data}) },
-                  [ { sender => $name, text => 'hi' } ],
-                  "$name sends sender and text");
+        is_deeply(message($sse), [ { sender => $name, text => 'hi' } ],
+                  "what $name sends arrives");
     }
 
     my $said = http($port, 'POST', '/functions/say',
@@ -209,9 +213,21 @@ sub look {
         headers => [ 'Content-Type' => 'application/json',
                      Authorization => "Bearer $negotiated->{accessToken}" ]);
     is($said->{status}, 202, 'the SQL function is called over HTTP');
-    is_deeply(eval { decode_json($sse->event(15)->{data}) },
-              [ { sender => 'ann', text => 'from a function' } ],
+    is_deeply(message($sse), [ { sender => 'ann', text => 'from a function' } ],
               'its insert arrives, under the name of the token');
+}
+
+
+# The arguments of the next message; that somebody came or left is passed over.
+
+sub message {
+    my ($sse) = @_;
+
+    return eval {
+        my $event;
+        do { $event = $sse->event(15) } until $event->{event} eq 'newMessage';
+        decode_json($event->{data});
+    };
 }
 
 
