@@ -32,7 +32,7 @@ typedef enum {
 typedef struct {
     ngx_uint_t              event;          /* NGX_BROADCAST_ON_… */
     ngx_str_t               hub;            /* empty: any */
-    ngx_str_t               name;           /* message or http name, empty: any */
+    ngx_str_t               name;           /* of message or http, empty: any */
     ngx_str_t               role;           /* http: role needed, or empty */
 } ngx_broadcast_binding_t;
 

@@ -57,7 +57,7 @@ typedef enum {
     NGX_BROADCAST_HISTOGRAMS = NGX_BROADCAST_FUNCTION_TIME + 7
 } ngx_broadcast_histogram_e;
 
-/* upper bounds in microseconds: 100, 250, 500, 1000, 2500 … 10 s; then +Inf */
+/* upper bounds in microseconds: 100, 250, 500, 1000, 2500 to 10 s; then +Inf */
 #define NGX_BROADCAST_BUCKETS   16
 
 /* gauges of the node, the last writer's word counts */
