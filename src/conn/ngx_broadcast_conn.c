@@ -50,6 +50,7 @@ ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
     claim.expires = in->ticket_expires;
     claim.plain = (in->protocol == NGX_BROADCAST_PLAIN);
     claim.limit = in->limit;
+    claim.hub_limit = in->hub_limit;
     claim.key = in->key;
 
     switch (in->framing) {

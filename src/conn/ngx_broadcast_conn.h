@@ -142,6 +142,7 @@ typedef struct {
     ngx_uint_t                has_resume;
     ngx_uint_t                limit;        /* broadcast_connections */
     uint64_t                  key;
+    ngx_uint_t                hub_limit;    /* beside a key's */
     ngx_uint_t                functions;    /* 0: location says nofunctions */
     ngx_str_t                 event;        /* members of an event: claims,
                                                query, headers, remoteAddress

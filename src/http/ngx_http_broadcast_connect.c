@@ -71,8 +71,11 @@ ngx_http_broadcast_connect(ngx_http_request_t *r, ngx_broadcast_open_t *in,
     }
 
     if (ctx->jwt) {
+        /* a stream would not notice that its POSTs fail, signalr.md 7.5 */
+
         in->token_expires = (transport == NGX_BROADCAST_WEBSOCKET)
-                            ? ctx->jwt->close_at : ctx->jwt->exp;
+                            ? ctx->jwt->close_at
+                            : ctx->jwt->exp + NGX_BROADCAST_JWT_LEEWAY;
 
         ngx_str_set(&role, "broadcast.join");
         if (ngx_broadcast_jwt_has_role(ctx->jwt, &role)) {
@@ -310,13 +313,7 @@ ngx_http_broadcast_connect_open(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
     cn = ctx->data;
 
-    rc = ngx_http_broadcast_connect_caps(r, cn->in);
-
-    if (rc == NGX_BUSY) {
-        return ngx_http_broadcast_connect_full(r);
-    }
-
-    if (rc != NGX_OK) {
+    if (ngx_http_broadcast_connect_caps(r, cn->in) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -345,20 +342,15 @@ ngx_http_broadcast_connect_open(ngx_http_request_t *r)
 }
 
 
-/*
- * The cap with a key goes with the claim and is exact.  A cap of the whole
- * hub beside one is looked at here, so connects at the same moment in several
- * workers may pass it by their number.  NGX_BUSY: beyond a cap.
- */
+/* the caps go with the claim of the row, which is the one place to count */
 
 static ngx_int_t
 ngx_http_broadcast_connect_caps(ngx_http_request_t *r,
     ngx_broadcast_open_t *in)
 {
     ngx_str_t                       value;
-    ngx_uint_t                      i, index, all;
+    ngx_uint_t                      i;
     ngx_http_broadcast_cap_t       *cap;
-    ngx_broadcast_hub_info_t        info;
     ngx_http_broadcast_loc_conf_t  *blcf;
 
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_broadcast_module);
@@ -367,13 +359,12 @@ ngx_http_broadcast_connect_caps(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    all = 0;
     cap = blcf->caps->elts;
 
     for (i = 0; i < blcf->caps->nelts; i++) {
 
         if (cap[i].key == NULL) {
-            all = cap[i].limit;
+            in->hub_limit = cap[i].limit;
             continue;
         }
 
@@ -389,31 +380,6 @@ ngx_http_broadcast_connect_caps(ngx_http_request_t *r,
                        << 32)
                       | (ngx_crc32_long(value.data, value.len) | 1);
         }
-    }
-
-    if (all == 0) {
-        return NGX_OK;
-    }
-
-    if (in->limit == 0) {
-        in->limit = all;
-        return NGX_OK;
-    }
-
-    if (ngx_broadcast_hub_find(ngx_broadcast_bus.zone, &in->hub, &index)
-        != NGX_OK)
-    {
-        return NGX_OK;
-    }
-
-    ngx_broadcast_hub_info(ngx_broadcast_bus.zone, index, &info);
-
-    if (info.connections[NGX_BROADCAST_WEBSOCKET]
-        + info.connections[NGX_BROADCAST_SSE]
-        + info.connections[NGX_BROADCAST_LONGPOLL]
-        >= all)
-    {
-        return NGX_BUSY;
     }
 
     return NGX_OK;

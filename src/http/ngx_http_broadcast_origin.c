@@ -22,6 +22,8 @@ static ngx_uint_t ngx_http_broadcast_origin_own(ngx_http_request_t *r,
     ngx_str_t *origin);
 static ngx_uint_t ngx_http_broadcast_origin_allowed(ngx_http_request_t *r,
     ngx_http_broadcast_origins_t *origins, ngx_str_t *origin);
+static ngx_int_t ngx_http_broadcast_origin_refuse(ngx_http_request_t *r,
+    ngx_uint_t kind);
 static ngx_int_t ngx_http_broadcast_preflight(ngx_http_request_t *r);
 
 
@@ -54,7 +56,7 @@ ngx_http_broadcast_origin_handler(ngx_http_request_t *r)
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                       "origin \"%V\" is not allowed", origin);
 
-        return NGX_HTTP_FORBIDDEN;
+        return ngx_http_broadcast_origin_refuse(r, blcf->kind);
     }
 
     if (ngx_http_broadcast_header(r, "Access-Control-Allow-Origin", origin)
@@ -75,6 +77,30 @@ ngx_http_broadcast_origin_handler(ngx_http_request_t *r)
     }
 
     return NGX_DECLINED;
+}
+
+
+/* in the words of the location's handler */
+
+static ngx_int_t
+ngx_http_broadcast_origin_refuse(ngx_http_request_t *r, ngx_uint_t kind)
+{
+    ngx_int_t  rc;
+
+    static const char  text[] = "The origin is not allowed.";
+
+    if (kind == NGX_HTTP_BROADCAST_API || kind == NGX_HTTP_BROADCAST_PUBLISH
+        || kind == NGX_HTTP_BROADCAST_FUNCTION)
+    {
+        rc = ngx_http_broadcast_error(r, NGX_HTTP_FORBIDDEN, "Forbidden",
+                                      text, NULL);
+    } else {
+        rc = ngx_http_broadcast_text(r, NGX_HTTP_FORBIDDEN, text);
+    }
+
+    ngx_http_finalize_request(r, rc);
+
+    return NGX_DONE;
 }
 
 

@@ -176,9 +176,6 @@ ngx_http_broadcast_when_ready(ngx_http_request_t *r,
     ctx->wait.data = r;
     ctx->wait.log = r->connection->log;
 
-    /* nobody waits for this timer when the worker exits */
-    ctx->wait.cancelable = 1;
-
     ngx_add_timer(&ctx->wait, NGX_HTTP_BROADCAST_LOOK);
 
     ngx_http_broadcast_suspend(r);

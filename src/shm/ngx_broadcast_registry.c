@@ -201,28 +201,32 @@ ngx_broadcast_claim_limited_locked(ngx_broadcast_zone_t *zone,
     ngx_uint_t            i, n;
     ngx_broadcast_hub_t  *hub;
 
-    if (in->limit == 0) {
+    if (in->limit == 0 && in->hub_limit == 0) {
         return 0;
     }
 
     n = 0;
+    hub = ngx_broadcast_hub_row(zone, in->hub + 1);
+
+    for (i = 0; i < NGX_BROADCAST_TRANSPORTS; i++) {
+        n += hub->connections[i];
+    }
+
+    if (in->hub_limit && n >= in->hub_limit) {
+        return 1;
+    }
 
     if (key->len) {
+        n = 0;
+
         name = ngx_broadcast_name_find_locked(zone, NGX_BROADCAST_NAME_KEY,
                                               in->hub, key);
         if (name) {
             n = ngx_broadcast_cell(zone, name)->u.first.live;
         }
-
-    } else {
-        hub = ngx_broadcast_hub_row(zone, in->hub + 1);
-
-        for (i = 0; i < NGX_BROADCAST_TRANSPORTS; i++) {
-            n += hub->connections[i];
-        }
     }
 
-    return n >= in->limit;
+    return in->limit && n >= in->limit;
 }
 
 

@@ -45,6 +45,8 @@ typedef struct {
     ngx_uint_t                limit;        /* connections of this hub (and of
                                                key), 0 = no limit */
     uint64_t                  key;          /* hash of key=, 0 = hub alone */
+    ngx_uint_t                hub_limit;    /* beside a key's: connections of
+                                               the hub, 0 = no limit */
 } ngx_broadcast_claim_t;
 
 
