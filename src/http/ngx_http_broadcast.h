@@ -43,7 +43,7 @@ typedef enum {
 } ngx_http_broadcast_kind_e;
 
 
-/* words of broadcast_transports, a bit each: 1 << NGX_BROADCAST_WEBSOCKET … */
+/* words of broadcast_transports, a bit each */
 
 #define NGX_HTTP_BROADCAST_WEBSOCKET  (1 << NGX_BROADCAST_WEBSOCKET)
 #define NGX_HTTP_BROADCAST_SSE        (1 << NGX_BROADCAST_SSE)

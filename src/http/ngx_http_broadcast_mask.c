@@ -240,7 +240,8 @@ ngx_http_broadcast_mask_log_handler(ngx_http_request_t *r)
         ngx_http_broadcast_mask_headers(r, &r->headers_out.headers);
 
         if (r->upstream) {
-            ngx_http_broadcast_mask_headers(r, &r->upstream->headers_in.headers);
+            ngx_http_broadcast_mask_headers(r,
+                                         &r->upstream->headers_in.headers);
         }
 
     } else if (r->headers_in.referer) {

@@ -26,15 +26,15 @@ static ngx_int_t ngx_http_broadcast_negotiate_value(ngx_http_request_t *r,
     ngx_http_broadcast_value_t *value, ngx_str_t *text);
 static ngx_int_t ngx_http_broadcast_negotiate_identity(ngx_http_request_t *r,
     ngx_http_broadcast_identity_t *who);
-static ngx_int_t ngx_http_broadcast_negotiate_groups(ngx_http_request_t *r,
-    ngx_array_t *groups, ngx_str_t *text);
+static ngx_int_t ngx_http_broadcast_negotiate_groups(ngx_array_t *groups,
+    ngx_str_t *text);
 static ngx_int_t ngx_http_broadcast_negotiate_claim(json_t *claims,
     ngx_str_t *name, ngx_str_t *text);
 static ngx_int_t ngx_http_broadcast_negotiate_ask(ngx_http_request_t *r,
     ngx_http_broadcast_identity_t *who, ngx_str_t *function);
 static ngx_int_t ngx_http_broadcast_negotiate_called(ngx_http_request_t *r,
     ngx_broadcast_call_result_t *result);
-static ngx_int_t ngx_http_broadcast_negotiate_take(ngx_http_request_t *r,
+static ngx_int_t ngx_http_broadcast_negotiate_take(
     ngx_http_broadcast_identity_t *who, json_t *answer);
 static ngx_int_t ngx_http_broadcast_negotiate_answer(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_negotiate_url(ngx_http_request_t *r,
@@ -187,7 +187,7 @@ ngx_http_broadcast_negotiate_identity(ngx_http_request_t *r,
     rc = ngx_http_broadcast_negotiate_value(r, ng->groups, &text);
 
     if (rc == NGX_OK) {
-        rc = ngx_http_broadcast_negotiate_groups(r, who->groups, &text);
+        rc = ngx_http_broadcast_negotiate_groups(who->groups, &text);
     }
 
     claim = ng->claims.elts;
@@ -209,8 +209,7 @@ ngx_http_broadcast_negotiate_identity(ngx_http_request_t *r,
 /* names joined by commas, white space around them does not count */
 
 static ngx_int_t
-ngx_http_broadcast_negotiate_groups(ngx_http_request_t *r,
-    ngx_array_t *groups, ngx_str_t *text)
+ngx_http_broadcast_negotiate_groups(ngx_array_t *groups, ngx_str_t *text)
 {
     u_char     *p, *last, *end;
     ngx_str_t   group, *g;
@@ -371,7 +370,7 @@ ngx_http_broadcast_negotiate_called(ngx_http_request_t *r,
                                          &text);
     }
 
-    rc = ngx_http_broadcast_negotiate_take(r, ctx->data, answer);
+    rc = ngx_http_broadcast_negotiate_take(ctx->data, answer);
 
     if (rc != NGX_OK) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
@@ -386,8 +385,8 @@ ngx_http_broadcast_negotiate_called(ngx_http_request_t *r,
 /* {"userId","groups","claims"}: they win over the directive's */
 
 static ngx_int_t
-ngx_http_broadcast_negotiate_take(ngx_http_request_t *r,
-    ngx_http_broadcast_identity_t *who, json_t *answer)
+ngx_http_broadcast_negotiate_take(ngx_http_broadcast_identity_t *who,
+    json_t *answer)
 {
     size_t      i;
     json_t     *list, *value;
