@@ -31,6 +31,8 @@ static void ngx_http_broadcast_socket_kept_read(ngx_http_request_t *r);
 static void ngx_http_broadcast_socket_kept_write(ngx_http_request_t *r);
 static void ngx_http_broadcast_socket_writable(
     ngx_http_broadcast_socket_t *s);
+static void ngx_http_broadcast_socket_end(ngx_http_broadcast_socket_t *s,
+    ngx_uint_t drained);
 static void ngx_http_broadcast_socket_release(
     ngx_http_broadcast_socket_t *s);
 static void ngx_http_broadcast_socket_bury(ngx_event_t *ev);
@@ -116,12 +118,16 @@ ngx_http_broadcast_socket_cleanup(void *data)
 {
     ngx_http_broadcast_socket_t *s = data;
 
+    ngx_uint_t  drained;
+
+    drained = s->connection->close;
+
     /* the request closes the connection itself */
 
     s->request = NULL;
     s->connection = NULL;
 
-    ngx_http_broadcast_socket_gone(s);
+    ngx_http_broadcast_socket_end(s, drained);
 }
 
 
@@ -714,21 +720,26 @@ ngx_http_broadcast_socket_finish(ngx_http_broadcast_socket_t *s)
 void
 ngx_http_broadcast_socket_gone(ngx_http_broadcast_socket_t *s)
 {
-    ngx_uint_t             end;
+    ngx_http_broadcast_socket_end(s, s->connection && s->connection->close);
+}
+
+
+/* drained: worker_shutdown_timeout is over, it was not the client */
+
+static void
+ngx_http_broadcast_socket_end(ngx_http_broadcast_socket_t *s,
+    ngx_uint_t drained)
+{
     ngx_broadcast_conn_t  *bc;
 
     bc = s->bc;
     s->bc = NULL;
 
-    /* c->close: worker_shutdown_timeout is over, it was not the client */
-
-    end = s->connection->close ? NGX_BROADCAST_END_DRAIN
-                               : NGX_BROADCAST_END_CLIENT;
-
     ngx_http_broadcast_socket_release(s);
 
     if (bc) {
-        ngx_broadcast_conn_closed(bc, end);
+        ngx_broadcast_conn_closed(bc, drained ? NGX_BROADCAST_END_DRAIN
+                                              : NGX_BROADCAST_END_CLIENT);
     }
 }
 
