@@ -266,10 +266,11 @@ ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row)
         return NGX_ERROR;
     }
 
+    ngx_memzero(&key, sizeof(ngx_broadcast_settle_call_t));
+
     rc = ngx_broadcast_settle_event(pool, row, &event);
 
     if (rc == NGX_OK) {
-        ngx_memzero(&key, sizeof(ngx_broadcast_settle_call_t));
         key.len = row->id_len;
         key.orphan = !ngx_broadcast_slot_alive(ngx_broadcast_bus.zone,
                                                row->owner);

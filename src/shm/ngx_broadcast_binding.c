@@ -174,6 +174,8 @@ ngx_broadcast_binding_find(ngx_broadcast_zone_t *zone, ngx_uint_t event,
         want.name = *name;
     }
 
+    current = 0;
+
     for (i = 0; i < 4; i++) {
 
         current = __atomic_load_n(&zone->bindings_current, __ATOMIC_ACQUIRE);

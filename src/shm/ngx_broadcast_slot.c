@@ -44,6 +44,8 @@ ngx_broadcast_slot_claim(ngx_broadcast_zone_t *zone, ngx_uint_t *out,
 
     (void) ngx_broadcast_slot_reap(zone);
 
+    slot = NULL;
+
     ngx_broadcast_zone_lock(zone);
 
     for (i = 0; i < NGX_BROADCAST_SLOTS; i++) {
