@@ -114,6 +114,14 @@ is($r->{status}, 503, 'from now on publishers are told');
 cmp_ok($time, '<', 0.5, '... at once');
 
 $nginx->stop_ok(signal => 'TERM');
+
+$nginx = node('host=127.0.0.1,' . $pg->host . ' dbname=app user=app port='
+              . $silent->sockport . ',' . $pg->port);
+$port = $nginx->port;
+
+state_is('schema', 'the first of two addresses is silent: the second is taken');
+
+$nginx->stop_ok(signal => 'TERM');
 close $silent;
 
 

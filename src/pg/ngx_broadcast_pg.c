@@ -93,6 +93,22 @@ ngx_broadcast_pg_stop(ngx_cycle_t *cycle)
 }
 
 
+const char *
+ngx_broadcast_pg_conninfo(ngx_uint_t tries)
+{
+    ngx_str_t    *resolved;
+    ngx_array_t  *all = ngx_broadcast_pg.conf->resolutions;
+
+    if (ngx_broadcast_pg.conf->resolved.len == 0) {
+        return NULL;
+    }
+
+    resolved = all->elts;
+
+    return (char *) resolved[tries % all->nelts].data;
+}
+
+
 ngx_uint_t
 ngx_broadcast_pg_enabled(void)
 {

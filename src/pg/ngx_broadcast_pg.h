@@ -33,7 +33,11 @@ typedef struct {
     ngx_str_t               conninfo;   /* as given, zero terminated; empty:
                                            no database */
     ngx_str_t               resolved;   /* conninfo with `hostaddr` for names
-                                           that were resolved at start */
+                                           that were resolved at start;
+                                           empty: there is no address */
+    ngx_array_t            *resolutions;    /* of ngx_str_t: resolved, and the
+                                           same beginning with each other of
+                                           its addresses */
     ngx_uint_t              pool;       /* connections a worker */
     ngx_msec_t              timeout;    /* of a call */
     ngx_uint_t              queue;      /* calls that may wait */

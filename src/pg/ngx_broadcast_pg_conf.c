@@ -17,26 +17,36 @@
  * libpq looks up names by getaddrinfo(), which would stop a worker.  So all
  * names are looked up here, once, and workers are given hostaddr; `host`
  * stays beside it, TLS compares the certificate with it.
+ *
+ * libpq tries one address after another, but stays with one that swallows
+ * packets until our own time is over.  So there is a conninfo beginning with
+ * each of them, and who has failed takes the next.
  */
 
 typedef struct {
-    ngx_broadcast_buf_t         hosts;
-    ngx_broadcast_buf_t         addrs;
-    ngx_broadcast_buf_t         ports;
-    ngx_uint_t                  n;          /* elements in each */
-    ngx_uint_t                  looked_up;  /* of them with an address */
-} ngx_broadcast_pg_hosts_t;
+    ngx_str_t                   host;
+    ngx_str_t                   addr;       /* empty: a socket's folder */
+    ngx_str_t                   port;
+} ngx_broadcast_pg_host_t;
+
+
+#define NGX_BROADCAST_PG_HOSTS  16
+#define NGX_BROADCAST_PG_LIST   8192        /* bytes of a list of them */
 
 
 static ngx_int_t ngx_broadcast_pg_resolve(ngx_conf_t *cf,
     ngx_broadcast_pg_conf_t *conf, PQconninfoOption *options, ngx_str_t *err);
+static ngx_int_t ngx_broadcast_pg_hosts(ngx_conf_t *cf,
+    PQconninfoOption *options, ngx_array_t *hosts);
 static ngx_int_t ngx_broadcast_pg_write(ngx_conf_t *cf,
-    PQconninfoOption *options, ngx_broadcast_pg_hosts_t *list,
+    PQconninfoOption *options, ngx_array_t *hosts, ngx_uint_t first,
     ngx_str_t *resolved);
-static ngx_int_t ngx_broadcast_pg_host(ngx_conf_t *cf,
-    ngx_broadcast_pg_hosts_t *hosts, ngx_str_t *host, ngx_str_t *port);
-static void ngx_broadcast_pg_host_add(ngx_broadcast_pg_hosts_t *hosts,
+static ngx_int_t ngx_broadcast_pg_host(ngx_conf_t *cf, ngx_array_t *hosts,
+    ngx_str_t *host, ngx_str_t *port);
+static ngx_int_t ngx_broadcast_pg_host_add(ngx_conf_t *cf, ngx_array_t *hosts,
     ngx_str_t *host, ngx_str_t *addr, ngx_str_t *port);
+static void ngx_broadcast_pg_list(ngx_broadcast_buf_t *buf, const char *name,
+    ngx_array_t *hosts, ngx_uint_t first, size_t member);
 static void ngx_broadcast_pg_option(ngx_broadcast_buf_t *buf,
     const char *name, ngx_str_t *value);
 static ngx_str_t ngx_broadcast_pg_given(PQconninfoOption *options,
@@ -95,9 +105,9 @@ static ngx_int_t
 ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
     PQconninfoOption *options, ngx_str_t *err)
 {
-    ngx_str_t                  hosts, ports, host, port;
-    ngx_uint_t                 i;
-    ngx_broadcast_pg_hosts_t   list;
+    ngx_str_t    *resolved;
+    ngx_uint_t    i, n;
+    ngx_array_t   hosts;
 
     if (ngx_broadcast_pg_given(options, "service").len) {
         ngx_str_set(err, "\"service\" cannot be used, its file would be read"
@@ -110,41 +120,83 @@ ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
         return NGX_ERROR;
     }
 
-    hosts = ngx_broadcast_pg_given(options, "host");
-    ports = ngx_broadcast_pg_given(options, "port");
+    if (ngx_array_init(&hosts, cf->pool, 4, sizeof(ngx_broadcast_pg_host_t))
+        != NGX_OK
+        || ngx_broadcast_pg_hosts(cf, options, &hosts) != NGX_OK)
+    {
+        goto failed;
+    }
 
-    ngx_memzero(&list, sizeof(ngx_broadcast_pg_hosts_t));
-    ngx_broadcast_buf_init(&list.hosts, cf->pool, 256);
-    ngx_broadcast_buf_init(&list.addrs, cf->pool, 256);
-    ngx_broadcast_buf_init(&list.ports, cf->pool, 64);
+    if (hosts.nelts == 0 && ngx_broadcast_pg_given(options, "host").len) {
 
-    if (hosts.len && ngx_broadcast_pg_given(options, "hostaddr").len == 0) {
+        /* no address now: workers are told that there is none */
 
-        for (i = 0; ngx_broadcast_pg_element(&hosts, i, &host); i++) {
+        return NGX_OK;
+    }
 
-            if (!ngx_broadcast_pg_element(&ports, i, &port)) {
-                (void) ngx_broadcast_pg_element(&ports, 0, &port);
-            }
+    n = ngx_max(hosts.nelts, 1);
 
-            if (ngx_broadcast_pg_host(cf, &list, &host, &port) != NGX_OK) {
-                ngx_str_set(err, "no memory");
-                return NGX_ERROR;
-            }
-        }
+    conf->resolutions = ngx_array_create(cf->pool, n, sizeof(ngx_str_t));
+    if (conf->resolutions == NULL) {
+        goto failed;
+    }
 
-        if (list.n == 0) {
+    for (i = 0; i < n; i++) {
+        resolved = ngx_array_push(conf->resolutions);
 
-            /* no address now: workers are told that there is none */
-
-            return NGX_OK;
+        if (resolved == NULL
+            || ngx_broadcast_pg_write(cf, options, &hosts, i, resolved)
+               != NGX_OK)
+        {
+            goto failed;
         }
     }
 
-    if (ngx_broadcast_pg_write(cf, options, &list, &conf->resolved)
-        != NGX_OK)
+    resolved = conf->resolutions->elts;
+    conf->resolved = resolved[0];
+
+    return NGX_OK;
+
+failed:
+
+    ngx_str_set(err, "no memory");
+
+    return NGX_ERROR;
+}
+
+
+/* the hosts in their order, each with its address; none if none is given */
+
+static ngx_int_t
+ngx_broadcast_pg_hosts(ngx_conf_t *cf, PQconninfoOption *options,
+    ngx_array_t *hosts)
+{
+    ngx_str_t    names, addrs, ports, name, addr, port;
+    ngx_uint_t   i;
+
+    names = ngx_broadcast_pg_given(options, "host");
+    addrs = ngx_broadcast_pg_given(options, "hostaddr");
+    ports = ngx_broadcast_pg_given(options, "port");
+
+    for (i = 0; ngx_broadcast_pg_element(addrs.len ? &addrs : &names, i, &addr);
+         i++)
     {
-        ngx_str_set(err, "no memory");
-        return NGX_ERROR;
+        (void) ngx_broadcast_pg_element(&names, i, &name);
+
+        if (!ngx_broadcast_pg_element(&ports, i, &port)) {
+            (void) ngx_broadcast_pg_element(&ports, 0, &port);
+        }
+
+        if (addrs.len) {
+            if (ngx_broadcast_pg_host_add(cf, hosts, &name, &addr, &port)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+        } else if (ngx_broadcast_pg_host(cf, hosts, &name, &port) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;
@@ -155,9 +207,9 @@ ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
 
 static ngx_int_t
 ngx_broadcast_pg_write(ngx_conf_t *cf, PQconninfoOption *options,
-    ngx_broadcast_pg_hosts_t *list, ngx_str_t *resolved)
+    ngx_array_t *hosts, ngx_uint_t first, ngx_str_t *resolved)
 {
-    ngx_str_t             hosts, addrs, ports, value;
+    ngx_str_t             value;
     ngx_uint_t            i;
     PQconninfoOption     *opt;
     ngx_broadcast_buf_t   buf;
@@ -174,8 +226,9 @@ ngx_broadcast_pg_write(ngx_conf_t *cf, PQconninfoOption *options,
             continue;
         }
 
-        if (list->n && (ngx_strcmp(opt->keyword, "host") == 0
-                        || ngx_strcmp(opt->keyword, "port") == 0))
+        if (hosts->nelts && (ngx_strcmp(opt->keyword, "host") == 0
+                             || ngx_strcmp(opt->keyword, "hostaddr") == 0
+                             || ngx_strcmp(opt->keyword, "port") == 0))
         {
             continue;
         }
@@ -183,23 +236,13 @@ ngx_broadcast_pg_write(ngx_conf_t *cf, PQconninfoOption *options,
         ngx_broadcast_pg_option(&buf, opt->keyword, &value);
     }
 
-    if (list->n) {
-        if (ngx_broadcast_buf_done(&list->hosts, &hosts) != NGX_OK
-            || ngx_broadcast_buf_done(&list->addrs, &addrs) != NGX_OK
-            || ngx_broadcast_buf_done(&list->ports, &ports) != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        ngx_broadcast_pg_option(&buf, "host", &hosts);
-
-        if (list->looked_up) {
-            ngx_broadcast_pg_option(&buf, "hostaddr", &addrs);
-        }
-
-        if (ngx_broadcast_pg_given(options, "port").len) {
-            ngx_broadcast_pg_option(&buf, "port", &ports);
-        }
+    if (hosts->nelts) {
+        ngx_broadcast_pg_list(&buf, "host", hosts, first,
+                              offsetof(ngx_broadcast_pg_host_t, host));
+        ngx_broadcast_pg_list(&buf, "hostaddr", hosts, first,
+                              offsetof(ngx_broadcast_pg_host_t, addr));
+        ngx_broadcast_pg_list(&buf, "port", hosts, first,
+                              offsetof(ngx_broadcast_pg_host_t, port));
     }
 
     for (i = 0; ngx_broadcast_pg_defaults[i][0]; i++) {
@@ -233,8 +276,8 @@ ngx_broadcast_pg_write(ngx_conf_t *cf, PQconninfoOption *options,
 /* one host: a socket folder, an address, or a name with all its addresses */
 
 static ngx_int_t
-ngx_broadcast_pg_host(ngx_conf_t *cf, ngx_broadcast_pg_hosts_t *hosts,
-    ngx_str_t *host, ngx_str_t *port)
+ngx_broadcast_pg_host(ngx_conf_t *cf, ngx_array_t *hosts, ngx_str_t *host,
+    ngx_str_t *port)
 {
     ngx_str_t    addr;
     ngx_url_t    u;
@@ -243,14 +286,12 @@ ngx_broadcast_pg_host(ngx_conf_t *cf, ngx_broadcast_pg_hosts_t *hosts,
     u_char       text[NGX_SOCKADDR_STRLEN];
 
     if (host->len == 0 || host->data[0] == '/' || host->data[0] == '@') {
-        ngx_str_null(&addr);
-        ngx_broadcast_pg_host_add(hosts, host, &addr, port);
-        return NGX_OK;
+        ngx_str_set(&addr, "");
+        return ngx_broadcast_pg_host_add(cf, hosts, host, &addr, port);
     }
 
     if (ngx_parse_addr(cf->pool, &literal, host->data, host->len) == NGX_OK) {
-        ngx_broadcast_pg_host_add(hosts, host, host, port);
-        return NGX_OK;
+        return ngx_broadcast_pg_host_add(cf, hosts, host, host, port);
     }
 
     ngx_memzero(&u, sizeof(ngx_url_t));
@@ -278,30 +319,82 @@ ngx_broadcast_pg_host(ngx_conf_t *cf, ngx_broadcast_pg_hosts_t *hosts,
         addr.len = ngx_sock_ntop(u.addrs[i].sockaddr, u.addrs[i].socklen,
                                  text, NGX_SOCKADDR_STRLEN, 0);
 
-        ngx_broadcast_pg_host_add(hosts, host, &addr, port);
+        if (ngx_broadcast_pg_host_add(cf, hosts, host, &addr, port)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;
 }
 
 
-static void
-ngx_broadcast_pg_host_add(ngx_broadcast_pg_hosts_t *hosts, ngx_str_t *host,
-    ngx_str_t *addr, ngx_str_t *port)
+static ngx_int_t
+ngx_broadcast_pg_host_add(ngx_conf_t *cf, ngx_array_t *hosts,
+    ngx_str_t *host, ngx_str_t *addr, ngx_str_t *port)
 {
-    if (hosts->n++) {
-        ngx_broadcast_buf_char(&hosts->hosts, ',');
-        ngx_broadcast_buf_char(&hosts->addrs, ',');
-        ngx_broadcast_buf_char(&hosts->ports, ',');
+    ngx_broadcast_pg_host_t  *h;
+
+    if (hosts->nelts == NGX_BROADCAST_PG_HOSTS) {
+        return NGX_OK;
     }
 
-    if (addr->len) {
-        hosts->looked_up++;
+    h = ngx_array_push(hosts);
+    if (h == NULL) {
+        return NGX_ERROR;
     }
 
-    ngx_broadcast_buf_str(&hosts->hosts, host);
-    ngx_broadcast_buf_str(&hosts->addrs, addr);
-    ngx_broadcast_buf_str(&hosts->ports, port);
+    h->host = *host;
+    h->port = *port;
+    h->addr.len = addr->len;
+    h->addr.data = ngx_pnalloc(cf->pool, addr->len + 1);
+
+    if (h->addr.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    (void) ngx_cpystrn(h->addr.data, addr->data, addr->len + 1);
+
+    return NGX_OK;
+}
+
+
+/* one member of all hosts, the first one first, the others around behind it */
+
+static void
+ngx_broadcast_pg_list(ngx_broadcast_buf_t *buf, const char *name,
+    ngx_array_t *hosts, ngx_uint_t first, size_t member)
+{
+    u_char               *p;
+    size_t                len;
+    ngx_str_t            *text, value;
+    ngx_uint_t            i;
+    u_char                list[NGX_BROADCAST_PG_LIST];
+
+    p = list;
+    len = 0;
+
+    for (i = 0; i < hosts->nelts; i++) {
+        text = (ngx_str_t *) ((u_char *) hosts->elts + member
+                              + (first + i) % hosts->nelts * hosts->size);
+
+        len += text->len;
+
+        if (i) {
+            p = ngx_slprintf(p, list + sizeof(list), ",");
+        }
+
+        p = ngx_slprintf(p, list + sizeof(list), "%V", text);
+    }
+
+    /* nothing but commas is the same as nothing */
+
+    if (len) {
+        value.data = list;
+        value.len = p - list;
+        ngx_broadcast_pg_option(buf, name, &value);
+    }
 }
 
 

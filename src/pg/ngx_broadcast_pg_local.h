@@ -27,6 +27,13 @@ typedef struct {
 
 extern ngx_broadcast_pg_t  ngx_broadcast_pg;
 
+/*
+ * What to connect with, zero terminated; tries: how many have failed, each
+ * next one begins with another address.  NULL: there is no address.
+ */
+const char *ngx_broadcast_pg_conninfo(ngx_uint_t tries);
+
+
 #define NGX_BROADCAST_PG_TICK   250         /* ms: leases are renewed */
 #define NGX_BROADCAST_PG_TERM   1000        /* ms: of a lease */
 

@@ -42,6 +42,7 @@ typedef struct {
     ngx_uint_t                  waiting;    /* in both */
 
     ngx_uint_t                  failed;     /* the last connect did */
+    ngx_uint_t                  tries;      /* that failed, ever */
     ngx_uint_t                  state;      /* gauge, at the last tick */
     ngx_broadcast_backoff_t     backoff;
     ngx_event_t                 retry;      /* the next try after a failure */
@@ -383,6 +384,7 @@ ngx_broadcast_pg_pool_open(ngx_uint_t quick)
 {
     ngx_uint_t                  i;
     ngx_msec_t                  timeout;
+    const char                 *conninfo;
     ngx_broadcast_pg_pool_t    *pool = &ngx_broadcast_pg_pool;
     ngx_broadcast_pg_member_t  *m;
 
@@ -399,15 +401,16 @@ ngx_broadcast_pg_pool_open(ngx_uint_t quick)
     m = &pool->members[i];
     m->up = 0;
 
-    if (pool->conf->resolved.len == 0) {
+    conninfo = ngx_broadcast_pg_conninfo(pool->tries);
+
+    if (conninfo == NULL) {
         ngx_broadcast_pg_pool_failure((u_char *) "its host has no address");
         return;
     }
 
     timeout = ngx_min(pool->conf->timeout, NGX_BROADCAST_PG_CONNECT_TIME);
 
-    if (ngx_broadcast_pg_conn_open(&m->conn,
-                                   (char *) pool->conf->resolved.data, timeout,
+    if (ngx_broadcast_pg_conn_open(&m->conn, conninfo, timeout,
                                    pool->conf->timeout + 1000)
         != NGX_OK)
     {
@@ -518,6 +521,8 @@ static void
 ngx_broadcast_pg_pool_failure(const u_char *why)
 {
     ngx_broadcast_pg_pool_t  *pool = &ngx_broadcast_pg_pool;
+
+    pool->tries++;
 
     if (!pool->failed) {
         pool->failed = 1;

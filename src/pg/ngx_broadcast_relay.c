@@ -84,18 +84,21 @@ ngx_broadcast_relay_stop(void)
 static void
 ngx_broadcast_relay_open(void)
 {
-    ngx_broadcast_relay_t    *relay = &ngx_broadcast_relay;
-    ngx_broadcast_pg_conf_t  *conf = ngx_broadcast_pg.conf;
+    const char             *conninfo;
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
 
-    if (conf->resolved.len == 0) {
+    conninfo = ngx_broadcast_pg_conninfo(relay->tries);
+
+    if (conninfo == NULL) {
         ngx_cpystrn(relay->conn.error, (u_char *) "its host has no address",
                     sizeof(relay->conn.error));
         ngx_broadcast_relay_lost(&relay->conn);
         return;
     }
 
-    if (ngx_broadcast_pg_conn_open(&relay->conn, (char *) conf->resolved.data,
-                                   ngx_min(conf->timeout, 5000),
+    if (ngx_broadcast_pg_conn_open(&relay->conn, conninfo,
+                                   ngx_min(ngx_broadcast_pg.conf->timeout,
+                                           NGX_BROADCAST_RELAY_CONNECT),
                                    NGX_BROADCAST_RELAY_PATIENCE)
         != NGX_OK)
     {
@@ -127,6 +130,10 @@ static void
 ngx_broadcast_relay_lost(ngx_broadcast_pg_conn_t *conn)
 {
     ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    if (relay->phase != NGX_BROADCAST_RELAY_RUNNING) {
+        relay->tries++;
+    }
 
     relay->phase = NGX_BROADCAST_RELAY_CLOSED;
 

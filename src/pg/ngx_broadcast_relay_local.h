@@ -40,6 +40,7 @@ typedef enum {
                                                  one that has just died */
 #define NGX_BROADCAST_RELAY_BEAT      5000    /* ms */
 #define NGX_BROADCAST_RELAY_LEASE     15000   /* ms, of a node */
+#define NGX_BROADCAST_RELAY_CONNECT   5000    /* ms, at most */
 #define NGX_BROADCAST_RELAY_PATIENCE  12000   /* ms, above the statement's */
 
 
@@ -47,6 +48,7 @@ typedef struct {
     ngx_broadcast_pg_conn_t     conn;
     ngx_uint_t                  running;    /* 1: this worker has the lease */
     ngx_uint_t                  phase;
+    ngx_uint_t                  tries;      /* to connect, that failed */
     ngx_broadcast_backoff_t     backoff;
     ngx_event_t                 timer;      /* poll, or the next connect */
 

@@ -47,6 +47,7 @@ typedef struct {
     ngx_broadcast_pg_query_t    query;
     ngx_pool_t                 *pool;       /* owned, of the query's texts */
 
+    time_t                      logged;     /* an error, once a second */
     size_t                      fits;       /* largest record for the log */
 } ngx_broadcast_stage_t;
 
@@ -428,9 +429,13 @@ ngx_broadcast_stage_done(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
 
         state = ngx_broadcast_pg_sqlstate(result);
         ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
-        ngx_log_error(NGX_LOG_ERR, stage->log, 0,
-                      "broadcast: the database did not take a message, "
-                      "SQLSTATE %V", &state);
+
+        if (stage->logged != ngx_time()) {
+            stage->logged = ngx_time();
+            ngx_log_error(NGX_LOG_ERR, stage->log, 0,
+                          "broadcast: the database did not take a message, "
+                          "SQLSTATE %V", &state);
+        }
 
         divide = ngx_queue_head(&stage->group)
                      != ngx_queue_last(&stage->group)

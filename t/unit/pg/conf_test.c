@@ -111,6 +111,20 @@ test_hosts(void)
     option("hostaddr", ",192.0.2.1,", "those without address have a place");
     option("port", "1,2,3", "and each its port");
 
+    is_int(conf.resolutions->nelts, 3, "one conninfo begins with each");
+    conf.resolved = ((ngx_str_t *) conf.resolutions->elts)[2];
+    option("host", "/b,/a,192.0.2.1", "the third, then around");
+    option("hostaddr", ",,192.0.2.1", "with the addresses");
+    option("port", "3,1,2", "and ports");
+
+    check("hostaddr=192.0.2.1,192.0.2.2 host=one,two");
+    conf.resolved = ((ngx_str_t *) conf.resolutions->elts)[1];
+    option("hostaddr", "192.0.2.2,192.0.2.1", "also of addresses given");
+    option("host", "two,one", "each with its host");
+
+    check("dbname=app");
+    is_int(conf.resolutions->nelts, 1, "without a host there is one");
+
     check("postgresql://u@192.0.2.1:7,192.0.2.2:8/app?sslmode=require");
     option("hostaddr", "192.0.2.1,192.0.2.2", "a URI with two hosts");
     option("port", "7,8", "its ports");
