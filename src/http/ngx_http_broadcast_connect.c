@@ -71,11 +71,20 @@ ngx_http_broadcast_connect(ngx_http_request_t *r, ngx_broadcast_open_t *in,
     }
 
     if (ctx->jwt) {
-        /* a stream would not notice that its POSTs fail, signalr.md 7.5 */
+        /*
+         * A stream would not notice that its POSTs fail, signalr.md 7.5.  A
+         * token that is good by its leeway alone has no more than that.
+         */
 
-        in->token_expires = (transport == NGX_BROADCAST_WEBSOCKET)
-                            ? ctx->jwt->close_at
-                            : ctx->jwt->exp + NGX_BROADCAST_JWT_LEEWAY;
+        in->token_expires = ctx->jwt->exp;
+
+        if (in->token_expires <= ngx_time()) {
+            in->token_expires += NGX_BROADCAST_JWT_LEEWAY;
+        }
+
+        if (transport == NGX_BROADCAST_WEBSOCKET) {
+            in->token_expires = ctx->jwt->close_at;
+        }
 
         ngx_str_set(&role, "broadcast.join");
         if (ngx_broadcast_jwt_has_role(ctx->jwt, &role)) {
