@@ -276,6 +276,16 @@ limits(void)
     is_int(ngx_broadcast_registry_claim(zone, 1, &in, &out), NGX_OK,
            "in its key, too");
 
+    in.key = 79;
+    in.hub_limit = 6;
+    in.id = tap_str("g");
+    is_int(ngx_broadcast_registry_claim(zone, 1, &in, &out), NGX_OK,
+           "a hub may have a limit beside its keys'");
+    in.key = 80;
+    in.id = tap_str("h");
+    is_int(ngx_broadcast_registry_claim(zone, 1, &in, &out), NGX_BUSY,
+           "which holds for every key");
+
     ok(zone_right(zone), "the zone is right");
     zone_free(zone);
 }
