@@ -69,7 +69,7 @@ END
     'src/http/ngx_http_broadcast_h.c' => <<"END",
 $head#include <ngx_http.h>
 #include "token/ngx_broadcast_t.h"
-#include "ngx_http_broadcast_compat.h"
+#include "base/ngx_broadcast_compat.h"
 
 
 int

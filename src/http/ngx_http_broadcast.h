@@ -26,7 +26,7 @@
 #include "pg/ngx_broadcast_pg.h"
 #include "pg/ngx_broadcast_outbox.h"
 #include "conn/ngx_broadcast_conn.h"
-#include "ngx_http_broadcast_compat.h"
+#include "base/ngx_broadcast_compat.h"
 
 
 /* which handler serves a location: two of them in one are refused */

@@ -242,7 +242,7 @@ ngx_http_broadcast_auth_refuse(ngx_http_request_t *r, ngx_uint_t token)
     ngx_str_set(&h->key, "WWW-Authenticate");
     ngx_str_set(&h->value, "Bearer");
     h->lowcase_key = (u_char *) "www-authenticate";
-    ngx_http_broadcast_header_single(h);
+    ngx_broadcast_header_single(h);
 
     r->headers_out.www_authenticate = h;
 

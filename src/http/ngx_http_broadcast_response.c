@@ -26,7 +26,7 @@ ngx_http_broadcast_header(ngx_http_request_t *r, const char *name,
     h->key.len = ngx_strlen(name);
     h->value = *value;
     h->lowcase_key = ngx_pnalloc(r->pool, h->key.len);
-    ngx_http_broadcast_header_single(h);
+    ngx_broadcast_header_single(h);
 
     if (h->lowcase_key == NULL) {
         h->hash = 0;

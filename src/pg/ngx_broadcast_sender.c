@@ -8,6 +8,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "base/ngx_broadcast_compat.h"
 #include "base/ngx_broadcast_id.h"
 #include "pg/ngx_broadcast_pg_local.h"
 #include "pg/ngx_broadcast_sender.h"

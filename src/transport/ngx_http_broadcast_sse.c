@@ -8,7 +8,7 @@
 #include "transport/ngx_http_broadcast_socket.h"
 #include "transport/ngx_http_broadcast_stream.h"
 #include "proto/ngx_broadcast_sse.h"
-#include "ngx_http_broadcast_compat.h"
+#include "base/ngx_broadcast_compat.h"
 
 
 /* Server-Sent Events, signalr.md 2.3. */
@@ -140,7 +140,7 @@ ngx_http_broadcast_sse_header(ngx_http_request_t *r)
         }
 
         h->hash = 1;
-        ngx_http_broadcast_header_single(h);
+        ngx_broadcast_header_single(h);
         h->key = name[0];
         h->value = name[1];
     }
@@ -154,7 +154,7 @@ ngx_http_broadcast_sse_header(ngx_http_request_t *r)
     }
 
     h->hash = 1;
-    ngx_http_broadcast_header_single(h);
+    ngx_broadcast_header_single(h);
     ngx_str_set(&h->key, "Content-Encoding");
     ngx_str_set(&h->value, "identity");
 

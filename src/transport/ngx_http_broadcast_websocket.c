@@ -7,7 +7,7 @@
 #include "transport/ngx_http_broadcast_transport.h"
 #include "transport/ngx_http_broadcast_socket.h"
 #include "proto/ngx_broadcast_ws.h"
-#include "ngx_http_broadcast_compat.h"
+#include "base/ngx_broadcast_compat.h"
 
 
 /* WebSocket over HTTP/1.1, RFC 6455. */
@@ -197,7 +197,7 @@ ngx_http_broadcast_ws_answer(ngx_http_request_t *r, const char *name,
     }
 
     h->hash = 1;
-    ngx_http_broadcast_header_single(h);
+    ngx_broadcast_header_single(h);
 
     h->key.data = (u_char *) name;
     h->key.len = ngx_strlen(name);
