@@ -38,7 +38,7 @@ typedef enum {
 #define NGX_BROADCAST_RELAY_POLL      1000    /* ms, the doorbell's backup */
 #define NGX_BROADCAST_RELAY_COURT     100     /* ms, tries for the lock of
                                                  one that has just died */
-#define NGX_BROADCAST_RELAY_BEAT      5000    /* ms */
+#define NGX_BROADCAST_RELAY_BEAT      3000    /* ms, of node_beat() */
 #define NGX_BROADCAST_RELAY_LEASE     15000   /* ms, of a node */
 #define NGX_BROADCAST_RELAY_CONNECT   5000    /* ms, at most */
 #define NGX_BROADCAST_RELAY_PATIENCE  12000   /* ms, above the statement's */
