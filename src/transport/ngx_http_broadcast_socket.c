@@ -7,8 +7,7 @@
 #include "transport/ngx_http_broadcast_socket.h"
 
 
-#define NGX_HTTP_BROADCAST_RECV   16384     /* bytes of the shared buffer */
-#define NGX_HTTP_BROADCAST_SEND   65536     /* bytes given to one writev() */
+#define NGX_HTTP_BROADCAST_RECV  16384      /* bytes of the shared buffer */
 
 
 static ngx_http_cleanup_t *ngx_http_broadcast_socket_hook(
@@ -488,82 +487,6 @@ ngx_http_broadcast_socket_writable(ngx_http_broadcast_socket_t *s)
     }
 
     ngx_broadcast_conn_writable(s->bc);
-}
-
-
-ngx_int_t
-ngx_http_broadcast_socket_send(ngx_broadcast_conn_t *bc)
-{
-    size_t                        n;
-    ngx_chain_t                  *in, *cl, *out;
-    ngx_connection_t             *c;
-    ngx_http_broadcast_socket_t  *s;
-
-    s = ngx_broadcast_conn_transport_data(bc);
-    c = s->connection;
-
-    if (c == NULL || c->error) {
-        return NGX_ERROR;
-    }
-
-    for ( ;; ) {
-        in = ngx_broadcast_outq_chain(bc, NGX_HTTP_BROADCAST_SEND);
-
-        if (in == NULL && !c->buffered) {
-            break;
-        }
-
-        if (!c->write->ready) {
-            goto again;
-        }
-
-        out = c->send_chain(c, in, 0);
-
-        if (out == NGX_CHAIN_ERROR) {
-            c->error = 1;
-            return NGX_ERROR;
-        }
-
-        n = 0;
-
-        for (cl = in; cl; cl = cl->next) {
-            n += cl->buf->pos - cl->buf->start;
-        }
-
-        if (n) {
-            ngx_broadcast_outq_sent(bc, n);
-        }
-
-        if (out || c->buffered) {
-            goto again;
-        }
-    }
-
-#if (NGX_HTTP_SSL)
-    if (c->ssl) {
-        ngx_ssl_free_buffer(c);
-    }
-#endif
-
-    if (ngx_event_flags & NGX_USE_LEVEL_EVENT) {
-        if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    if (s->closing) {
-        s->flushed(s);
-    }
-
-    return NGX_OK;
-
-again:
-
-    if (ngx_handle_write_event(c->write, 0) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    return NGX_AGAIN;
 }
 
 

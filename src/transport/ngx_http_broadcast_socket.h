@@ -37,6 +37,9 @@ typedef struct ngx_http_broadcast_socket_s  ngx_http_broadcast_socket_t;
 struct ngx_http_broadcast_socket_s {
     ngx_connection_t           *connection;     /* owned, or kept request's;
                                                    NULL: released */
+    unsigned                    closing:1;
+    unsigned                    finished:1;
+
     ngx_http_request_t         *request;        /* until it is freed, or kept */
     ngx_broadcast_conn_t       *bc;             /* NULL: closed */
     ngx_broadcast_transport_t  *transport;      /* static */
@@ -57,8 +60,6 @@ struct ngx_http_broadcast_socket_s {
     /* frees what is behind this head; may be NULL */
     void                      (*free)(ngx_http_broadcast_socket_t *s);
 
-    unsigned                    closing:1;
-    unsigned                    finished:1;
 };
 
 
