@@ -248,13 +248,19 @@ ngx_broadcast_zone_divide(ngx_broadcast_zone_t *zone,
 }
 
 
+/*
+ * Up to four entries a chain in a full table: the heads are touched at random,
+ * so the first some hundred clients bring nearly all of their pages into
+ * memory, and each client would pay for a page of its own.
+ */
+
 static uint64_t
 ngx_broadcast_zone_table(ngx_broadcast_table_t *table, uint64_t at,
     ngx_uint_t n, size_t size)
 {
     uint32_t  heads;
 
-    for (heads = 64; heads < n; heads *= 2) { /* void */ }
+    for (heads = 64; heads * 4 < n; heads *= 2) { /* void */ }
 
     table->at = at;
     table->n = (uint32_t) n;
