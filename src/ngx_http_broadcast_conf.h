@@ -26,7 +26,7 @@ char *ngx_http_broadcast_bad(ngx_conf_t *cf, ngx_str_t *value,
 /* remembers the first directive that cannot be without the zone */
 void ngx_http_broadcast_needs_zone(ngx_conf_t *cf);
 
-/* http level: ngx_http_broadcast_conf_main.c */
+/* http level: ngx_http_broadcast_conf_main.c, _conf_database.c */
 
 char *ngx_http_broadcast_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_broadcast_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -47,7 +47,7 @@ void *ngx_http_broadcast_create_srv_conf(ngx_conf_t *cf);
 char *ngx_http_broadcast_merge_srv_conf(ngx_conf_t *cf, void *parent,
     void *child);
 
-/* handlers of a location: ngx_http_broadcast_conf_loc.c */
+/* handlers: ngx_http_broadcast_conf_loc.c, _conf_negotiate.c */
 
 char *ngx_http_broadcast_set_negotiate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -64,10 +64,18 @@ char *ngx_http_broadcast_set_function(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_broadcast_set_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/* gives the location its one handler */
+char *ngx_http_broadcast_set_handler(ngx_conf_t *cf,
+    ngx_http_broadcast_loc_conf_t *blcf, ngx_uint_t kind);
+
+/* arg is hub=name: *hub is the name in lower case */
+char *ngx_http_broadcast_hub_option(ngx_conf_t *cf, ngx_str_t *arg,
+    ngx_str_t *name, ngx_str_t *hub);
+
 /* the handler of a kind */
 ngx_http_handler_pt ngx_http_broadcast_handler(ngx_uint_t kind);
 
-/* settings: ngx_http_broadcast_conf.c */
+/* settings: ngx_http_broadcast_conf.c, _conf_limits.c */
 
 char *ngx_http_broadcast_set_auth(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

@@ -432,7 +432,21 @@ ngx_int_t ngx_http_broadcast_status_handler(ngx_http_request_t *r);
 u_char *ngx_http_broadcast_ticket(ngx_http_request_t *r);
 
 
-/* ngx_http_broadcast_hub.c */
+/* ngx_http_broadcast_negotiate_url.c */
+
+/* NGX_OK, NGX_ABORT: broken encoding, NGX_ERROR; no value is an empty one */
+ngx_int_t ngx_http_broadcast_negotiate_value(ngx_http_request_t *r,
+    ngx_http_broadcast_value_t *value, ngx_str_t *text);
+
+/* the URL of the hub and the audience of tokens for it; returns the same */
+ngx_int_t ngx_http_broadcast_negotiate_url(ngx_http_request_t *r,
+    ngx_str_t *hub, ngx_str_t *url, ngx_str_t *aud);
+
+
+/* ngx_http_broadcast_hub.c, _hub_negotiate.c */
+
+/* ids and transports; ctx has hub and user */
+ngx_int_t ngx_http_broadcast_hub_negotiate(ngx_http_request_t *r);
 
 /* 409 while the id's connection lives, else 404 */
 ngx_int_t ngx_http_broadcast_in_use(ngx_http_request_t *r, ngx_str_t *id);

@@ -22,8 +22,6 @@ typedef struct {
 } ngx_http_broadcast_identity_t;
 
 
-static ngx_int_t ngx_http_broadcast_negotiate_value(ngx_http_request_t *r,
-    ngx_http_broadcast_value_t *value, ngx_str_t *text);
 static ngx_int_t ngx_http_broadcast_negotiate_identity(ngx_http_request_t *r,
     ngx_http_broadcast_identity_t *who);
 static ngx_int_t ngx_http_broadcast_negotiate_groups(ngx_array_t *groups,
@@ -37,10 +35,6 @@ static ngx_int_t ngx_http_broadcast_negotiate_called(ngx_http_request_t *r,
 static ngx_int_t ngx_http_broadcast_negotiate_take(
     ngx_http_broadcast_identity_t *who, json_t *answer);
 static ngx_int_t ngx_http_broadcast_negotiate_answer(ngx_http_request_t *r);
-static ngx_int_t ngx_http_broadcast_negotiate_url(ngx_http_request_t *r,
-    ngx_str_t *hub, ngx_str_t *url, ngx_str_t *aud);
-static void ngx_http_broadcast_negotiate_host(ngx_http_request_t *r,
-    ngx_broadcast_buf_t *b);
 
 
 ngx_int_t
@@ -98,34 +92,6 @@ ngx_http_broadcast_negotiate_handler(ngx_http_request_t *r)
     }
 
     return ngx_http_broadcast_negotiate_answer(r);
-}
-
-
-/* NGX_OK, NGX_ABORT: broken encoding, NGX_ERROR; no value is an empty one */
-
-static ngx_int_t
-ngx_http_broadcast_negotiate_value(ngx_http_request_t *r,
-    ngx_http_broadcast_value_t *value, ngx_str_t *text)
-{
-    ngx_int_t  rc;
-
-    ngx_str_null(text);
-
-    if (value == NULL) {
-        return NGX_OK;
-    }
-
-    if (ngx_http_complex_value(r, &value->value, text) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    if (!value->encoded) {
-        return NGX_OK;
-    }
-
-    rc = ngx_broadcast_unescape(r->pool, text, text, value->where);
-
-    return (rc == NGX_DECLINED) ? NGX_ABORT : rc;
 }
 
 
@@ -497,100 +463,4 @@ ngx_http_broadcast_negotiate_answer(ngx_http_request_t *r)
     ngx_broadcast_negotiate_write(body.data, &n);
 
     return ngx_http_broadcast_json(r, NGX_HTTP_OK, &body);
-}
-
-
-/* the audience is the URL with the hub alone as its query, signalr.md 7.4 */
-
-static ngx_int_t
-ngx_http_broadcast_negotiate_url(ngx_http_request_t *r, ngx_str_t *hub,
-    ngx_str_t *url, ngx_str_t *aud)
-{
-    u_char                         *p, *last;
-    u_char                          name[NGX_BROADCAST_HUB_MAX * 3];
-    ngx_int_t                       rc;
-    ngx_str_t                       base;
-    ngx_broadcast_buf_t             b;
-    ngx_http_broadcast_loc_conf_t  *blcf;
-    ngx_http_broadcast_srv_conf_t  *bscf;
-
-    blcf = ngx_http_get_module_loc_conf(r, ngx_http_broadcast_module);
-    bscf = ngx_http_get_module_srv_conf(r, ngx_http_broadcast_module);
-
-    last = (u_char *) ngx_escape_uri(name, hub->data, hub->len,
-                                     NGX_ESCAPE_URI_COMPONENT);
-
-    ngx_broadcast_buf_init(&b, r->pool, 128);
-
-    if (blcf->negotiate->url) {
-
-        rc = ngx_http_broadcast_negotiate_value(r, blcf->negotiate->url, url);
-        if (rc != NGX_OK) {
-            return rc;
-        }
-
-    } else {
-
-        ngx_http_broadcast_negotiate_host(r, &b);
-        ngx_broadcast_buf_str(&b, &bscf->client);
-        ngx_broadcast_buf_literal(&b, "?hub=");
-        ngx_broadcast_buf_append(&b, name, last - name);
-
-        if (ngx_broadcast_buf_done(&b, url) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    base = *url;
-
-    p = ngx_strlchr(base.data, base.data + base.len, '?');
-    if (p) {
-        base.len = p - base.data;
-    }
-
-    ngx_broadcast_buf_init(&b, r->pool, base.len + hub->len + 16);
-    ngx_broadcast_buf_str(&b, &base);
-    ngx_broadcast_buf_literal(&b, "?hub=");
-    ngx_broadcast_buf_append(&b, name, last - name);
-
-    return ngx_broadcast_buf_done(&b, aud);
-}
-
-
-/* scheme and the Host header with its port */
-
-static void
-ngx_http_broadcast_negotiate_host(ngx_http_request_t *r,
-    ngx_broadcast_buf_t *b)
-{
-    u_char                    text[NGX_SOCKADDR_STRLEN];
-    ngx_str_t                 addr;
-    ngx_http_core_srv_conf_t  *cscf;
-
-#if (NGX_HTTP_SSL)
-    if (r->connection->ssl) {
-        ngx_broadcast_buf_literal(b, "https://");
-    } else
-#endif
-    {
-        ngx_broadcast_buf_literal(b, "http://");
-    }
-
-    if (r->headers_in.host && r->headers_in.host->value.len) {
-        ngx_broadcast_buf_str(b, &r->headers_in.host->value);
-        return;
-    }
-
-    /* HTTP/1.0 without Host */
-
-    addr.data = text;
-    addr.len = NGX_SOCKADDR_STRLEN;
-
-    if (ngx_connection_local_sockaddr(r->connection, &addr, 1) == NGX_OK) {
-        ngx_broadcast_buf_str(b, &addr);
-        return;
-    }
-
-    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
-    ngx_broadcast_buf_str(b, &cscf->server_name);
 }

@@ -1,0 +1,101 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+/* The hub's own negotiate: ids and transports, signalr.md 1.3 and 1.4. */
+
+
+#include "http/ngx_http_broadcast.h"
+#include "proto/ngx_broadcast_negotiate.h"
+
+
+ngx_int_t
+ngx_http_broadcast_hub_negotiate(ngx_http_request_t *r)
+{
+    u_char                     *key, *token, id[NGX_BROADCAST_ID_BYTES];
+    ngx_int_t                   rc;
+    ngx_str_t                   value, body;
+    ngx_uint_t                  offered;
+    ngx_http_broadcast_ctx_t   *ctx;
+    ngx_broadcast_negotiate_t   n;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+
+    ngx_memzero(&n, sizeof(ngx_broadcast_negotiate_t));
+
+    rc = ngx_http_broadcast_arg(r, "negotiateversion", &value);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_broadcast_negotiate_version(&n, rc == NGX_DECLINED ? NULL
+                                                               : &value)
+        == NGX_OK)
+    {
+        key = ngx_http_broadcast_ticket(r);
+        token = ngx_pnalloc(r->pool, NGX_BROADCAST_TICKET_LEN);
+
+        if (key == NULL || token == NULL
+            || ngx_broadcast_id_random(id, NGX_BROADCAST_ID_BYTES) != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        id[NGX_BROADCAST_ID_BYTES - 1] &= 0xfe;
+        id[NGX_BROADCAST_ID_BYTES - 1] |= (n.version == 0);
+
+        if (ngx_broadcast_ticket_make(token, key, id, &ctx->hub, &ctx->user,
+                                      ngx_time() + NGX_BROADCAST_TICKET_TTL)
+            != NGX_OK)
+        {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        n.token.data = token;
+        n.token.len = NGX_BROADCAST_TICKET_LEN;
+
+        n.id = n.token;
+
+        if (n.version) {
+            n.id.data = ngx_pnalloc(r->pool, NGX_BROADCAST_ID_LEN);
+            if (n.id.data == NULL) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+
+            n.id.len = ngx_broadcast_base64url(n.id.data, id,
+                                               NGX_BROADCAST_ID_BYTES);
+        }
+
+        ctx->id = n.id;
+
+        offered = ngx_http_broadcast_transports(r, ctx);
+
+        if (offered & NGX_HTTP_BROADCAST_WEBSOCKET) {
+            n.transports |= NGX_BROADCAST_NEGOTIATE_WEBSOCKET;
+        }
+
+        if (offered & NGX_HTTP_BROADCAST_SSE) {
+            n.transports |= NGX_BROADCAST_NEGOTIATE_SSE;
+        }
+
+        if (offered & NGX_HTTP_BROADCAST_LONGPOLL) {
+            n.transports |= NGX_BROADCAST_NEGOTIATE_LONGPOLL;
+        }
+    }
+
+    body.len = ngx_broadcast_negotiate_len(&n);
+    body.data = ngx_pnalloc(r->pool, body.len);
+
+    if (body.data == NULL
+        || ngx_http_broadcast_header_text(r, "Cache-Control", "no-store")
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_broadcast_negotiate_write(body.data, &n);
+
+    return ngx_http_broadcast_json(r, NGX_HTTP_OK, &body);
+}

@@ -1,0 +1,325 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+/* Directives of the database: where it is, and which hubs use it how. */
+
+
+#include "ngx_http_broadcast_conf.h"
+
+
+static ngx_str_t *ngx_http_broadcast_hub_arg(ngx_conf_t *cf,
+    ngx_str_t *name);
+
+
+char *
+ngx_http_broadcast_database(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_broadcast_main_conf_t *bmcf = conf;
+
+    u_char                   *p;
+    ngx_int_t                 n;
+    ngx_str_t                *value, v;
+    ngx_uint_t                i, seen;
+    ngx_broadcast_pg_conf_t  *pg;
+
+    ngx_http_broadcast_needs_zone(cf);
+
+    pg = &bmcf->pg;
+
+    if (pg->conninfo.len) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    seen = 0;
+
+    if (value[1].len == 0) {
+        return ngx_http_broadcast_bad(cf, &value[1],
+                                      "the conninfo is empty");
+    }
+
+    /* arguments of directives are zero terminated */
+    pg->conninfo = value[1];
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (!(seen & 1)
+            && ngx_http_broadcast_option(&value[i], "pool", &v))
+        {
+            n = ngx_atoi(v.data, v.len);
+            if (n < 1 || n > 1000) {
+                return ngx_http_broadcast_bad(cf, &value[i],
+                                              "it must be 1 to 1000");
+            }
+
+            pg->pool = n;
+            seen |= 1;
+
+        } else if (!(seen & 2)
+                   && ngx_http_broadcast_option(&value[i], "timeout", &v))
+        {
+            n = ngx_parse_time(&v, 0);
+            if (n == NGX_ERROR || n == 0) {
+                return ngx_http_broadcast_bad(cf, &value[i],
+                                              "it must be a time above 0");
+            }
+
+            pg->timeout = n;
+            seen |= 2;
+
+        } else if (!(seen & 4)
+                   && ngx_http_broadcast_option(&value[i], "queue", &v))
+        {
+            n = ngx_atoi(v.data, v.len);
+            if (n == NGX_ERROR || n > 1000000) {
+                return ngx_http_broadcast_bad(cf, &value[i],
+                                              "it must be 0 to 1000000");
+            }
+
+            pg->queue = n;
+            seen |= 4;
+
+        } else if (!(seen & 8)
+                   && ngx_http_broadcast_option(&value[i], "role_claim", &v))
+        {
+            pg->role_claim = v;
+
+            p = ngx_strlchr(v.data, v.data + v.len, ':');
+            if (p) {
+                pg->role_claim.len = p - v.data;
+                pg->role_default.data = p + 1;
+                pg->role_default.len = v.data + v.len - p - 1;
+            }
+
+            if (pg->role_claim.len == 0
+                || (p && pg->role_default.len == 0))
+            {
+                return ngx_http_broadcast_bad(cf, &value[i],
+                                        "it must be name or name:default");
+            }
+
+            seen |= 8;
+
+        } else {
+            return ngx_http_broadcast_bad(cf, &value[i],
+                                     "it is no parameter, or given twice");
+        }
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* the hub's name in lower case, or NULL after [emerg] */
+
+static ngx_str_t *
+ngx_http_broadcast_hub_arg(ngx_conf_t *cf, ngx_str_t *name)
+{
+    ngx_str_t  *hub;
+
+    hub = ngx_palloc(cf->pool, sizeof(ngx_str_t));
+    if (hub == NULL) {
+        return NULL;
+    }
+
+    hub->len = name->len;
+    hub->data = ngx_pnalloc(cf->pool, name->len + 1);
+
+    if (hub->data == NULL) {
+        return NULL;
+    }
+
+    if (ngx_broadcast_hub_name(name, hub->data) != NGX_OK) {
+        (void) ngx_http_broadcast_bad(cf, name, "it is no name of a hub");
+        return NULL;
+    }
+
+    return hub;
+}
+
+
+char *
+ngx_http_broadcast_listen(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_broadcast_main_conf_t *bmcf = conf;
+
+    ngx_str_t                  *value, v, *hub;
+    ngx_uint_t                  i;
+    ngx_broadcast_pg_listen_t   l, *listen;
+
+    ngx_http_broadcast_needs_zone(cf);
+
+    value = cf->args->elts;
+
+    ngx_memzero(&l, sizeof(ngx_broadcast_pg_listen_t));
+
+    /* NAMEDATALEN less one, what PostgreSQL keeps of a channel's name */
+
+    if (value[1].len == 0 || value[1].len > 63) {
+        return ngx_http_broadcast_bad(cf, &value[1],
+                                      "a channel has 1 to 63 bytes");
+    }
+
+    l.channel = value[1];
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (!l.hub.len && ngx_http_broadcast_option(&value[i], "hub", &v)) {
+
+            hub = ngx_http_broadcast_hub_arg(cf, &v);
+            if (hub == NULL) {
+                return NGX_CONF_ERROR;
+            }
+
+            l.hub = *hub;
+
+        } else if (!l.target.len
+                   && ngx_http_broadcast_option(&value[i], "target",
+                                                &l.target))
+        {
+            if (ngx_broadcast_target(&l.target) != NGX_OK) {
+                return ngx_http_broadcast_bad(cf, &value[i],
+                                              "it is no target");
+            }
+
+        } else if (!l.group.len
+                   && ngx_http_broadcast_option(&value[i], "group", &l.group))
+        {
+            if (ngx_broadcast_group_name(&l.group) != NGX_OK) {
+                return ngx_http_broadcast_bad(cf, &value[i],
+                                              "it is no name of a group");
+            }
+
+        } else {
+            return ngx_http_broadcast_bad(cf, &value[i],
+                                     "it is no parameter, or given twice");
+        }
+    }
+
+    if (l.hub.len == 0 || l.target.len == 0) {
+        return ngx_http_broadcast_bad(cf, &value[1],
+                                      "it needs \"hub=\" and \"target=\"");
+    }
+
+    if (bmcf->pg.listen == NULL) {
+        bmcf->pg.listen = ngx_array_create(cf->pool, 4,
+                                          sizeof(ngx_broadcast_pg_listen_t));
+        if (bmcf->pg.listen == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    listen = bmcf->pg.listen->elts;
+
+    for (i = 0; i < bmcf->pg.listen->nelts; i++) {
+        if (listen[i].channel.len == l.channel.len
+            && ngx_memcmp(listen[i].channel.data, l.channel.data,
+                          l.channel.len)
+               == 0)
+        {
+            return ngx_http_broadcast_bad(cf, &value[1],
+                                          "the channel is duplicate");
+        }
+    }
+
+    listen = ngx_array_push(bmcf->pg.listen);
+    if (listen == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *listen = l;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_broadcast_ephemeral(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_broadcast_main_conf_t *bmcf = conf;
+
+    ngx_str_t   *value, *hub, *name;
+    ngx_uint_t   i, n;
+
+    ngx_http_broadcast_needs_zone(cf);
+
+    if (bmcf->pg.ephemeral == NULL) {
+        bmcf->pg.ephemeral = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
+        if (bmcf->pg.ephemeral == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (value[i].len == 1 && value[i].data[0] == '*') {
+            hub = &value[i];
+
+        } else {
+            hub = ngx_http_broadcast_hub_arg(cf, &value[i]);
+            if (hub == NULL) {
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        name = bmcf->pg.ephemeral->elts;
+
+        for (n = 0; n < bmcf->pg.ephemeral->nelts; n++) {
+            if (name[n].len == hub->len
+                && ngx_memcmp(name[n].data, hub->data, hub->len) == 0)
+            {
+                return ngx_http_broadcast_bad(cf, &value[i],
+                                              "the hub is duplicate");
+            }
+        }
+
+        name = ngx_array_push(bmcf->pg.ephemeral);
+        if (name == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *name = *hub;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_broadcast_source(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_broadcast_main_conf_t *bmcf = conf;
+
+    ngx_str_t  *value;
+
+    ngx_http_broadcast_needs_zone(cf);
+
+    if (bmcf->source != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "wal") == 0) {
+        return ngx_http_broadcast_bad(cf, &value[1],
+                                      "it is not in this version");
+    }
+
+    if (ngx_strcmp(value[1].data, "outbox") != 0) {
+        return ngx_http_broadcast_bad(cf, &value[1],
+                                      "it must be \"outbox\"");
+    }
+
+    if (cf->args->nelts > 2) {
+        return ngx_http_broadcast_bad(cf, &value[2],
+                                      "\"outbox\" has no parameters");
+    }
+
+    bmcf->source = 0;
+
+    return NGX_CONF_OK;
+}
