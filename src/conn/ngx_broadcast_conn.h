@@ -241,10 +241,4 @@ void ngx_broadcast_conn_drain(ngx_msec_t drain);
 ngx_uint_t ngx_broadcast_conn_count(void);
 
 
-/*
- * Actions of a function's answer never come back to nginx (dispatch stages
- * them); what comes back is groups and userId of `connect` and `connected`.
- */
-
-
 #endif /* _NGX_BROADCAST_CONN_H_INCLUDED_ */

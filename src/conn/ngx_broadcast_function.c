@@ -28,8 +28,6 @@ static ngx_int_t ngx_broadcast_function_call(ngx_broadcast_conn_t *bc,
     ngx_uint_t kind, ngx_str_t *event, ngx_str_t *id, ngx_str_t *target);
 static void ngx_broadcast_function_handler(
     ngx_broadcast_call_result_t *result, void *data);
-static void ngx_broadcast_function_joins(ngx_broadcast_conn_t *bc,
-    ngx_str_t *answer);
 static void ngx_broadcast_function_result(ngx_broadcast_conn_t *bc,
     ngx_broadcast_task_t *task, ngx_broadcast_call_result_t *result);
 static void ngx_broadcast_function_head(ngx_broadcast_buf_t *b,
@@ -264,13 +262,9 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
 
     bc->received = ngx_current_msec;
 
-    if (task->kind == NGX_BROADCAST_ON_CONNECTED) {
+    /* what `connected` wants done was staged with it, and comes by the log */
 
-        if (result->status == NGX_BROADCAST_CALL_OK) {
-            ngx_broadcast_function_joins(bc, &result->value);
-        }
-
-    } else {
+    if (task->kind != NGX_BROADCAST_ON_CONNECTED) {
         ngx_broadcast_function_result(bc, task, result);
     }
 
@@ -279,60 +273,6 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
     /* what came meanwhile */
 
     ngx_broadcast_inbound_run(bc);
-}
-
-
-/* {"groups":[...]}: joined by this connection */
-
-static void
-ngx_broadcast_function_joins(ngx_broadcast_conn_t *bc, ngx_str_t *answer)
-{
-    ngx_str_t                    group;
-    ngx_pool_t                  *pool;
-    ngx_broadcast_scan_t         s;
-    ngx_broadcast_scan_value_t   key, value;
-
-    if (answer->len == 0) {
-        return;
-    }
-
-    ngx_broadcast_scan_init(&s, answer);
-
-    if (ngx_broadcast_scan_open(&s, '{') != NGX_OK) {
-        return;
-    }
-
-    for ( ;; ) {
-        if (ngx_broadcast_scan_member(&s, &key, &value) != NGX_OK) {
-            return;
-        }
-
-        if (ngx_broadcast_scan_is(&key, "groups")) {
-            break;
-        }
-    }
-
-    pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_broadcast_bus.log);
-    if (pool == NULL) {
-        return;
-    }
-
-    ngx_broadcast_scan_init(&s, &value.text);
-
-    if (ngx_broadcast_scan_open(&s, '[') == NGX_OK) {
-
-        while (ngx_broadcast_scan_element(&s, &value) == NGX_OK) {
-
-            if (value.type == NGX_BROADCAST_SCAN_STRING
-                && ngx_broadcast_scan_string(&value, pool, &group) == NGX_OK
-                && ngx_broadcast_group_name(&group) == NGX_OK)
-            {
-                (void) ngx_broadcast_index_join(bc, &group);
-            }
-        }
-    }
-
-    ngx_destroy_pool(pool);
 }
 
 

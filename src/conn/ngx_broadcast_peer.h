@@ -106,6 +106,9 @@ typedef struct {
     ngx_broadcast_outq_t      held;
     ngx_broadcast_position_t  after;        /* replayed up to here */
     ngx_broadcast_position_t  upto;
+    ngx_broadcast_position_t  skip;         /* live messages up to here were
+                                               replayed, or known before;
+                                               epoch 0: none */
     ngx_msec_t                deadline;     /* of waiting for a position */
     ngx_str_t                 requested;    /* for the gap event; bytes stand
                                                behind */
@@ -114,8 +117,8 @@ typedef struct {
     unsigned                  asked:1;      /* history is being read */
     unsigned                  through:1;    /* nothing is held any more; kept
                                                for what is to be skipped */
-    unsigned                  skip:1;       /* live messages up to upto come
-                                               with the replay */
+    unsigned                  ahead:1;      /* the client knows more than this
+                                               node, or says so */
 } ngx_broadcast_resume_t;
 
 

@@ -88,10 +88,10 @@ ngx_broadcast_resume_hold(ngx_broadcast_conn_t *bc,
 
     r = bc->resume;
 
-    if (r->skip && rec
+    if (rec
         && !(rec->flags & NGX_BROADCAST_REC_UNNUMBERED)
-        && rec->position.epoch == r->upto.epoch
-        && rec->position.seq <= r->upto.seq)
+        && rec->position.epoch == r->skip.epoch
+        && rec->position.seq <= r->skip.seq)
     {
         return 1;
     }
@@ -181,7 +181,7 @@ ngx_broadcast_resume_wait(ngx_broadcast_conn_t *bc)
     bc->start = head;
 
     r->upto = position;
-    r->skip = 1;
+    r->skip = position;
     r->waiting = 0;
 
     return NGX_OK;
@@ -228,8 +228,8 @@ ngx_broadcast_resume_check(ngx_broadcast_conn_t *bc)
          * it has is skipped here.  The database knows whether that is true.
          */
 
-        r->upto.seq = r->after.seq;
-        r->skip = 1;
+        r->skip = r->after;
+        r->ahead = 1;
 
         ngx_broadcast_resume_ask(bc);
         return NGX_DECLINED;
@@ -337,7 +337,8 @@ ngx_broadcast_resume_ask(ngx_broadcast_conn_t *bc)
     resumer.len = (u_char) bc->id.len;
     ngx_memcpy(resumer.id, bc->id.data, bc->id.len);
 
-    rc = ngx_broadcast_history(bc->hub->index, &r->after, r->upto.seq,
+    rc = ngx_broadcast_history(bc->hub->index, &r->after,
+                               ngx_max(r->upto.seq, r->after.seq),
                                NGX_BROADCAST_RESUME_PAGE,
                                ngx_broadcast_resume_row,
                                ngx_broadcast_resume_done, &resumer,
@@ -448,7 +449,8 @@ ngx_broadcast_resume_gap(ngx_broadcast_conn_t *bc,
 
     r = bc->resume;
 
-    rest = (oldest->epoch != 0
+    rest = (!r->ahead
+            && oldest->epoch != 0
             && oldest->epoch == r->upto.epoch
             && oldest->seq <= r->upto.seq
             && (r->after.epoch != oldest->epoch
@@ -466,6 +468,17 @@ ngx_broadcast_resume_gap(ngx_broadcast_conn_t *bc,
                                                          &from));
     if (bc->verdict) {
         return;
+    }
+
+    if (r->ahead) {
+
+        /* what was skipped is not known to it: once more, from when it came */
+
+        r->ahead = 0;
+        r->checked = 0;
+        r->waiting = 1;
+        r->skip.epoch = 0;
+        rest = 1;
     }
 
     if (rest) {
@@ -489,7 +502,7 @@ ngx_broadcast_resume_finish(ngx_broadcast_conn_t *bc)
         ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_ERROR, NULL);
     }
 
-    if (r->skip && bc->hub->position.seq < r->upto.seq) {
+    if (r->skip.epoch && bc->hub->position.seq < r->skip.seq) {
 
         /* live messages up to there are still to come, and to be skipped */
 

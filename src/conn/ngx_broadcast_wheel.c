@@ -242,7 +242,7 @@ ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc)
         none.seq = 0;
 
         position = bc->resume == NULL ? &bc->hub->position
-                   : bc->resume->through ? &bc->resume->upto
+                   : bc->resume->through ? &bc->resume->skip
                    : &none;
 
         ngx_broadcast_conn_queue_new(bc,
