@@ -103,6 +103,37 @@ for (1 .. 5) { last if $sse->event->{id} eq $id }
 is $sse->{last_id}, $id, 'an event stream is not expected to answer';
 $sse->close;
 
+# a hub client behind an event stream is heard by its POSTs
+
+my $n = http($port, 'POST', '/client/negotiate?hub=chat&negotiateVersion=1',
+             body => '', headers => [ Authorization => "Bearer $token" ]);
+my $url = "/client?hub=chat&id=$n->{json}{connectionToken}"
+        . "&access_token=$token";
+my $hub_sse = Broadcast::SSE->connect($port, $url);
+http($port, 'POST', $url, body => qq({"protocol":"json","version":1}\x1e));
+like $hub_sse->block, qr/\{\}\x1e/, 'a hub client over an event stream';
+
+my $seen = time;
+my $block;
+
+for (1 .. 8) {
+    last if time - $seen > 4.5;
+    http($port, 'POST', $url, body => qq({"type":6}\x1e));
+    $block = $hub_sse->block(5);
+}
+
+like $block, qr/"type":6/, 'lives beyond its time as long as it pings';
+
+for (1 .. 8) {
+    $block = $hub_sse->block(5) // last;
+    last if $block =~ /"type":7/;
+}
+
+like $block, qr/"type":7/, 'and no longer';
+$hub_sse->close;
+my $timeouts = status()->{closed}{timeout};
+is $timeouts, 3, 'and is counted';
+
 # handshake
 
 $hub = Broadcast::Hub->connect($port, '/client?hub=chat', token => $token,
@@ -110,7 +141,7 @@ $hub = Broadcast::Hub->connect($port, '/client?hub=chat', token => $token,
 is_deeply $hub->next(5), { error => 'Handshake was canceled.' },
     'a handshake that does not come is cancelled';
 is $hub->{ws}->message(5), undef, 'and the connection closed';
-is status()->{closed}{timeout}, 3, 'and counted';
+is status()->{closed}{timeout}, 4, 'and counted';
 $hub->drop;
 
 # half a handshake, byte by byte, is none
