@@ -9,7 +9,7 @@
 
 import { createHmac } from 'node:crypto';
 import http2 from 'node:http2';
-import { EventSource } from 'eventsource';
+import EventSource from 'eventsource';
 import WebSocket from 'ws';
 
 import { ok, is, like, until, run } from './tap.mjs';
@@ -30,7 +30,7 @@ class Stream {
     h1(path, lastEventId) {
         const url = new URL(BASE + path);
         if (lastEventId) url.searchParams.set('last_event_id', lastEventId);
-        this.source = new EventSource(url);
+        this.source = new EventSource(url.href);
         this.source.onopen = () => { this.open = true; };
         for (const name of ['newMessage', 'broadcast.gap']) {
             this.source.addEventListener(name, e =>
