@@ -18,7 +18,6 @@ ngx_http_broadcast_database(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_broadcast_main_conf_t *bmcf = conf;
 
-    u_char                   *p;
     ngx_int_t                 n;
     ngx_str_t                *value, v;
     ngx_uint_t                i, seen;
@@ -81,26 +80,12 @@ ngx_http_broadcast_database(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             pg->queue = n;
             seen |= 4;
 
-        } else if (!(seen & 8)
-                   && ngx_http_broadcast_option(&value[i], "role_claim", &v))
-        {
-            pg->role_claim = v;
+        } else if (ngx_http_broadcast_option(&value[i], "role_claim", &v)) {
 
-            p = ngx_strlchr(v.data, v.data + v.len, ':');
-            if (p) {
-                pg->role_claim.len = p - v.data;
-                pg->role_default.data = p + 1;
-                pg->role_default.len = v.data + v.len - p - 1;
-            }
+            /* taken in silence, functions would run with too many rights */
 
-            if (pg->role_claim.len == 0
-                || (p && pg->role_default.len == 0))
-            {
-                return ngx_http_broadcast_bad(cf, &value[i],
-                                        "it must be name or name:default");
-            }
-
-            seen |= 8;
+            return ngx_http_broadcast_bad(cf, &value[i],
+                                          "it is not in this version");
 
         } else {
             return ngx_http_broadcast_bad(cf, &value[i],

@@ -264,14 +264,14 @@ geheimnis
 --- error_log
 "broadcast_database": bad value "queue=-1"
 
-=== TEST 28: a role claim with an empty default
+=== TEST 28: roles by claim, which are not there yet
 --- http_config
     broadcast_zone hubs 1m;
     broadcast_database host=/nowhere role_claim=role:;
 --- config
 --- must_die
 --- error_log
-"broadcast_database": bad value "role_claim=role:": it must be name or name:default
+"broadcast_database": bad value "role_claim=role:": it is not in this version
 
 === TEST 29: a parameter twice
 --- http_config

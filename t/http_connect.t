@@ -24,8 +24,11 @@ my $key = '0123456789abcdef';
 
 my $nginx = Broadcast::Nginx->new(
     workers => 4,
-    http    => "broadcast_zone hubs 8m;\nbroadcast_key $key;\n",
+    http    => "broadcast_zone hubs 8m;\nbroadcast_key $key;\n"
+             . 'log_format who "$broadcast_user $broadcast_hub '
+             . '$broadcast_connection_id";' . "\n",
     server  => <<'EOC',
+        access_log %%DIR%%/who.log who;
         location /client { broadcast_hub; broadcast_message_size 1000; }
         location /cap    {
             broadcast_events hub=capped anonymous;
@@ -80,6 +83,10 @@ is($ws->message, "{}\x1e", 'it shakes hands');
 
 is(http('GET', "/api/v1/hubs/chat/connections/$id->{connectionId}")->{status},
    200, 'the public id is known');
+
+is((() = Broadcast::Wait::slurp($nginx->dir . '/who.log')
+         =~ /^ann chat \Q$id->{connectionId}\E$/mg), 2,
+   'the lines of negotiate and of the upgrade say who it is');
 
 my $second = Broadcast::WebSocket->connect($port, url($id, $ann));
 is($second->{head}{status}, 409, 'a second WebSocket is a conflict');

@@ -90,7 +90,7 @@ __DATA__
 --- request eval
 ["POST /anon/chat\nx", "HEAD /anon/chat", "PUT /anon/chat\nx", "OPTIONS /anon/chat"]
 --- error_code eval
-[(405) x 4]
+[405, 405, 405, 204]
 --- response_headers eval
 [("Allow: GET, OPTIONS") x 4]
 

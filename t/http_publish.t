@@ -66,7 +66,7 @@ __DATA__
 ["GET /publish/chat", "PUT /publish/chat\nx", "DELETE /publish/chat",
  "OPTIONS /publish/chat"]
 --- error_code eval
-[405, 405, 405, 405]
+[405, 405, 405, 204]
 --- response_headers eval
 [("Allow: POST, OPTIONS") x 4]
 

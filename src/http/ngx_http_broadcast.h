@@ -284,7 +284,7 @@ ngx_int_t ngx_http_broadcast_json(ngx_http_request_t *r, ngx_uint_t status,
 ngx_int_t ngx_http_broadcast_error(ngx_http_request_t *r, ngx_uint_t status,
     const char *code, const char *message, ngx_str_t *target);
 
-/* 405 with Allow, as text or JSON by ctx->json */
+/* 405 with Allow, as text or JSON by ctx->json; OPTIONS itself is 204 */
 ngx_int_t ngx_http_broadcast_not_allowed(ngx_http_request_t *r,
     const char *allow);
 

@@ -58,6 +58,7 @@ ngx_http_broadcast_answer(ngx_http_request_t *r, ngx_uint_t status,
 {
     ngx_int_t     rc;
     ngx_buf_t    *b;
+    const char   *semicolon;
     ngx_chain_t   out;
 
     rc = ngx_http_discard_request_body(r);
@@ -72,8 +73,15 @@ ngx_http_broadcast_answer(ngx_http_request_t *r, ngx_uint_t status,
     if (type) {
         r->headers_out.content_type.data = (u_char *) type;
         r->headers_out.content_type.len = ngx_strlen(type);
-        r->headers_out.content_type_len = r->headers_out.content_type.len;
         r->headers_out.content_type_lowcase = NULL;
+
+        /* without parameters: where they begin nginx adds no charset */
+
+        semicolon = ngx_strchr(type, ';');
+
+        r->headers_out.content_type_len =
+            semicolon ? (size_t) (semicolon - type)
+                      : r->headers_out.content_type.len;
     }
 
     if (status == NGX_HTTP_NO_CONTENT || body->len == 0) {
@@ -171,6 +179,7 @@ ngx_http_broadcast_error(ngx_http_request_t *r, ngx_uint_t status,
 ngx_int_t
 ngx_http_broadcast_not_allowed(ngx_http_request_t *r, const char *allow)
 {
+    ngx_str_t                  none;
     ngx_http_broadcast_ctx_t  *ctx;
 
     ctx = ngx_http_broadcast_ctx(r);
@@ -179,6 +188,11 @@ ngx_http_broadcast_not_allowed(ngx_http_request_t *r, const char *allow)
         || ngx_http_broadcast_header_text(r, "Allow", allow) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (r->method == NGX_HTTP_OPTIONS) {
+        ngx_str_null(&none);
+        return ngx_http_broadcast_answer(r, NGX_HTTP_NO_CONTENT, NULL, &none);
     }
 
     if (ctx->json) {
