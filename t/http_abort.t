@@ -27,16 +27,16 @@ $pg->file("$FindBin::Bin/../sql/broadcast.sql", @at);
 
 $pg->psql(<<'EOS', @at);
 create function naps(event jsonb) returns jsonb language plpgsql as
-    $$ begin perform pg_sleep(1); return '{"body":"awake"}'; end $$;
+    $$ begin perform pg_sleep(0.4); return '{"body":"awake"}'; end $$;
 create function door(event jsonb) returns jsonb language plpgsql as
-    $$ begin perform pg_sleep(1); return null; end $$;
+    $$ begin perform pg_sleep(0.4); return null; end $$;
 select broadcast.bind('http', 'naps');
 select broadcast.bind('connect', 'door', hub => 'guarded');
 EOS
 
 my $nginx = Broadcast::Nginx->new(
     http   => 'broadcast_zone hubs 8m; broadcast_database "'
-            . $pg->conninfo('app', 'app') . '" pool=6 timeout=4s;',
+            . $pg->conninfo('app', 'app') . '" timeout=4s;',
     server => <<'EOC',
         client_body_timeout 2s;
         location /functions/ { broadcast_function; }
