@@ -38,6 +38,7 @@ typedef struct {
     u_char                    *pos;         /* borrowed from buffer */
     u_char                    *last;
     ngx_uint_t                 busy;        /* 1: inside of drain */
+    ngx_uint_t                 again;       /* 1: asked for while busy */
     ngx_event_t                event;
     ngx_connection_t           dummy;       /* for the event's debug lines */
 } ngx_broadcast_reader_t;
@@ -120,8 +121,9 @@ ngx_broadcast_reader_stop(void)
 
 
 /*
- * Inside of a turn there is nothing to do: what the hook appended is read by
- * the same turn, or by the next one, which it posts itself.
+ * Inside of a turn it is remembered: the turn itself may read what its hook
+ * appended, but the publish has marked this worker as woken, and only another
+ * look, with the mark cleared before, lets others ring again.
  */
 
 void
@@ -131,7 +133,12 @@ ngx_broadcast_reader_post(void)
 
     reader = &ngx_broadcast_reader;
 
-    if (reader->hook && !reader->busy) {
+    if (reader->busy) {
+        reader->again = 1;
+        return;
+    }
+
+    if (reader->hook) {
         ngx_post_event(&reader->event, &ngx_posted_events);
     }
 }
@@ -161,12 +168,13 @@ ngx_broadcast_reader_drain(ngx_event_t *ev)
     }
 
     reader->busy = 1;
+    reader->again = 0;
 
     rc = ngx_broadcast_reader_turn(reader);
 
     reader->busy = 0;
 
-    if (rc == NGX_AGAIN && reader->hook) {
+    if ((rc == NGX_AGAIN || reader->again) && reader->hook) {
         (void) ngx_broadcast_slot_arm(ngx_broadcast_bus.zone,
                                       ngx_broadcast_bus.slot);
 

@@ -419,6 +419,49 @@ woken(void)
 
 
 static void
+publish_one(void)
+{
+    publish(chat, "[1]", 3);
+}
+
+
+/*
+ * What the hook publishes needs no ring, but must not leave the worker marked
+ * as woken either: the next publisher would not ring for it.
+ */
+
+static void
+answered(void)
+{
+    ngx_broadcast_record_t  rec;
+
+    begin(NGX_USE_CLEAR_EVENT);
+
+    /* the descriptor may still be rung for its last owner */
+
+    turn(0);
+
+    rec = zone_record(chat, "[2]", 3);
+    answer = &rec;
+    publish(chat, "[1]", 3);
+
+    while (turn(0) || !ngx_queue_empty(&ngx_posted_next_events)) {
+        /* void */
+    }
+
+    is_int(seen, 2, "a record and the hook's answer to it are read");
+
+    last_seq = 0;
+    another(publish_one);
+
+    ok(turn(5000), "the next publisher rings for this worker");
+    is_int(seen, 3, "which reads at once");
+
+    end();
+}
+
+
+static void
 large(void)
 {
     char  *text;
@@ -701,6 +744,7 @@ main(void)
     rings(NGX_USE_CLEAR_EVENT);
     rings(NGX_USE_LEVEL_EVENT);
     woken();
+    answered();
     large();
     left_behind();
     tick();
