@@ -126,6 +126,13 @@ ngx_broadcast_json_parse(ngx_str_t *text, ngx_uint_t flags,
         return NULL;
     }
 
+    /* behind a number at the end jansson does not see it */
+
+    if (text->data[text->len - 1] == '\0') {
+        *error = "something follows the JSON value";
+        return NULL;
+    }
+
     if (ngx_broadcast_json_depth(text) != NGX_OK) {
         *error = "JSON is nested too deep";
         return NULL;

@@ -68,6 +68,9 @@ refused(const char *text, ngx_uint_t flags, const char *want,
 static void
 test_parse(void)
 {
+    json_t     *value;
+    ngx_str_t   s;
+
     again("{ \"b\" : 1, \"a\" : [ true, null ] }", 0,
           "{\"b\":1,\"a\":[true,null]}", "compact and in order");
     again(" 7 ", 0, "7", "a bare number is JSON");
@@ -88,6 +91,12 @@ test_parse(void)
     refused("[1", 0, "JSON ends too early", "a cut text is none");
     refused("[1] x", 0, "something follows the JSON value",
             "nor one with more behind");
+    s.data = (u_char *) "12\0";
+    s.len = 3;
+    value = ngx_broadcast_json_parse(&s, 0, &reason);
+    ok(value == NULL, "not even a zero byte behind a number");
+    json_decref(value);
+
     refused("{\"a\\u0000\":1}", 0, "a name holds U+0000",
             "no U+0000 in names");
     refused("\"\xff\"", 0, "JSON is not UTF-8", "only UTF-8");
