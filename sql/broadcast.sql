@@ -300,6 +300,13 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
+    -- it is a line of its own in an event stream
+
+    IF target ~ '[\r\n]' THEN
+        RAISE EXCEPTION 'a target has no line breaks'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
     IF jsonb_typeof(arguments) IS DISTINCT FROM 'array' THEN
         RAISE EXCEPTION 'arguments must be a JSON array, not %',
                 coalesce(jsonb_typeof(arguments), 'null')

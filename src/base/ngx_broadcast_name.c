@@ -134,11 +134,19 @@ ngx_broadcast_user_id(ngx_str_t *user)
 ngx_int_t
 ngx_broadcast_target(ngx_str_t *target)
 {
-    if (target->len == 0
-        || target->len > NGX_BROADCAST_TARGET_MAX
-        || ngx_strlchr(target->data, target->data + target->len, '\0'))
-    {
+    u_char  c;
+    size_t  i;
+
+    if (target->len == 0 || target->len > NGX_BROADCAST_TARGET_MAX) {
         return NGX_ERROR;
+    }
+
+    for (i = 0; i < target->len; i++) {
+        c = target->data[i];
+
+        if (c == CR || c == LF || c == '\0') {
+            return NGX_ERROR;
+        }
     }
 
     return ngx_broadcast_utf8_valid(target) ? NGX_OK : NGX_ERROR;

@@ -41,7 +41,8 @@
  *          U+0000; case counts, signalr.md 8.1.
  * user:    1 to 1024 bytes of valid UTF-8 without control characters: user
  *          ids reach headers of proxied requests as $broadcast_user.
- * target:  1 to 1024 bytes of valid UTF-8 without U+0000.
+ * target:  1 to 1024 bytes of valid UTF-8 without U+0000, CR and LF: it is a
+ *          line of its own in an event stream.
  */
 ngx_int_t ngx_broadcast_hub_name(ngx_str_t *name, u_char *lower);
 ngx_int_t ngx_broadcast_group_name(ngx_str_t *name);

@@ -40,8 +40,8 @@ u_char *ngx_broadcast_sse_data_write(u_char *dst, const ngx_str_t *payload);
  * Plain subscribers: "id:", "event:" and "data:" lines ended by LF.  An empty
  * id or event leaves its line out.  With an empty event and NULL data it is a
  * keep-alive that only moves the position (browsers dispatch nothing).
- * id and event should hold no CR, LF or NUL: field_ok() tells, publishers ask
- * it for targets.  One that came nevertheless is written as a space.
+ * id and event should hold no CR, LF or NUL: field_ok() tells, and no name of
+ * a target has one.  One that came nevertheless is written as a space.
  */
 ngx_uint_t ngx_broadcast_sse_field_ok(const ngx_str_t *field);
 size_t ngx_broadcast_sse_event_len(const ngx_str_t *id, const ngx_str_t *event,

@@ -17,6 +17,10 @@ SELECT throws_ok($$ SELECT broadcast.send_all('chat', 't', NULL) $$,
     '22023', NULL, 'null arguments are refused');
 SELECT throws_ok($$ SELECT broadcast.send_all('chat', '', '[]') $$,
     '22023', NULL, 'an empty target is refused');
+SELECT throws_ok($$ SELECT broadcast.send_all('chat', E'a\nb', '[]') $$,
+    '22023', 'a target has no line breaks', 'a target with LF is refused');
+SELECT throws_ok($$ SELECT broadcast.send_all('chat', E'a\r', '[]') $$,
+    '22023', NULL, '... and one with CR');
 SELECT throws_ok($$ SELECT broadcast.send_all('1chat', 't', '[]') $$,
     '22023', NULL, 'a hub name begins with a letter');
 SELECT throws_ok($$ SELECT broadcast.send_all(repeat('a', 129), 't', '[]') $$,

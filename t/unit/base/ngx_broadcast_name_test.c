@@ -150,8 +150,12 @@ test_target(void)
 {
     ngx_str_t  s;
 
-    s = tap_str("newMessage\n");
+    s = tap_str("new message\t\xc3\xa4");
     is_int(ngx_broadcast_target(&s), NGX_OK, "a target has any characters");
+    s = tap_str("newMessage\n");
+    is_int(ngx_broadcast_target(&s), NGX_ERROR, "but no LF");
+    s = tap_str("new\rMessage");
+    is_int(ngx_broadcast_target(&s), NGX_ERROR, "and no CR");
     s = tap_str("");
     is_int(ngx_broadcast_target(&s), NGX_ERROR, "no target without a name");
     s = tap_str("\xed\xa0\x80");
