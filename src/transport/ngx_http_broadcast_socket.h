@@ -70,6 +70,13 @@ struct ngx_http_broadcast_socket_s {
 ngx_http_broadcast_socket_t *ngx_http_broadcast_socket_create(
     ngx_http_request_t *r, ngx_broadcast_conn_t *bc, size_t size);
 
+/* the socket of a request that was not freed, or NULL */
+ngx_http_broadcast_socket_t *ngx_http_broadcast_socket_of(
+    ngx_http_request_t *r);
+
+/* from now on the request's end is not the connection's */
+void ngx_http_broadcast_socket_forget(ngx_http_request_t *r);
+
 /*
  * The header was handed to the filters with a flush.  Returns NGX_DONE: the
  * takeover follows from a posted event, as soon as the header is sent.
