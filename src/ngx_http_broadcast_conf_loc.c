@@ -70,8 +70,6 @@ ngx_http_broadcast_set_handler(ngx_conf_t *cf,
 }
 
 
-/* NGX_CONF_OK with hub->len 0: arg is another parameter */
-
 char *
 ngx_http_broadcast_hub_option(ngx_conf_t *cf, ngx_str_t *arg,
     ngx_str_t *name, ngx_str_t *hub)

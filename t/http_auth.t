@@ -166,7 +166,22 @@ GET /on/f
 
 
 
-=== TEST 12: variables of the token
+=== TEST 12: a refused program reads what its handler would say
+--- config
+    broadcast_auth on;
+    location /client { broadcast_hub anonymous; }
+    location /publish/ { broadcast_publish; }
+--- request eval
+["POST /client/negotiate?hub=chat", "POST /publish/chat\nx",
+ "POST /publish/chat?access_token=$main::bare\nx"]
+--- error_code eval
+[401, 401, 200]
+--- response_headers eval
+["WWW-Authenticate: Bearer\nContent-Length: 0", "WWW-Authenticate: Bearer", ""]
+
+
+
+=== TEST 13: variables of the token
 --- config
     location /v {
         default_type text/plain;
@@ -179,7 +194,7 @@ GET /on/f
 
 
 
-=== TEST 13: the user goes to an upstream
+=== TEST 14: the user goes to an upstream
 --- config
     location /p {
         broadcast_auth on;

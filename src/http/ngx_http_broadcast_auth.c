@@ -173,7 +173,8 @@ ngx_http_broadcast_client(ngx_http_request_t *r, ngx_str_t *hub,
 
 /*
  * broadcast_auth.  Refusals are given back as statuses, so that "satisfy any"
- * and "error_page" work as with nginx's own access modules.
+ * and "error_page" work as with nginx's own access modules; only where one of
+ * our handlers would answer a program it is in the handler's own words.
  */
 
 ngx_int_t
@@ -223,13 +224,26 @@ ngx_http_broadcast_auth_handler(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_broadcast_auth_refuse(ngx_http_request_t *r, ngx_uint_t token)
 {
-    ngx_table_elt_t  *h;
-
-    ngx_broadcast_count(NGX_BROADCAST_REFUSED_TOKEN, 1);
+    ngx_table_elt_t                *h;
+    ngx_http_core_loc_conf_t       *clcf;
+    ngx_http_broadcast_loc_conf_t  *blcf;
 
     if (token == NGX_HTTP_BROADCAST_TOKEN_LONG) {
+        ngx_broadcast_count(NGX_BROADCAST_REFUSED_TOKEN, 1);
         return NGX_HTTP_REQUEST_ENTITY_TOO_LARGE;
     }
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_broadcast_module);
+
+    if (blcf->kind != NGX_HTTP_BROADCAST_NONE
+        && clcf->satisfy == NGX_HTTP_SATISFY_ALL)
+    {
+        ngx_http_finalize_request(r, ngx_http_broadcast_unauthorized(r));
+        return NGX_DONE;
+    }
+
+    ngx_broadcast_count(NGX_BROADCAST_REFUSED_TOKEN, 1);
 
     /* in this member "satisfy any" finds it and takes it away again */
 

@@ -40,6 +40,8 @@ static void ngx_http_broadcast_mask_variables(ngx_http_request_t *r,
     ngx_array_t *values);
 static void ngx_http_broadcast_mask_value(ngx_http_request_t *r,
     ngx_str_t *text, ngx_array_t *values);
+static u_char *ngx_http_broadcast_mask_find(u_char *p, u_char *last,
+    ngx_str_t *what);
 static u_char *ngx_http_broadcast_mask_error(ngx_http_request_t *r,
     ngx_http_request_t *sr, u_char *buf, size_t len);
 
@@ -422,7 +424,7 @@ ngx_http_broadcast_mask_value(ngx_http_request_t *r, ngx_str_t *text,
         p = text->data;
         last = p + text->len;
 
-        if (ngx_http_broadcast_memmem(p, last, &v[i]) == NULL) {
+        if (ngx_http_broadcast_mask_find(p, last, &v[i]) == NULL) {
             continue;
         }
 
@@ -434,7 +436,9 @@ ngx_http_broadcast_mask_value(ngx_http_request_t *r, ngx_str_t *text,
 
         text->data = dst;
 
-        while ((found = ngx_http_broadcast_memmem(p, last, &v[i])) != NULL) {
+        while ((found = ngx_http_broadcast_mask_find(p, last, &v[i]))
+               != NULL)
+        {
             dst = ngx_cpymem(dst, p, found - p);
             dst = ngx_cpymem(dst, "***", 3);
             p = found + v[i].len;
@@ -448,8 +452,10 @@ ngx_http_broadcast_mask_value(ngx_http_request_t *r, ngx_str_t *text,
 }
 
 
-u_char *
-ngx_http_broadcast_memmem(u_char *p, u_char *last, ngx_str_t *what)
+/* the first place of what in p..last, or NULL */
+
+static u_char *
+ngx_http_broadcast_mask_find(u_char *p, u_char *last, ngx_str_t *what)
 {
     if (what->len == 0) {
         return NULL;

@@ -18,8 +18,5 @@
  */
 ngx_int_t ngx_http_broadcast_mask(ngx_pool_t *pool, ngx_str_t *text);
 
-/* the first place of what in p..last, or NULL */
-u_char *ngx_http_broadcast_memmem(u_char *p, u_char *last, ngx_str_t *what);
-
 
 #endif /* _NGX_HTTP_BROADCAST_MASK_H_INCLUDED_ */
