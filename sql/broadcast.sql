@@ -15,12 +15,12 @@
 --                   close_connection, position, bind, unbind
 --     nginx         schema_version, dispatch, stage, ring, and the relay's
 --                   sequence, read, replay, replay_state, positions, head,
---                   bindings, bindings_version, node_beat, sweep
+--                   begin_anew, bindings, bindings_version, node_beat, sweep
 --
 -- The way of a message: a send inserts into `staging` in the caller's
 -- transaction and rings an empty NOTIFY.  One relay of the cluster (advisory
 -- lock) moves committed rows to `message` and numbers them: `seq` without
--- holes in each hub, `pos` without holes over all hubs.  No sender waits for
+-- holes in each hub, `pos` in one order over all hubs.  No sender waits for
 -- another, and a transaction that stays open holds up nobody but itself.
 --
 
@@ -137,7 +137,7 @@ CREATE TABLE IF NOT EXISTS broadcast.message (
 );
 
 COMMENT ON TABLE broadcast.message IS
-'History: every numbered message and command. type 1 message, 2 join, 3 leave, 4 close; scope 0 all, 1 group, 2 user, 3 connection (its name in name)';
+'History: every numbered message and command. type 1 message, 2 join, 3 leave, 4 close, 6 a new epoch; scope 0 all, 1 group, 2 user, 3 connection (its name in name)';
 
 
 CREATE TABLE IF NOT EXISTS broadcast.node (
@@ -858,6 +858,48 @@ AS $$ SELECT s.head FROM broadcast.state s $$;
 
 COMMENT ON FUNCTION broadcast.head() IS
 'The newest pos of the history';
+
+
+CREATE OR REPLACE FUNCTION broadcast.begin_anew(known bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    n bigint;
+    start bigint := known + 1000000;
+BEGIN
+    -- holds up the sequencer; and of several nodes only the first does it
+
+    UPDATE broadcast.state SET head = start WHERE head < known;
+
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+
+    -- the margin: no node has read as far, so all of them find these rows
+
+    WITH anew AS (
+        UPDATE broadcast.hub SET epoch = broadcast.epoch(), seq = seq + 1
+     RETURNING name, epoch, seq
+    ), told AS (
+        INSERT INTO broadcast.message (pos, hub, epoch, seq, type, scope,
+                                       source, mark, size, created_at)
+        SELECT start + row_number() OVER (ORDER BY name), name, epoch, seq,
+               6, 0, 0, (random() * 9007199254740992)::bigint, 256,
+               clock_timestamp()
+          FROM anew
+     RETURNING pos
+    )
+    SELECT count(*) INTO n FROM told;
+
+    UPDATE broadcast.state SET head = start + n;
+
+    PERFORM pg_notify('broadcast_batch', '');
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.begin_anew(bigint) IS
+'A relay that has read further than the history reaches, because an older state of the database was put back: gives every hub a new epoch, and a row that says so';
 
 
 CREATE OR REPLACE FUNCTION broadcast.bindings()

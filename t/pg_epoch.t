@@ -107,21 +107,47 @@ is($sse->event->{id}, '3039-2', 'numbers go on in the new epoch');
 
 # --- an older state was put back --------------------------------------------
 
+# What was lost with it had numbers and was seen: they must not be given to
+# other messages under the same epoch.
+
+my $lost = status()->{hubs}{chat}{position};
+is($lost, '3039-2', 'before an older state is put back');
+
 $pg->psql(q{
     begin;
     delete from broadcast.message;
     update broadcast.state set head = 1;
-    update broadcast.hub set epoch = 54321, seq = 1;
+    update broadcast.hub set seq = 1;
     commit;}, @at);
 
 $gap = $sse->event(15);
 is($gap->{event}, 'broadcast.gap',
    'a database that is behind what was read: all are told');
+is($old->event(15)->{event}, 'broadcast.gap', '... each of them');
 
 sends('restored');
 
-is($sse->event(15)->{id}, 'd431-2', '... and its messages are read');
-is($old->event(15)->{event}, 'broadcast.gap', '... by everybody');
+my $restored = $sse->event(15);
+is($restored->{event}, 'restored', '... and its messages are read');
+unlike($restored->{id}, qr/^3039-/, '... under a new epoch');
+is($old->event(15)->{id}, $restored->{id}, '... by everybody');
+is(status()->{hubs}{chat}{position}, $restored->{id},
+   "the hub's position is the new one");
+is($pg->psql('select broadcast.position(\'chat\')', @at), $restored->{id},
+   "and the database's");
+
+my $late = Broadcast::SSE->connect($port, '/events/chat',
+    headers => [ 'Last-Event-ID' => $lost ]);
+is($late->event->{event}, 'broadcast.gap',
+   'a resume from a number that was lost begins with a gap');
+
+sends('more');
+is($sse->event->{event}, 'more', 'nobody is told twice');
+
+my $again = Broadcast::SSE->connect($port, '/events/chat',
+    headers => [ 'Last-Event-ID' => $restored->{id} ]);
+is($again->event->{event}, 'more', 'a resume in the new epoch has no gap');
+
 ok((wait_for { status()->{database}{state} eq 'up' } 10), 'it is up');
 
 $nginx->stop_ok(signal => 'TERM');

@@ -136,6 +136,13 @@ ngx_broadcast_read_record(ngx_broadcast_read_batch_t *batch,
     rec->hub = hub->index;
 
     if (!hub->durable) {
+
+        /* this node's own epoch has not changed */
+
+        if (rec->type == NGX_BROADCAST_REC_EPOCH) {
+            return;
+        }
+
         rec->flags = rec->type == NGX_BROADCAST_REC_MESSAGE
                      ? 0 : NGX_BROADCAST_REC_UNNUMBERED;
         ngx_broadcast_read_append(batch, rec);
@@ -145,8 +152,9 @@ ngx_broadcast_read_record(ngx_broadcast_read_batch_t *batch,
     rec->flags = NGX_BROADCAST_REC_NUMBERED;
     rec->position.epoch = epoch;
 
-    if (hub->epoch && hub->epoch != epoch) {
-
+    if (hub->epoch && hub->epoch != epoch
+        && rec->type != NGX_BROADCAST_REC_EPOCH)
+    {
         /* the hub's history begins anew: all are told before */
 
         ngx_memzero(&told, sizeof(ngx_broadcast_record_t));

@@ -16,7 +16,8 @@
 /*
  * What a new session does before it runs, a query a step: settings, LISTEN on
  * all channels (first, so that nothing is missed behind what is read next),
- * the schema's version, places of the hubs, bindings.
+ * the schema's version, places of the hubs, bindings.  A database that does not
+ * reach as far as it was read is asked to begin a new history before.
  */
 
 typedef enum {
@@ -24,6 +25,7 @@ typedef enum {
     NGX_BROADCAST_STEP_LISTEN,
     NGX_BROADCAST_STEP_VERSION,
     NGX_BROADCAST_STEP_PLACES,
+    NGX_BROADCAST_STEP_ANEW,
     NGX_BROADCAST_STEP_BINDINGS
 } ngx_broadcast_relay_step_e;
 
@@ -33,9 +35,9 @@ static void ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
 static void ngx_broadcast_relay_listen(void);
 static void ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result);
-static void ngx_broadcast_relay_places(PGresult *result);
+static ngx_uint_t ngx_broadcast_relay_places(PGresult *result);
 static void ngx_broadcast_relay_place(ngx_str_t *name,
-    ngx_broadcast_position_t *place, ngx_uint_t fresh);
+    ngx_broadcast_position_t *place);
 
 
 /*
@@ -109,6 +111,7 @@ ngx_broadcast_relay_step(void)
     ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
 
     statement = NGX_BROADCAST_PG_TEXT;
+    relay->query.nparams = 0;
 
     switch (relay->step) {
 
@@ -129,12 +132,20 @@ ngx_broadcast_relay_step(void)
         text = ngx_broadcast_relay_places_text;
         break;
 
+    case NGX_BROADCAST_STEP_ANEW:
+        text = "SELECT broadcast.begin_anew($1::bigint)";
+
+        (void) ngx_sprintf((u_char *) relay->cursor_text, "%uL%Z",
+                           relay->cursor);
+
+        relay->query.nparams = 1;
+        relay->query.params[0] = relay->cursor_text;
+        break;
+
     default: /* NGX_BROADCAST_STEP_BINDINGS */
         text = ngx_broadcast_relay_bindings_text;
         break;
     }
-
-    relay->query.nparams = 0;
 
     ngx_broadcast_relay_send(&relay->query, statement, text,
                              ngx_broadcast_relay_stepped);
@@ -188,7 +199,11 @@ ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
         break;
 
     case NGX_BROADCAST_STEP_PLACES:
-        ngx_broadcast_relay_places(result);
+        relay->step = ngx_broadcast_relay_places(result)
+                      ? NGX_BROADCAST_STEP_ANEW : NGX_BROADCAST_STEP_BINDINGS;
+        break;
+
+    case NGX_BROADCAST_STEP_ANEW:
         relay->step = NGX_BROADCAST_STEP_BINDINGS;
         break;
 
@@ -294,34 +309,34 @@ ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result)
 
 /*
  * Rows of head, hub, epoch, seq; the last three null where there is no hub.
- * A zone that has a cursor goes on behind it, unless the database does not
- * reach as far (an older state of it was restored): then it starts anew, as a
- * zone does that has none.
+ * A zone that has a cursor goes on behind it, a new one where the history ends
+ * now.  1: the database does not reach as far as the cursor, an older state of
+ * it was put back.
  */
 
-static void
+static ngx_uint_t
 ngx_broadcast_relay_places(PGresult *result)
 {
     int                        i, n;
     uint64_t                   head;
     ngx_str_t                  name;
-    ngx_uint_t                 fresh;
     ngx_broadcast_relay_t     *relay = &ngx_broadcast_relay;
     ngx_broadcast_position_t   place;
 
     head = ngx_broadcast_pg_number(result, 0, 0);
     relay->cursor = ngx_broadcast_log_relay(ngx_broadcast_bus.zone);
 
-    fresh = !ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_RELAY_BEGUN);
+    if (ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_RELAY_BEGUN)) {
 
-    if (!fresh && relay->cursor > head) {
+        if (relay->cursor <= head) {
+            return 0;
+        }
+
         ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
                       "broadcast: the database is behind what was read from "
-                      "it before (%uL, now %uL), its messages start anew",
+                      "it before (%uL, now %uL), its hubs begin anew",
                       relay->cursor, head);
-
-    } else if (!fresh) {
-        return;
+        return 1;
     }
 
     n = PQntuples(result);
@@ -336,7 +351,7 @@ ngx_broadcast_relay_places(PGresult *result)
         place.epoch = ngx_broadcast_pg_number(result, i, 2);
         place.seq = ngx_broadcast_pg_number(result, i, 3);
 
-        ngx_broadcast_relay_place(&name, &place, fresh);
+        ngx_broadcast_relay_place(&name, &place);
     }
 
     /* the positions first: who comes between is told less, not too much */
@@ -344,36 +359,21 @@ ngx_broadcast_relay_places(PGresult *result)
     relay->cursor = head;
     ngx_broadcast_log_set_relay(ngx_broadcast_bus.zone, head);
     ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_BEGUN, 1);
+
+    return 0;
 }
 
 
 static void
-ngx_broadcast_relay_place(ngx_str_t *name, ngx_broadcast_position_t *place,
-    ngx_uint_t fresh)
+ngx_broadcast_relay_place(ngx_str_t *name, ngx_broadcast_position_t *place)
 {
-    ngx_uint_t              hub;
-    ngx_broadcast_record_t  rec;
+    ngx_uint_t  hub;
 
-    if (!ngx_broadcast_hub_durable(name)
-        || ngx_broadcast_hub_index(name, &hub) != NGX_OK)
+    if (ngx_broadcast_hub_durable(name)
+        && ngx_broadcast_hub_index(name, &hub) == NGX_OK)
     {
-        return;
+        ngx_broadcast_hub_set_position(ngx_broadcast_bus.zone, hub, place);
     }
-
-    ngx_broadcast_hub_set_position(ngx_broadcast_bus.zone, hub, place);
-
-    if (fresh) {
-        return;
-    }
-
-    ngx_memzero(&rec, sizeof(ngx_broadcast_record_t));
-
-    rec.type = NGX_BROADCAST_REC_EPOCH;
-    rec.flags = NGX_BROADCAST_REC_NUMBERED;
-    rec.hub = hub;
-    rec.position = *place;
-
-    (void) ngx_broadcast_publish(&rec, 1);
 }
 
 

@@ -18,6 +18,8 @@
  * the reader's batch until the record hook returns.
  */
 
+/* the numbers up to EPOCH stand in broadcast.message, too */
+
 typedef enum {
     NGX_BROADCAST_REC_MESSAGE = 1,  /* scope, name, target, arguments, excl. */
     NGX_BROADCAST_REC_JOIN,         /* scope user|connection, name, group */

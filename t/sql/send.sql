@@ -101,4 +101,27 @@ SELECT broadcast.prune('{chat}');
 SELECT is((SELECT oldest FROM broadcast.replay_state('chat')), 4::bigint,
           'history keeps history_count messages of a hub');
 
+-- An older state of the database was put back: a relay has read further.
+
+CREATE TEMP TABLE before AS SELECT * FROM broadcast.hub;
+SELECT broadcast.begin_anew(14);
+SELECT results_eq(
+    $$ SELECT h.name, h.seq FROM broadcast.hub h JOIN before b USING (name)
+        WHERE h.epoch = b.epoch ORDER BY 1 $$,
+    $$ SELECT name, seq FROM before ORDER BY 1 $$,
+    'while the history reaches as far, the epochs stay');
+SELECT broadcast.begin_anew(20);
+SELECT is((SELECT count(*) FROM broadcast.hub h JOIN before b USING (name)
+            WHERE h.epoch = b.epoch), 0::bigint,
+          'where it does not, every hub has a new epoch');
+SELECT results_eq(
+    $$ SELECT hub, epoch, seq, type::int FROM broadcast.read(20, 10) $$,
+    $$ SELECT name, epoch, seq, 6 FROM broadcast.hub ORDER BY 1 $$,
+    '... and a row that says so, behind what anybody has read');
+CREATE TEMP TABLE after AS SELECT * FROM broadcast.hub;
+SELECT broadcast.begin_anew(22);
+SELECT results_eq('SELECT * FROM broadcast.hub ORDER BY 1',
+                  'SELECT * FROM after ORDER BY 1',
+                  'the second node that comes finds it done');
+
 SELECT * FROM finish();
