@@ -204,11 +204,17 @@ ngx_broadcast_function_call(ngx_broadcast_conn_t *bc, ngx_uint_t kind,
 
     task->id.data = p;
     task->id.len = id->len;
-    p = ngx_cpymem(p, id->data, id->len);
+
+    if (id->len) {
+        p = ngx_cpymem(p, id->data, id->len);
+    }
 
     task->target.data = p;
     task->target.len = target->len;
-    ngx_memcpy(p, target->data, target->len);
+
+    if (target->len) {
+        ngx_memcpy(p, target->data, target->len);
+    }
 
     ngx_memzero(&caller, sizeof(ngx_broadcast_caller_t));
 
