@@ -159,7 +159,10 @@ ngx_broadcast_jwt_times(ngx_broadcast_jwt_t *jwt, time_t now)
 }
 
 
-/* Whole seconds, within the years that we count; NGX_DECLINED: no claim. */
+/*
+ * A NumericDate (RFC 7519, section 2) may have a fraction: it is cut off.  The
+ * years are those that we count.  NGX_DECLINED: no claim.
+ */
 
 static ngx_int_t
 ngx_broadcast_jwt_time(json_t *claims, const char *name, time_t *value)
@@ -198,7 +201,7 @@ ngx_broadcast_jwt_time(json_t *claims, const char *name, time_t *value)
 
     *value = (time_t) real;
 
-    return ((double) *value == real) ? NGX_OK : NGX_ERROR;
+    return NGX_OK;
 }
 
 

@@ -68,7 +68,7 @@ typedef struct {
 /*
  * Checks signature and times; now in Unix seconds.  "exp" is required, it
  * and "nbf" get the leeway, "iat" is only checked to be a number.  A number
- * with a fraction of zero (1700003600.0) is one.  A repeated name, at any
+ * may have a fraction, which is cut off.  A repeated name, at any
  * depth, is refused.  The user is asrs.s.uid, else nameid, else .NET's long
  * name of it, else sub: a string or an integer that is a good user id
  * (base/ngx_broadcast_name.h), or the token is refused; "" is no user.
