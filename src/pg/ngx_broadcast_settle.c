@@ -260,9 +260,12 @@ ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row)
     }
 
     call = ngx_broadcast_settle_find(NULL, 0);
+    if (call == NULL) {
+        return NGX_ERROR;
+    }
 
     pool = ngx_create_pool(1024, ngx_broadcast_pg.log);
-    if (pool == NULL || call == NULL) {
+    if (pool == NULL) {
         return NGX_ERROR;
     }
 
