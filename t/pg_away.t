@@ -216,7 +216,7 @@ while (my $event = $sse->event(20)) {
 }
 
 ok($seen{'["moving"]'}, '... and is heard');
-is_deeply([ grep { $seen{$_} > 1 } '["stuck"]', '["left 1"]', '["left 2"]' ],
+is_deeply([ grep { ($seen{$_} // 0) > 1 } '["stuck"]', '["left 1"]', '["left 2"]' ],
           [], '... and nothing came twice');
 
 
