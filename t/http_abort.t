@@ -36,7 +36,7 @@ EOS
 
 my $nginx = Broadcast::Nginx->new(
     http   => 'broadcast_zone hubs 8m; broadcast_database "'
-            . $pg->conninfo('app', 'app') . '" timeout=4s;',
+            . $pg->conninfo('app', 'app') . '" timeout=9s;',
     server => <<'EOC',
         client_body_timeout 2s;
         location /functions/ { broadcast_function; }
