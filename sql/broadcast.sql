@@ -71,15 +71,29 @@ ON CONFLICT (name) DO NOTHING;
 
 
 CREATE TABLE IF NOT EXISTS broadcast.state (
-    single            boolean PRIMARY KEY DEFAULT true CHECK (single),
-    head              bigint NOT NULL DEFAULT 0,
-    bindings_version  bigint NOT NULL DEFAULT 1
+    single  boolean PRIMARY KEY DEFAULT true CHECK (single),
+    head    bigint NOT NULL DEFAULT 0
 );
 
 COMMENT ON TABLE broadcast.state IS
-'One row: head is the newest pos of broadcast.message, bindings_version changes with every bind and unbind';
+'One row: head is the newest pos of broadcast.message';
 
 INSERT INTO broadcast.state (single) VALUES (true) ON CONFLICT DO NOTHING;
+
+
+-- Not in `state`: a bind in a transaction that stays open must not lock the
+-- row that the sequencer needs.
+
+CREATE TABLE IF NOT EXISTS broadcast.binding_state (
+    single   boolean PRIMARY KEY DEFAULT true CHECK (single),
+    version  bigint NOT NULL DEFAULT 1
+);
+
+COMMENT ON TABLE broadcast.binding_state IS
+'One row: version changes with every bind and unbind';
+
+INSERT INTO broadcast.binding_state (single) VALUES (true)
+    ON CONFLICT DO NOTHING;
 
 
 CREATE TABLE IF NOT EXISTS broadcast.hub (
@@ -510,7 +524,7 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    UPDATE broadcast.state SET bindings_version = bindings_version + 1;
+    UPDATE broadcast.binding_state SET version = version + 1;
     PERFORM pg_notify('broadcast_bindings', '');
 END
 $$;
@@ -566,9 +580,22 @@ BEGIN
             USING ERRCODE = 'wrong_object_type';
     END IF;
 
+    IF role IS NOT NULL AND kind <> 'http' THEN
+        RAISE EXCEPTION 'a role can be required for http functions only'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
     IF kind = 'timer' AND coalesce(every, interval '0') <= interval '0' THEN
         RAISE EXCEPTION 'a timer needs every, an interval above 0'
             USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    -- better refused than never called
+
+    IF proc.proretset OR kind IN ('timer', 'after') THEN
+        RAISE EXCEPTION '% functions are not in this version',
+                CASE WHEN proc.proretset THEN 'streaming' ELSE kind END
+            USING ERRCODE = 'feature_not_supported';
     END IF;
 
     IF hub IS NOT NULL THEN
@@ -917,7 +944,7 @@ COMMENT ON FUNCTION broadcast.bindings() IS
 CREATE OR REPLACE FUNCTION broadcast.bindings_version() RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT s.bindings_version FROM broadcast.state s $$;
+AS $$ SELECT s.version FROM broadcast.binding_state s $$;
 
 COMMENT ON FUNCTION broadcast.bindings_version() IS
 'Changes with every bind and unbind';
@@ -977,6 +1004,19 @@ $$;
 
 COMMENT ON FUNCTION broadcast.connection_remove(text) IS
 'Internal: a connection ended; what was known of it, or null if it was gone';
+
+
+CREATE OR REPLACE FUNCTION broadcast.connection_known(connection text)
+    RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT jsonb_build_object('claims', c.claims, 'query', c.query)
+      FROM broadcast.connections c WHERE c.connection_id = $1
+$$;
+
+COMMENT ON FUNCTION broadcast.connection_known(text) IS
+'Internal: what the events of a connection tell of it besides its names';
 
 
 CREATE OR REPLACE FUNCTION broadcast.error_add(kind text, function text,
@@ -1182,6 +1222,19 @@ COMMENT ON FUNCTION broadcast.notice(text, jsonb) IS
 'Internal: calls the functions of connected or disconnected, each in a sub-transaction of its own, and stages their actions';
 
 
+CREATE OR REPLACE FUNCTION broadcast.opinion(answer jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN jsonb_typeof($1) <> 'object' THEN NULL
+                WHEN $1->'refuse' IN ('null', 'false') THEN $1 - 'refuse'
+                ELSE $1 END
+$$;
+
+COMMENT ON FUNCTION broadcast.opinion(jsonb) IS
+'Internal: what a connect function says; a refusal that is null or false is none';
+
+
 CREATE OR REPLACE FUNCTION broadcast.ask(event jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -1191,18 +1244,19 @@ DECLARE
     answer jsonb := '{}';
 BEGIN
     IF event ? 'function' THEN
-        RETURN broadcast.run(event->>'function', event - 'function');
+        RETURN broadcast.opinion(broadcast.run(event->>'function',
+                                               event - 'function'));
     END IF;
 
     FOR b IN SELECT * FROM broadcast.bound('connect', event->>'hub', NULL)
     LOOP
-        result := broadcast.run(b.function, event);
+        result := broadcast.opinion(broadcast.run(b.function, event));
 
         IF result ? 'refuse' THEN
             RETURN result;
         END IF;
 
-        IF pg_catalog.jsonb_typeof(result) = 'object' THEN
+        IF result IS NOT NULL THEN
             answer := answer || (result - 'groups')
                 || pg_catalog.jsonb_build_object('groups',
                        coalesce(answer->'groups', '[]')
@@ -1236,6 +1290,13 @@ BEGIN
         RAISE EXCEPTION 'no % function is bound for %', kind,
                 coalesce(event->>'target', event->>'name')
             USING ERRCODE = 'undefined_function';
+    END IF;
+
+    IF kind = 'message' THEN
+        event := '{"claims": {}, "query": {}}'
+                 || coalesce(broadcast.connection_known(
+                                 event->>'connectionId'), '{}')
+                 || event;
     END IF;
 
     result := broadcast.run(b.function, event);

@@ -152,6 +152,15 @@ is($event->{event}, 'slow', 'what commits later comes later, though its id '
                             . 'is smaller');
 is(seq($event->{id}), seq($fast->{id}) + 1, '... without a hole');
 
+$slow->run(q{begin; create function f(jsonb) returns jsonb language sql
+             as 'select $1'; select broadcast.bind('http', 'f')});
+$pg->psql(q{select broadcast.send_all('chat', 'free', '[2]')}, @at);
+
+is((eval { $sse->event(3) } // {})->{event}, 'free',
+   'nor does one with a bind in it');
+
+$slow->run('rollback');
+
 $slow->run(q{begin; select broadcast.send_all('chat', 'never', '[1]')});
 $slow->run('rollback');
 

@@ -27,6 +27,14 @@ $$ SELECT '{"result":"any"}'::jsonb $$;
 CREATE FUNCTION app.web(e jsonb) RETURNS jsonb LANGUAGE sql AS
 $$ SELECT '{"status":201,"body":"x","actions":{"hub":"chat","target":"w"}}'
           ::jsonb $$;
+CREATE FUNCTION app.rows(e jsonb) RETURNS SETOF jsonb LANGUAGE sql AS
+$$ VALUES ('1'::jsonb), ('2') $$;
+CREATE FUNCTION app.maybe(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT jsonb_build_object('userId', 'u', 'refuse',
+              CASE e->>'userId' WHEN 'eve' THEN to_jsonb('not eve'::text)
+                                WHEN 'ann' THEN 'false' ELSE 'null' END) $$;
+CREATE FUNCTION app.mirror(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT jsonb_build_object('result', e) $$;
 CREATE FUNCTION app.wrong(e text) RETURNS jsonb LANGUAGE sql AS
 $$ SELECT '{}'::jsonb $$;
 
@@ -37,6 +45,18 @@ SELECT throws_ok($$ SELECT broadcast.bind('connected', 'app.wrong') $$,
     'a bound function takes one jsonb');
 SELECT throws_ok($$ SELECT broadcast.bind('timer', 'app.hello') $$,
     '22023', NULL, 'a timer needs an interval');
+SELECT throws_ok($$ SELECT broadcast.bind('timer', 'app.hello',
+                                          every => '1 s') $$,
+    '0A000', 'timer functions are not in this version',
+    '... and is refused with one: better than never called');
+SELECT throws_ok($$ SELECT broadcast.bind('after', 'app.hello') $$,
+    '0A000', NULL, '... as after is');
+SELECT throws_ok($$ SELECT broadcast.bind('message', 'app.rows') $$,
+    '0A000', 'streaming functions are not in this version',
+    '... and a set, of which only the first row would come');
+SELECT throws_ok($$ SELECT broadcast.bind('message', 'app.any', 'chat',
+                                          role => 'admin') $$,
+    '22023', NULL, 'a role that would not be asked for is refused');
 
 SELECT broadcast.bindings_version() AS before \gset
 SELECT broadcast.bind('connected', 'app.hello', 'Chat');
@@ -100,6 +120,16 @@ SELECT is(broadcast.dispatch('{"kind":"connect","hub":"else",
                                "function":"app.gate2"}'),
           '{"groups": ["b"]}', 'the operator may name the function');
 
+SELECT broadcast.bind('connect', 'app.maybe', 'doubt');
+SELECT is(broadcast.dispatch(jsonb_build_object('kind', 'connect',
+              'hub', 'doubt', 'userId', u))->'refuse', r::jsonb,
+          coalesce('a refusal is one: ' || r, 'null or false is none'))
+  FROM (VALUES ('eve', '"not eve"'), ('ann', NULL), ('bob', NULL)) v(u, r);
+SELECT is(broadcast.dispatch('{"kind":"connect","userId":"bob",
+                               "function":"app.maybe"}'),
+          '{"userId": "u"}', '... nor is it where the operator names it');
+SELECT broadcast.unbind('connect', 'app.maybe');
+
 DELETE FROM broadcast.staging;
 SELECT is(broadcast.dispatch('{"kind":"message","hub":"chat",
               "connectionId":"c1","target":"ECHO","arguments":[{"a":[1]}]}'),
@@ -114,6 +144,18 @@ SELECT is(broadcast.dispatch('{"kind":"message","hub":"chat","target":"x"}'),
 SELECT throws_ok($$ SELECT broadcast.dispatch('{"kind":"message",
                         "hub":"else","target":"x"}') $$,
     '42883', NULL, 'nothing bound is an error');
+
+SELECT broadcast.bind('message', 'app.mirror', 'chat', 'mirror');
+SELECT broadcast.dispatch('{"kind":"connected","connectionId":"m1",
+    "hub":"chat","node":"n1","claims":{"r":[1]},"query":{"q":"x"}}');
+SELECT is(broadcast.dispatch('{"kind":"message","hub":"chat",
+              "connectionId":"m1","target":"mirror","arguments":[]}'),
+          '{"result": {"kind": "message", "hub": "chat", "connectionId": "m1",
+            "target": "mirror", "arguments": [],
+            "claims": {"r": [1]}, "query": {"q": "x"}}}',
+          'a message''s event has claims and query of its connection');
+SELECT broadcast.dispatch('{"kind":"disconnected","connectionId":"m1"}');
+SELECT broadcast.unbind('message', 'app.mirror');
 
 DELETE FROM broadcast.staging;
 SELECT is(broadcast.dispatch('{"kind":"http","name":"web","method":"GET"}'),
