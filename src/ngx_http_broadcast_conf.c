@@ -17,6 +17,8 @@
 
 static char *ngx_http_broadcast_merge_kind(ngx_conf_t *cf,
     ngx_http_broadcast_loc_conf_t *prev, ngx_http_broadcast_loc_conf_t *conf);
+static void ngx_http_broadcast_merge_body(ngx_conf_t *cf,
+    ngx_http_broadcast_loc_conf_t *conf);
 static const char *ngx_http_broadcast_kind_name(ngx_uint_t kind);
 
 
@@ -165,6 +167,8 @@ ngx_http_broadcast_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_broadcast_loc_conf_t *prev = parent;
     ngx_http_broadcast_loc_conf_t *conf = child;
 
+    char  *rv;
+
     if (conf->auth == NGX_CONF_UNSET_UINT) {
         conf->auth = (prev->auth == NGX_CONF_UNSET_UINT)
                      ? NGX_HTTP_BROADCAST_AUTH_OFF : prev->auth;
@@ -206,7 +210,44 @@ ngx_http_broadcast_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->origins = prev->origins;
     }
 
-    return ngx_http_broadcast_merge_kind(cf, prev, conf);
+    rv = ngx_http_broadcast_merge_kind(cf, prev, conf);
+
+    if (rv == NGX_CONF_OK) {
+        ngx_http_broadcast_merge_body(cf, conf);
+    }
+
+    return rv;
+}
+
+
+/*
+ * The core refuses a long body before any handler runs, by a page that is
+ * neither JSON nor readable from another origin.  Where bodies are read here
+ * its limit is kept here, too.
+ */
+
+static void
+ngx_http_broadcast_merge_body(ngx_conf_t *cf,
+    ngx_http_broadcast_loc_conf_t *conf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    switch (conf->kind) {
+
+    case NGX_HTTP_BROADCAST_HUB:
+    case NGX_HTTP_BROADCAST_PUBLISH:
+    case NGX_HTTP_BROADCAST_API:
+    case NGX_HTTP_BROADCAST_FUNCTION:
+
+        clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+        conf->body_max = clcf->client_max_body_size;
+        clcf->client_max_body_size = 0;
+        break;
+
+    default:
+        break;
+    }
 }
 
 

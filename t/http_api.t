@@ -153,6 +153,7 @@ Transfer-Encoding: chunked
 --- request eval
 "POST /open/api/v1/hubs/chat\n" . ("x" x 1_048_577)
 --- error_code: 413
+--- response_body_like: ^\{"code":"PayloadTooLarge",
 
 
 

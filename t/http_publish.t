@@ -104,6 +104,9 @@ __DATA__
 ["", "", "Transfer-Encoding: chunked", ""]
 --- error_code eval
 [200, 413, 413, 413]
+--- response_headers eval
+["Content-Type: application/json",
+ ("x-ms-error-code: PayloadTooLarge") x 3]
 
 
 

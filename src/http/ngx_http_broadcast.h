@@ -153,6 +153,7 @@ typedef struct {
     ngx_str_t                  role;       /* of broadcast_auth, or empty */
 
     ngx_uint_t                 transports;
+    off_t                      body_max;   /* client_max_body_size, 0: none */
     ngx_broadcast_limits_t     limits;
     ngx_array_t               *caps;       /* of ngx_http_broadcast_cap_t */
     ngx_http_broadcast_origins_t    *origins;

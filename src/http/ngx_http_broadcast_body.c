@@ -44,6 +44,10 @@ ngx_http_broadcast_read_body(ngx_http_request_t *r,
     ctx->body_handler = handler;
     ctx->body_limit = blcf->limits.message_size;
 
+    if (blcf->body_max) {
+        ctx->body_limit = ngx_min(ctx->body_limit, (size_t) blcf->body_max);
+    }
+
     if (r->headers_in.content_length_n > (off_t) ctx->body_limit) {
         return ngx_http_broadcast_body_large(r);
     }
