@@ -212,3 +212,24 @@ GET /n
 --- error_code: 503
 --- response_headers
 Retry-After: 1
+
+
+
+=== TEST 14: a URL that a variable leaves empty is not given
+--- config
+    location = /n { broadcast_negotiate hub=chat url=$arg_url; }
+    location /client { broadcast_hub; }
+--- request
+GET /n
+--- response_body_like eval
+main::claimed(sub { $_[0]{url} eq 'http://localhost/client?hub=chat' })
+
+
+
+=== TEST 15: ... and there is no other
+--- config
+    location = /n { broadcast_negotiate hub=chat url=$arg_url; }
+--- request
+GET /n
+--- error_code: 400
+--- response_body: The URL is empty or not well encoded.

@@ -426,7 +426,7 @@ ngx_http_broadcast_negotiate_answer(ngx_http_request_t *r)
 
     if (rc == NGX_ABORT) {
         return ngx_http_broadcast_text(r, NGX_HTTP_BAD_REQUEST,
-                                       "The URL is not well encoded.");
+                                       "The URL is empty or not well encoded.");
     }
 
     if (rc != NGX_OK) {

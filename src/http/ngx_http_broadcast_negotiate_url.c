@@ -63,14 +63,21 @@ ngx_http_broadcast_negotiate_url(ngx_http_request_t *r, ngx_str_t *hub,
 
     ngx_broadcast_buf_init(&b, r->pool, 128);
 
+    ngx_str_null(url);
+
     if (blcf->negotiate->url) {
 
         rc = ngx_http_broadcast_negotiate_value(r, blcf->negotiate->url, url);
         if (rc != NGX_OK) {
             return rc;
         }
+    }
 
-    } else {
+    if (url->len == 0) {
+
+        if (bscf->client.len == 0) {
+            return NGX_ABORT;
+        }
 
         ngx_http_broadcast_negotiate_host(r, &b);
         ngx_broadcast_buf_str(&b, &bscf->client);
