@@ -214,7 +214,7 @@ ngx_http_broadcast_set_connections(ngx_conf_t *cf, ngx_command_t *cmd,
 
     if (cf->args->nelts > 2
         && (!ngx_http_broadcast_option(&value[2], "key", &key)
-            || key.len == 0))
+            || ngx_strlchr(key.data, key.data + key.len, '$') == NULL))
     {
         return ngx_http_broadcast_bad(cf, &value[2],
                                       "it must be key=$variable");

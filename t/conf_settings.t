@@ -455,3 +455,12 @@ GET /index.html
 --- request
 GET /index.html
 --- error_code: 404
+
+=== TEST 49: a cap with a key that is the same for everybody
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_connections 1 key=remote_addr;
+--- config
+--- must_die
+--- error_log
+"broadcast_connections": bad value "key=remote_addr": it must be key=$variable
