@@ -40,6 +40,7 @@ typedef enum {
                                                  one that has just died */
 #define NGX_BROADCAST_RELAY_BEAT      3000    /* ms, of node_beat() */
 #define NGX_BROADCAST_RELAY_LEASE     15000   /* ms, of a node */
+#define NGX_BROADCAST_RELAY_SWEEP     100     /* connections, at once */
 #define NGX_BROADCAST_RELAY_CONNECT   5000    /* ms, at most */
 #define NGX_BROADCAST_RELAY_PATIENCE  12000   /* ms, above the statement's */
 

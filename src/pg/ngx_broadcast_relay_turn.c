@@ -54,6 +54,10 @@ static const char  ngx_broadcast_relay_beat_text[] =
 
 static ngx_broadcast_pg_query_t  ngx_broadcast_relay_sweeper;
 static ngx_uint_t                ngx_broadcast_relay_sweeping;
+static ngx_uint_t                ngx_broadcast_relay_sweep_rows =
+                                     NGX_BROADCAST_RELAY_SWEEP;
+static char                      ngx_broadcast_relay_sweep_text[
+                                     NGX_INT_T_LEN + 1];
 
 
 void
@@ -349,6 +353,8 @@ ngx_broadcast_relay_was_read(ngx_broadcast_pg_query_t *query,
 /*
  * Connections of nodes that were not heard of for their lease.  A leader that
  * has not itself been there for a lease may have been the one that was away.
+ * They are one transaction, which may take as long as a call: if it was ended
+ * for that, or for anything else, the next one is smaller.
  */
 
 static void
@@ -365,8 +371,11 @@ ngx_broadcast_relay_sweep(void)
 
     query->statement = NGX_BROADCAST_PG_SWEEP;
     query->nparams = 1;
-    query->params[0] = "100";
+    query->params[0] = ngx_broadcast_relay_sweep_text;
     query->done = ngx_broadcast_relay_swept;
+
+    (void) ngx_sprintf((u_char *) ngx_broadcast_relay_sweep_text, "%ui%Z",
+                       ngx_broadcast_relay_sweep_rows);
 
     if (ngx_broadcast_pg_pool_send(query, 0) == NGX_OK) {
         ngx_broadcast_relay_sweeping = 1;
@@ -378,11 +387,41 @@ static void
 ngx_broadcast_relay_swept(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
     PGresult *result)
 {
+    ngx_str_t   state;
+    ngx_uint_t  n, rows;
+
     ngx_broadcast_relay_sweeping = 0;
 
-    if (status == NGX_BROADCAST_PG_OK
-        && ngx_broadcast_pg_number(result, 0, 0) > 0)
-    {
+    rows = ngx_broadcast_relay_sweep_rows;
+
+    if (status == NGX_BROADCAST_PG_FAILED) {
+        state = ngx_broadcast_pg_sqlstate(result);
+
+        ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
+        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
+                      "broadcast: broadcast.sweep(%ui) failed, SQLSTATE %V",
+                      rows, &state);
+
+        ngx_broadcast_relay_sweep_rows = ngx_max(rows / 10, 1);
+        return;
+    }
+
+    if (status != NGX_BROADCAST_PG_OK) {
+        return;
+    }
+
+    n = (ngx_uint_t) ngx_broadcast_pg_number(result, 0, 0);
+
+    if (n) {
         ngx_broadcast_relay_nudge();
+    }
+
+    /* as many as were asked for: there are more */
+
+    if (n == rows) {
+        ngx_broadcast_relay_sweep();
+
+    } else {
+        ngx_broadcast_relay_sweep_rows = NGX_BROADCAST_RELAY_SWEEP;
     }
 }
