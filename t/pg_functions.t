@@ -146,11 +146,17 @@ $pg->psql(q{select broadcast.bind(k, 'broken', 'bad')
               from unnest(array['connected', 'disconnected']) k}, @at);
 sleep 1;
 
+my $errors = database()->{errors};
 $ws = Broadcast::WebSocket->connect($port, '/events/bad');
 ok((wait_for { $pg->psql('select count(*) from broadcast.function_error',
                          @at) == 1 } 5), 'an exception is kept');
 is($pg->psql('select message from broadcast.function_error', @at),
    'broken for connected', '... with its words');
+ok((wait_for { database()->{errors} == $errors + 1 } 5), '... counted');
+like($nginx->error_log,
+     qr/\[error\].*a function for "connected" raised an exception/,
+     '... and told in the log');
+unlike($nginx->error_log, qr/broken for/, '... without its words');
 
 $ws->close;
 ok((wait_for { $pg->psql('select count(*) from broadcast.function_error',

@@ -25,6 +25,8 @@ static char *ngx_broadcast_call_event(ngx_broadcast_job_t *job,
     ngx_uint_t kind, ngx_str_t *event);
 static void ngx_broadcast_call_end(ngx_broadcast_job_t *job,
     ngx_uint_t status, PGresult *result);
+static ngx_uint_t ngx_broadcast_call_raised(ngx_uint_t kind,
+    ngx_str_t *value);
 
 
 /* of ngx_broadcast_call_status_e */
@@ -123,14 +125,21 @@ ngx_broadcast_call_end(ngx_broadcast_job_t *job, ngx_uint_t status,
     PGresult *result)
 {
     uint64_t                      now;
+    ngx_uint_t                    outcome;
     ngx_broadcast_dispatch_t     *d = (ngx_broadcast_dispatch_t *) job;
     ngx_broadcast_call_result_t   answer;
 
     ngx_memzero(&answer, sizeof(ngx_broadcast_call_result_t));
     answer.status = status;
 
+    outcome = ngx_broadcast_call_outcomes[status];
+
     if (status == NGX_BROADCAST_CALL_OK) {
         answer.value = ngx_broadcast_pg_value(result, 0, 0);
+
+        if (ngx_broadcast_call_raised(d->kind, &answer.value)) {
+            outcome = NGX_BROADCAST_OUTCOME_ERROR;
+        }
 
         /* it may have staged something, and does not ring */
 
@@ -139,12 +148,13 @@ ngx_broadcast_call_end(ngx_broadcast_job_t *job, ngx_uint_t status,
     } else if (result) {
         answer.sqlstate = ngx_broadcast_pg_sqlstate(result);
         answer.message = ngx_broadcast_pg_message(result);
+        answer.raised = ngx_broadcast_pg_raised(result);
     }
 
     now = ngx_broadcast_now();
 
     ngx_broadcast_stats_call(ngx_broadcast_bus.zone, ngx_broadcast_bus.slot,
-                             d->kind, ngx_broadcast_call_outcomes[status]);
+                             d->kind, outcome);
 
     ngx_broadcast_stats_observe(ngx_broadcast_bus.zone,
                                 ngx_broadcast_bus.slot,
@@ -152,4 +162,39 @@ ngx_broadcast_call_end(ngx_broadcast_job_t *job, ngx_uint_t status,
                                 now > job->started ? now - job->started : 0);
 
     d->handler(&answer, job->call.data);
+}
+
+
+/*
+ * connected and disconnected are carried out all the same when a function of
+ * theirs raises; the answer then begins with "errors".  What was said may quote
+ * anything and is kept in the database: one line a second points there.
+ */
+
+static ngx_uint_t
+ngx_broadcast_call_raised(ngx_uint_t kind, ngx_str_t *value)
+{
+    static time_t   logged;
+    static u_char   errors[] = "{\"errors\":";
+
+    if ((kind != NGX_BROADCAST_ON_CONNECTED
+         && kind != NGX_BROADCAST_ON_DISCONNECTED)
+        || value->len < sizeof(errors) - 1
+        || ngx_memcmp(value->data, errors, sizeof(errors) - 1) != 0)
+    {
+        return 0;
+    }
+
+    ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
+
+    if (logged != ngx_time()) {
+        logged = ngx_time();
+        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
+                      "broadcast: a function for \"%s\" raised an exception, "
+                      "see broadcast.function_error",
+                      kind == NGX_BROADCAST_ON_CONNECTED ? "connected"
+                                                         : "disconnected");
+    }
+
+    return 1;
 }
