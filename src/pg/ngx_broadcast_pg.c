@@ -11,6 +11,7 @@
 
 #include "shm/ngx_broadcast_binding.h"
 #include "shm/ngx_broadcast_lease.h"
+#include "pg/ngx_broadcast_outbox.h"
 #include "pg/ngx_broadcast_pg_local.h"
 #include "pg/ngx_broadcast_pg_pool.h"
 #include "pg/ngx_broadcast_relay.h"
@@ -19,6 +20,7 @@
 
 
 static void ngx_broadcast_pg_name(ngx_cycle_t *cycle);
+static void ngx_broadcast_pg_hubs(void);
 static void ngx_broadcast_pg_tick(ngx_event_t *ev);
 static ngx_uint_t ngx_broadcast_pg_lease(ngx_uint_t lease);
 static void ngx_broadcast_pg_leave(void);
@@ -54,6 +56,8 @@ ngx_broadcast_pg_start(ngx_cycle_t *cycle, ngx_broadcast_pg_conf_t *conf)
         ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_STATE,
                                 NGX_BROADCAST_RELAY_OFF);
     }
+
+    ngx_broadcast_pg_hubs();
 
     ngx_broadcast_bus_nudged(ngx_broadcast_pg_nudged);
 
@@ -169,6 +173,29 @@ ngx_broadcast_pg_name(ngx_cycle_t *cycle)
 
     pg->node.data = pg->name;
     pg->node.len = p - pg->name;
+}
+
+
+/* hubs that were there before a reload may be of the other kind now */
+
+static void
+ngx_broadcast_pg_hubs(void)
+{
+    ngx_str_t                 name;
+    ngx_uint_t                i, n;
+    ngx_broadcast_hub_info_t  info;
+
+    n = ngx_broadcast_hub_count(ngx_broadcast_bus.zone);
+
+    for (i = 0; i < n; i++) {
+        ngx_broadcast_hub_info(ngx_broadcast_bus.zone, i, &info);
+
+        name.data = info.name;
+        name.len = info.len;
+
+        ngx_broadcast_hub_set_durable(ngx_broadcast_bus.zone, i,
+                                      ngx_broadcast_hub_durable(&name));
+    }
 }
 
 

@@ -10,8 +10,8 @@
 
 static ngx_uint_t ngx_broadcast_hub_find_locked(ngx_broadcast_zone_t *zone,
     ngx_str_t *name);
-
-
+static void ngx_broadcast_hub_place_locked(ngx_broadcast_hub_t *hub,
+    ngx_broadcast_position_t *position);
 
 /*
  * A death before hub_high: the row is not there.  From there on: it is, and
@@ -217,19 +217,12 @@ ngx_broadcast_hub_position(ngx_broadcast_zone_t *zone, ngx_uint_t i,
 }
 
 
-/*
- * The place that is not current is filled, then made current by one store: a
- * death before place_current leaves the old position, after it the new one.
- * What the log holds below the new position is not a whole any more, so the
- * floor is the position itself.
- */
-
 void
 ngx_broadcast_hub_set_position(ngx_broadcast_zone_t *zone, ngx_uint_t i,
     ngx_broadcast_position_t *position)
 {
     ngx_broadcast_hub_t    *hub;
-    ngx_broadcast_place_t  *was, *place;
+    ngx_broadcast_place_t  *was;
 
     if (i >= ngx_broadcast_hub_count(zone)) {
         return;
@@ -240,25 +233,81 @@ ngx_broadcast_hub_set_position(ngx_broadcast_zone_t *zone, ngx_uint_t i,
     ngx_broadcast_zone_lock(zone);
 
     was = &hub->place[hub->current];
-    place = &hub->place[hub->current ^ 1];
 
     if (was->epoch != position->epoch || was->seq < position->seq) {
-
-        place->epoch = position->epoch;
-        ngx_broadcast_store(place_epoch);
-
-        place->seq = position->seq;
-        ngx_broadcast_store(place_seq);
-
-        place->floor = position->seq;
-        ngx_broadcast_store(place_floor);
-
-        place->last = 0;
-        ngx_broadcast_store(place_last);
-
-        hub->current ^= 1;
-        ngx_broadcast_store(place_current);
+        ngx_broadcast_hub_place_locked(hub, position);
     }
+
+    ngx_broadcast_zone_unlock(zone);
+}
+
+
+/*
+ * The place that is not current is filled, then made current by one store: a
+ * death before place_current leaves the old position, after it the new one.
+ * What the log holds below the new position is not a whole any more, so the
+ * floor is the position itself.
+ */
+
+static void
+ngx_broadcast_hub_place_locked(ngx_broadcast_hub_t *hub,
+    ngx_broadcast_position_t *position)
+{
+    ngx_broadcast_place_t  *place;
+
+    place = &hub->place[hub->current ^ 1];
+
+    place->epoch = position->epoch;
+    ngx_broadcast_store(place_epoch);
+
+    place->seq = position->seq;
+    ngx_broadcast_store(place_seq);
+
+    place->floor = position->seq;
+    ngx_broadcast_store(place_floor);
+
+    place->last = 0;
+    ngx_broadcast_store(place_last);
+
+    hub->current ^= 1;
+    ngx_broadcast_store(place_current);
+}
+
+
+/*
+ * The epoch before the kind: a death between them leaves the old kind, and
+ * the next worker of the new configuration does both again.
+ */
+
+void
+ngx_broadcast_hub_set_durable(ngx_broadcast_zone_t *zone, ngx_uint_t i,
+    ngx_uint_t durable)
+{
+    ngx_broadcast_hub_t       *hub;
+    ngx_broadcast_position_t   position;
+
+    if (i >= ngx_broadcast_hub_count(zone)) {
+        return;
+    }
+
+    hub = ngx_broadcast_hub_row(zone, i + 1);
+
+    ngx_broadcast_zone_lock(zone);
+
+    if (hub->durable && !durable) {
+
+        /* another one each time: the log has gone on */
+
+        position.epoch = ngx_broadcast_hash(zone, zone->head, hub->name,
+                                            hub->len)
+                         | 1;
+        position.seq = 0;
+
+        ngx_broadcast_hub_place_locked(hub, &position);
+    }
+
+    hub->durable = durable ? 1 : 0;
+    ngx_broadcast_store(hub_kind);
 
     ngx_broadcast_zone_unlock(zone);
 }

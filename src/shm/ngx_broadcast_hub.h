@@ -68,6 +68,14 @@ ngx_int_t ngx_broadcast_hub_get(ngx_broadcast_zone_t *zone, ngx_str_t *name,
 ngx_int_t ngx_broadcast_hub_find(ngx_broadcast_zone_t *zone, ngx_str_t *name,
     ngx_uint_t *hub);
 
+/*
+ * A new configuration's word on the hub's kind.  One that becomes ephemeral
+ * has a new epoch: the numbers it gives are not the database's.  One that
+ * becomes durable keeps its own until the relay comes with the database's.
+ */
+void ngx_broadcast_hub_set_durable(ngx_broadcast_zone_t *zone,
+    ngx_uint_t hub, ngx_uint_t durable);
+
 ngx_uint_t ngx_broadcast_hub_count(ngx_broadcast_zone_t *zone);
 void ngx_broadcast_hub_info(ngx_broadcast_zone_t *zone, ngx_uint_t hub,
     ngx_broadcast_hub_info_t *info);

@@ -109,6 +109,7 @@ hubs(void)
 {
     char                        name[16];
     ngx_str_t                   s;
+    uint64_t                    epoch, cursor;
     ngx_uint_t                  a, b, n, wrong;
     ngx_broadcast_zone_t       *zone;
     ngx_broadcast_record_t      rec[3];
@@ -154,6 +155,39 @@ hubs(void)
 
     ngx_broadcast_hub_position(zone, a, &p);
     ok(p.epoch == zone->epoch && p.seq == 3, "the position is the newest's");
+
+    ngx_broadcast_hub_set_durable(zone, a, 1);
+    ngx_broadcast_hub_info(zone, a, &info);
+    ok(info.durable, "a hub may become durable");
+    ok(info.position.epoch == zone->epoch && info.position.seq == 3,
+       "its position stays until the database's comes");
+
+    p.epoch = 77;
+    p.seq = 9;
+    ngx_broadcast_hub_set_position(zone, a, &p);
+
+    ngx_broadcast_hub_set_durable(zone, a, 0);
+    ngx_broadcast_hub_info(zone, a, &info);
+    epoch = info.position.epoch;
+    ok(!info.durable && info.position.seq == 0, "or ephemeral");
+    ok(epoch && epoch != 77 && epoch != zone->epoch,
+       "with an epoch that was never before");
+    is_int(ngx_broadcast_log_seek(zone, a, &p, &cursor), NGX_DECLINED,
+           "numbers of the database are no longer its own");
+
+    ngx_broadcast_hub_set_durable(zone, a, 0);
+    ngx_broadcast_hub_info(zone, a, &info);
+    ok(info.position.epoch == epoch, "told again, nothing changes");
+
+    rec[0] = zone_record(a, "[1]", 3);
+    ngx_broadcast_log_append(zone, rec, 1);
+    ngx_broadcast_hub_position(zone, a, &p);
+    ok(p.epoch == epoch && p.seq == 1, "it counts from 1");
+
+    ngx_broadcast_hub_set_durable(zone, a, 1);
+    ngx_broadcast_hub_set_durable(zone, a, 0);
+    ngx_broadcast_hub_info(zone, a, &info);
+    ok(info.position.epoch != epoch, "the next time it is another epoch");
 
     memset(name, 'x', sizeof(name));
     wrong = 0;

@@ -89,7 +89,7 @@ static const char  *stores[] = {
     "binding_bound", "binding_hub", "binding_name", "binding_role",
     "binding_len", "binding_over", "binding_current", "hub_refused",
     "hub_name", "hub_len", "hub_durable", "hub_current", "hub_epoch",
-    "hub_high", "hub_next", "hub_head", "place_epoch", "place_seq",
+    "hub_high", "hub_next", "hub_head", "hub_kind", "place_epoch", "place_seq",
     "place_floor", "place_last", "place_current", "lease_renewed",
     "lease_nobody", "lease_until", "lease_owner", "lease_dropped",
     "append_head", "evict_floor", "evict_tail", "append_header",
@@ -799,6 +799,21 @@ set_position(void)
 }
 
 
+static void
+durable_hub(void)
+{
+    ngx_broadcast_hub_set_durable(zone, chat, 1);
+    set_position();
+}
+
+
+static void
+set_ephemeral(void)
+{
+    ngx_broadcast_hub_set_durable(zone, chat, 0);
+}
+
+
 static void set_relay(void) { ngx_broadcast_log_set_relay(zone, 77); }
 
 
@@ -910,6 +925,7 @@ static const act_t  acts[] = {
     { "hub get", some_rows, new_hub, 0 },
     { "hub get when the table is full", full_hubs, hub_too_many, 0 },
     { "set position", append_three, set_position, 0 },
+    { "set ephemeral", durable_hub, set_ephemeral, STEPS },
     { "set relay", nothing, set_relay, 0 },
     { "binding replace, the first", nothing, bind_after, 0 },
     { "binding replace", bind_before, bind_after, 0 },
