@@ -59,6 +59,17 @@ begin
     raise exception 'not today, "%"', event->'arguments'->>0;
 end $$;
 
+create function coded(event jsonb) returns jsonb language plpgsql as $$
+begin
+    raise exception 'no room' using errcode = 'PT409';
+end $$;
+
+create function misuse(event jsonb) returns jsonb language plpgsql as $$
+begin
+    perform broadcast.send_all('chat', 't', '{}');
+    return null;
+end $$;
+
 create function divide(event jsonb) returns jsonb language plpgsql as $$
 begin
     return jsonb_build_object('result', 1 / 0);
@@ -74,6 +85,8 @@ select broadcast.bind('message', 'slow', 'chat', 'Slow');
 select broadcast.bind('message', 'nothing', 'chat', 'Nothing');
 select broadcast.bind('message', 'fail', 'chat', 'Fail');
 select broadcast.bind('message', 'divide', 'chat', 'Divide');
+select broadcast.bind('message', 'coded', 'chat', 'Coded');
+select broadcast.bind('message', 'misuse', 'chat', 'Misuse');
 select broadcast.bind('message', 'tell', 'chat', 'Tell');
 select broadcast.bind('message', 'echo', 'lobby', 'Echo');
 EOS
@@ -115,7 +128,7 @@ ok leads(), 'the relay leads';
 
 # invocations
 
-my $hub = Broadcast::Hub->connect($port, '/client?hub=chat');
+my $hub = Broadcast::Hub->connect($port, '/client?hub=chat&q=1');
 is $hub->{error}, undef, 'a client is connected';
 
 my $n = 0;
@@ -146,6 +159,10 @@ my ($row) = $pg->rows(q{select event->>'connectionId', event->>'hub',
     event->>'target', event->>'invocationId' from seen}, @at);
 is_deeply $row, [ $hub->{id}, 'chat', 'Echo', "$n" ],
     'its event tells who, where and what';
+is_deeply decode_json($pg->psql(q{select jsonb_build_array(
+    event->'claims', event->'query') from seen}, @at)),
+    [ {}, { hub => 'chat', q => '1' } ],
+    'with claims and query, but not the token of the connection';
 
 invoke('eCHO', 'x');
 is result()->{result}, 'x', 'names ignore case';
@@ -162,6 +179,16 @@ invoke('Divide');
 is result()->{error},
     "An unexpected error occurred invoking 'Divide' on the server.",
     'what PostgreSQL raises stays on the server';
+ok $nginx->wait_log(qr/"message" function failed: division by zero \(22012\)/),
+    'and is in the log';
+
+invoke('Coded');
+is result()->{error}, 'no room', 'a function may raise with any SQLSTATE';
+
+invoke('Misuse');
+is result()->{error},
+    "An unexpected error occurred invoking 'Misuse' on the server.",
+    'what a send says to the function is not for its caller';
 
 invoke('Unknown');
 is result()->{error}, "Unknown hub method 'Unknown'", 'an unknown method';
@@ -338,6 +365,9 @@ $sse = from($live);
 is $sse->{head}{status}, 200, 'who comes is accepted';
 $sse->close;
 
+my $stranger = Broadcast::Hub->connect($port, '/client?hub=chat&q=2');
+is $stranger->{error}, undef, 'a SignalR client, too';
+
 $sse = from($ids[3]);
 my $event = $sse->event(15);
 ok defined $event, 'and told of a gap, or served from the log';
@@ -347,6 +377,16 @@ $pg->start;
 ok wait_for(sub { database()->{state} eq 'up' }, 20), 'it is back';
 invoke('Echo', 'again');
 is result()->{result}, 'again', 'and so are functions';
+$hub->close;
+
+# who came while it was away has no row
+
+$hub = $stranger;
+invoke('Echo', 'stranger');
+is result()->{result}, 'stranger', 'those that came meanwhile have them too';
+is $pg->psql(q{select event->'query'->>'q' from seen
+               where event->'arguments'->>0 = 'stranger'}, @at), '2',
+    'with all that the event tells';
 $hub->close;
 
 $nginx->stop_ok(signal => 'TERM');

@@ -49,11 +49,15 @@ ngx_broadcast_function_connected(ngx_broadcast_conn_t *bc)
     ngx_pool_t           *pool;
     ngx_broadcast_buf_t   b;
 
-    if (!bc->functions
-        || !ngx_broadcast_pg_enabled()
-        || ngx_broadcast_pg_state() != NGX_BROADCAST_DB_UP)
-    {
+    if (!bc->functions || !ngx_broadcast_pg_enabled()) {
         goto done;
+    }
+
+    if (ngx_broadcast_pg_state() != NGX_BROADCAST_DB_UP) {
+
+        /* there will be no row: `message` events get it from here */
+
+        return;
     }
 
     pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_broadcast_bus.log);
@@ -139,6 +143,15 @@ ngx_broadcast_function_message(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     if (id->len) {
         ngx_broadcast_buf_literal(&b, ",\"invocationId\":");
         ngx_broadcast_buf_json(&b, id);
+    }
+
+    if (bc->event) {
+
+        /* else claims and query are in the connection's row */
+
+        ngx_broadcast_buf_char(&b, ',');
+        ngx_broadcast_buf_append(&b, ngx_broadcast_frame_data(bc->event),
+                                 bc->event->len);
     }
 
     ngx_broadcast_buf_char(&b, '}');
@@ -313,14 +326,19 @@ ngx_broadcast_function_result(ngx_broadcast_conn_t *bc,
         return;
     }
 
-    if (result->status == NGX_BROADCAST_CALL_FAILED
-        && result->sqlstate.len == 5
-        && ngx_strncmp(result->sqlstate.data, "P0001", 5) == 0)
-    {
+    if (result->status == NGX_BROADCAST_CALL_FAILED && result->raised) {
+
         /* RAISE EXCEPTION: what the function says to its caller */
 
         ngx_broadcast_inbound_answer(bc, &task->id, NULL, &result->message);
         return;
+    }
+
+    if (result->status == NGX_BROADCAST_CALL_FAILED) {
+        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_bus.log, 0,
+                      "broadcast: \"message\" function failed: %V (%V), "
+                      "hub: \"%V\"", &result->message, &result->sqlstate,
+                      &bc->hub->name);
     }
 
     /* signalr.md 4.6; anything else is between us and the database */

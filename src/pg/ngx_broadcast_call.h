@@ -38,6 +38,8 @@ typedef struct {
                                            SQL null.  Borrowed until return */
     ngx_str_t               sqlstate;
     ngx_str_t               message;    /* primary message of the error */
+    ngx_uint_t              raised;     /* 1: by a RAISE in a function of the
+                                           user's: meant for its caller */
 } ngx_broadcast_call_result_t;
 
 typedef void (*ngx_broadcast_call_pt)(ngx_broadcast_call_result_t *result,

@@ -165,6 +165,9 @@ ngx_str_t ngx_broadcast_pg_sqlstate(PGresult *result);
 /* its primary message, borrowed from result: it may quote a payload */
 ngx_str_t ngx_broadcast_pg_message(PGresult *result);
 
+/* 1: a RAISE in a function outside of the schema: meant for its caller */
+ngx_uint_t ngx_broadcast_pg_raised(PGresult *result);
+
 /* 1: the error says that the schema or a function of it is missing */
 ngx_uint_t ngx_broadcast_pg_no_schema(PGresult *result);
 

@@ -123,6 +123,39 @@ ngx_broadcast_pg_message(PGresult *result)
 }
 
 
+/*
+ * With any SQLSTATE: who raised is told by the place in the server's source,
+ * and where by the first line of the context, whatever its language.
+ */
+
+ngx_uint_t
+ngx_broadcast_pg_raised(PGresult *result)
+{
+    char       *source, *context;
+    size_t      len;
+    ngx_str_t   state;
+
+    state = ngx_broadcast_pg_sqlstate(result);
+
+    if (state.len == 5 && ngx_memcmp(state.data, "P0001", 5) == 0) {
+        return 1;
+    }
+
+    source = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+    context = PQresultErrorField(result, PG_DIAG_CONTEXT);
+
+    if (source == NULL || context == NULL
+        || ngx_strcmp(source, "exec_stmt_raise") != 0)
+    {
+        return 0;
+    }
+
+    len = strcspn(context, "\n");
+
+    return ngx_strnstr((u_char *) context, " broadcast.", len) == NULL;
+}
+
+
 ngx_uint_t
 ngx_broadcast_pg_no_schema(PGresult *result)
 {

@@ -68,7 +68,7 @@ static void ngx_broadcast_settle_walk(void);
 static ngx_uint_t ngx_broadcast_settle_busy(ngx_broadcast_row_info_t *row);
 static ngx_int_t ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row);
 static ngx_int_t ngx_broadcast_settle_event(ngx_pool_t *pool,
-    ngx_broadcast_row_info_t *row, ngx_str_t *event);
+    ngx_broadcast_row_info_t *row, ngx_uint_t orphan, ngx_str_t *event);
 static ngx_broadcast_settle_call_t *ngx_broadcast_settle_find(u_char *id,
     size_t len);
 static ngx_broadcast_settle_later_t *ngx_broadcast_settle_later(u_char *id,
@@ -271,12 +271,13 @@ ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row)
 
     ngx_memzero(&key, sizeof(ngx_broadcast_settle_call_t));
 
-    rc = ngx_broadcast_settle_event(pool, row, &event);
+    key.orphan = !ngx_broadcast_slot_alive(ngx_broadcast_bus.zone,
+                                           row->owner);
+
+    rc = ngx_broadcast_settle_event(pool, row, key.orphan, &event);
 
     if (rc == NGX_OK) {
         key.len = row->id_len;
-        key.orphan = !ngx_broadcast_slot_alive(ngx_broadcast_bus.zone,
-                                               row->owner);
         ngx_memcpy(key.id, row->id, row->id_len);
 
         rc = ngx_broadcast_call(NGX_BROADCAST_ON_DISCONNECTED, &event,
@@ -297,7 +298,7 @@ ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row)
 
 static ngx_int_t
 ngx_broadcast_settle_event(ngx_pool_t *pool, ngx_broadcast_row_info_t *row,
-    ngx_str_t *event)
+    ngx_uint_t orphan, ngx_str_t *event)
 {
     ngx_str_t                  text;
     ngx_broadcast_buf_t        buf;
@@ -329,7 +330,12 @@ ngx_broadcast_settle_event(ngx_pool_t *pool, ngx_broadcast_row_info_t *row,
         ngx_broadcast_buf_literal(&buf, "null");
     }
 
-    ngx_broadcast_buf_literal(&buf, ",\"error\":null}");
+    if (orphan) {
+        ngx_broadcast_buf_literal(&buf, ",\"error\":\"worker lost\"}");
+
+    } else {
+        ngx_broadcast_buf_literal(&buf, ",\"error\":null}");
+    }
 
     return ngx_broadcast_buf_done(&buf, event);
 }
