@@ -134,6 +134,11 @@ is($r->{json}{headers}{authorization}, undef, 'Authorization is not in the heade
 is($r->{json}{claims}{sub}, 'ann', '... though it was read');
 is_deeply(call('GET', 'mirror')->{json}{claims}, {}, 'without a token no claims');
 
+$r = call('GET', 'mirror', headers => [ 'X-A' => 1, Cookie => 'a=1', 'x-a' => 2,
+                                        'X-B' => 3, Cookie => 'b=2' ]);
+is_deeply([ @{ $r->{json}{headers} }{qw(x-a x-b cookie)} ],
+          [ '1, 2', '3', 'a=1; b=2' ], 'headers of one name are one value');
+
 for my $case ([ 'text/plain', "h\xc3\xa9", 'body', "h\x{e9}", 'text is a string' ],
               [ 'text/plain', "a\0b", 'bodyBase64', 'YQBi', 'U+0000 is base64' ],
               [ 'image/png', "\xff\xfe", 'bodyBase64', '//4=', 'binary is base64' ],

@@ -31,6 +31,9 @@ static ngx_int_t ngx_http_broadcast_describe_text(ngx_http_request_t *r,
     ngx_str_t *text);
 static void ngx_http_broadcast_describe_headers(ngx_http_request_t *r,
     ngx_broadcast_buf_t *b);
+static ngx_uint_t ngx_http_broadcast_describe_wanted(ngx_table_elt_t *h);
+static ngx_int_t ngx_http_broadcast_describe_joined(ngx_http_request_t *r,
+    ngx_table_elt_t **headers, ngx_uint_t n, ngx_str_t *value);
 
 
 void
@@ -98,9 +101,10 @@ static void
 ngx_http_broadcast_describe_query(ngx_http_request_t *r,
     ngx_broadcast_buf_t *b)
 {
-    ngx_str_t                   args, key, value;
-    ngx_uint_t                  i, n;
-    ngx_http_broadcast_pair_t  *pairs;
+    ngx_str_t                       args, key, value;
+    ngx_uint_t                      i, n, hub;
+    ngx_http_broadcast_pair_t      *pairs;
+    ngx_http_broadcast_loc_conf_t  *blcf;
 
     if (r->args.len == 0) {
         return;
@@ -113,15 +117,23 @@ ngx_http_broadcast_describe_query(ngx_http_request_t *r,
         return;
     }
 
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_broadcast_module);
+    hub = (blcf->kind == NGX_HTTP_BROADCAST_HUB);
+
     n = 0;
     args = r->args;
 
     while (n < NGX_HTTP_BROADCAST_KEYS_MAX
            && ngx_broadcast_query_next(&args, &key, &value) == NGX_OK)
     {
-        /* a pair whose encoding is broken is left out */
+        /*
+         * Whoever has a connection's token can speak for it: events, which
+         * are kept in a table, do not tell it.  A pair whose encoding is
+         * broken is left out.
+         */
 
         if (ngx_broadcast_query_key(&key, "access_token")
+            || (hub && ngx_broadcast_query_key(&key, "id"))
             || ngx_http_broadcast_describe_text(r, &key) != NGX_OK
             || ngx_http_broadcast_describe_text(r, &value) != NGX_OK)
         {
@@ -193,57 +205,136 @@ ngx_http_broadcast_describe_pairs(ngx_broadcast_buf_t *b,
 }
 
 
+/* several of one name are one value, as RFC 9110 and 6265 join them */
+
 static void
 ngx_http_broadcast_describe_headers(ngx_http_request_t *r,
     ngx_broadcast_buf_t *b)
 {
     ngx_str_t         name, value;
-    ngx_uint_t        i, comma;
+    ngx_uint_t        i, n;
     ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t  *h, **headers;
 
-    comma = 0;
-    part = &r->headers_in.headers.part;
-    h = part->elts;
+    n = 0;
 
-    for (i = 0; /* void */ ; i++) {
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        n += part->nelts;
+    }
 
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return;
+    headers = ngx_palloc(r->pool, (n + 1) * sizeof(ngx_table_elt_t *));
+    if (headers == NULL) {
+        b->failed = 1;
+        return;
+    }
+
+    n = 0;
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (ngx_http_broadcast_describe_wanted(&h[i])) {
+                headers[n++] = &h[i];
             }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
         }
+    }
 
-        name.data = h[i].lowcase_key;
-        name.len = h[i].key.len;
-        value = h[i].value;
+    for (i = 0; i < n; i++) {
 
-        if (name.data == NULL
-            || (name.len == 13
-                && ngx_memcmp(name.data, "authorization", 13) == 0))
-        {
+        if (headers[i] == NULL) {
             continue;
         }
 
-        /* a Referer may have the token in its query */
+        name.data = headers[i]->lowcase_key;
+        name.len = headers[i]->key.len;
 
-        if (ngx_http_broadcast_mask(r->pool, &value) != NGX_OK) {
+        if (ngx_http_broadcast_describe_joined(r, &headers[i], n - i, &value)
+            != NGX_OK)
+        {
             b->failed = 1;
             return;
         }
 
-        if (comma) {
+        if (i) {
             ngx_broadcast_buf_char(b, ',');
         }
 
         ngx_broadcast_buf_json(b, &name);
         ngx_broadcast_buf_char(b, ':');
         ngx_broadcast_buf_json(b, &value);
-
-        comma = 1;
     }
+}
+
+
+static ngx_uint_t
+ngx_http_broadcast_describe_wanted(ngx_table_elt_t *h)
+{
+    return h->lowcase_key
+           && !(h->key.len == 13
+                && ngx_memcmp(h->lowcase_key, "authorization", 13) == 0);
+}
+
+
+/*
+ * The values of the first header and of those of its name behind it, which
+ * are taken out.  Comparing all with all is bounded as with query keys: of
+ * more headers than that, jsonb keeps the last of a name.
+ */
+
+static ngx_int_t
+ngx_http_broadcast_describe_joined(ngx_http_request_t *r,
+    ngx_table_elt_t **headers, ngx_uint_t n, ngx_str_t *value)
+{
+    u_char           *p;
+    size_t            len;
+    ngx_str_t         more;
+    ngx_uint_t        i;
+    ngx_table_elt_t  *h;
+
+    h = headers[0];
+    *value = h->value;
+
+    /* a Referer may have the token in its query */
+
+    if (ngx_http_broadcast_mask(r->pool, value) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    n = ngx_min(n, NGX_HTTP_BROADCAST_KEYS_MAX);
+
+    for (i = 1; i < n; i++) {
+
+        if (headers[i] == NULL
+            || headers[i]->key.len != h->key.len
+            || ngx_memcmp(headers[i]->lowcase_key, h->lowcase_key, h->key.len)
+               != 0)
+        {
+            continue;
+        }
+
+        more = headers[i]->value;
+        headers[i] = NULL;
+
+        if (ngx_http_broadcast_mask(r->pool, &more) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        len = value->len + 2 + more.len;
+
+        p = ngx_pnalloc(r->pool, len);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        (void) ngx_sprintf(p, "%V%s%V", value,
+                           (h->key.len == 6
+                            && ngx_memcmp(h->lowcase_key, "cookie", 6) == 0)
+                           ? "; " : ", ", &more);
+
+        value->data = p;
+        value->len = len;
+    }
+
+    return NGX_OK;
 }
