@@ -333,8 +333,11 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
-    IF octet_length(name) > 1024 THEN
-        RAISE EXCEPTION 'the % name is longer than 1024 bytes', what
+    IF (CASE scope WHEN 1 THEN char_length(name)
+                   ELSE octet_length(name) END) > 1024
+    THEN
+        RAISE EXCEPTION 'the % name is longer than 1024 %', what,
+                CASE scope WHEN 1 THEN 'characters' ELSE 'bytes' END
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
@@ -431,11 +434,10 @@ BEGIN
     END IF;
 
     IF grp IS NOT NULL
-       AND (btrim(grp) = '' OR char_length(grp) > 1024
-            OR octet_length(grp) > 1024)
+       AND (btrim(grp) = '' OR char_length(grp) > 1024)
        OR grp IS NULL AND type = 2
     THEN
-        RAISE EXCEPTION 'a group name of 1 to 1024 bytes is needed'
+        RAISE EXCEPTION 'a group name of 1 to 1024 characters is needed'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 

@@ -27,6 +27,19 @@ SELECT throws_ok($$ SELECT broadcast.send_all(repeat('a', 129), 't', '[]') $$,
     '22023', NULL, 'a hub name has at most 128 characters');
 SELECT throws_ok($$ SELECT broadcast.send_group('chat', '', 't', '[]') $$,
     '22023', NULL, 'an empty group is refused');
+SELECT throws_ok(
+    $$ SELECT broadcast.send_group('chat', repeat('é', 1025), 't', '[]') $$,
+    '22023', NULL, 'a group of more than 1024 characters is refused');
+SELECT throws_ok(
+    $$ SELECT broadcast.add_to_group('chat', repeat('é', 1025), 'c') $$,
+    '22023', NULL, '... to join, too');
+SELECT lives_ok(
+    $$ SELECT broadcast.send_group('chat', repeat('é', 1024), 't', '[]'),
+              broadcast.add_to_group('chat', repeat('é', 1024), 'c') $$,
+    'one of 1024 is not, whatever its bytes');
+SELECT throws_ok(
+    $$ SELECT broadcast.send_user('chat', repeat('é', 513), 't', '[]') $$,
+    '22023', NULL, 'a user of more than 1024 bytes is refused');
 SELECT throws_ok($$ SELECT broadcast.send_user('chat', NULL, 't', '[]') $$,
     '22023', NULL, 'a null user is refused');
 SELECT throws_ok(
