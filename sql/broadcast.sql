@@ -237,7 +237,7 @@ LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF hub IS NULL OR hub !~ '^[A-Za-z][A-Za-z0-9_`,.[\]]{0,127}$' THEN
+    IF hub IS NULL OR hub !~ '^[A-Za-z][]A-Za-z0-9_`,.[]{0,127}$' THEN
         RAISE EXCEPTION 'invalid hub name: %', coalesce(quote_literal(hub),
                                                         'null')
             USING ERRCODE = 'invalid_parameter_value',

@@ -25,6 +25,12 @@ SELECT throws_ok($$ SELECT broadcast.send_all('1chat', 't', '[]') $$,
     '22023', NULL, 'a hub name begins with a letter');
 SELECT throws_ok($$ SELECT broadcast.send_all(repeat('a', 129), 't', '[]') $$,
     '22023', NULL, 'a hub name has at most 128 characters');
+SET LOCAL standard_conforming_strings = off;
+SET LOCAL escape_string_warning = off;
+SELECT is(broadcast.checked_hub('A_`,.[]9'), 'a_`,.[]9',
+          'all that a hub name may have, whatever the session''s strings');
+RESET standard_conforming_strings;
+RESET escape_string_warning;
 SELECT throws_ok($$ SELECT broadcast.send_group('chat', '', 't', '[]') $$,
     '22023', NULL, 'an empty group is refused');
 SELECT throws_ok(
