@@ -63,6 +63,7 @@ static ngx_uint_t ngx_broadcast_pg_pool_hand_out(ngx_queue_t *queue,
     ngx_uint_t quick);
 static ngx_broadcast_pg_member_t *ngx_broadcast_pg_pool_choose(
     ngx_uint_t quick);
+static ngx_uint_t ngx_broadcast_pg_pool_grows(void);
 static void ngx_broadcast_pg_pool_open(ngx_uint_t quick);
 static void ngx_broadcast_pg_pool_failure(const u_char *why);
 static void ngx_broadcast_pg_pool_refuse(ngx_queue_t *queue);
@@ -335,13 +336,14 @@ ngx_broadcast_pg_pool_hand_out(ngx_queue_t *queue, ngx_uint_t quick)
 static ngx_broadcast_pg_member_t *
 ngx_broadcast_pg_pool_choose(ngx_uint_t quick)
 {
-    ngx_uint_t                  i, k, others;
+    ngx_uint_t                  i, k, others, grows;
     ngx_broadcast_pg_conn_t    *conn;
     ngx_broadcast_pg_pool_t    *pool = &ngx_broadcast_pg_pool;
     ngx_broadcast_pg_member_t  *m, *best;
 
     others = 0;
     best = NULL;
+    grows = !quick && ngx_broadcast_pg_pool_grows();
 
     for (k = 0; k < pool->n; k++) {
         i = quick ? k : pool->n - 1 - k;
@@ -354,7 +356,7 @@ ngx_broadcast_pg_pool_choose(ngx_uint_t quick)
 
         /* the first is kept for quick ones, unless it is the only one */
 
-        if (i == 0 && !quick && others) {
+        if (i == 0 && !quick && (others || grows)) {
             break;
         }
 
@@ -364,7 +366,8 @@ ngx_broadcast_pg_pool_choose(ngx_uint_t quick)
             return m;
         }
 
-        if (conn->nflight >= NGX_BROADCAST_PG_DEPTH
+        if (grows
+            || conn->nflight >= NGX_BROADCAST_PG_DEPTH
             || ngx_current_msec - conn->since > NGX_BROADCAST_PG_PROMPT)
         {
             continue;
@@ -376,6 +379,31 @@ ngx_broadcast_pg_pool_choose(ngx_uint_t quick)
     }
 
     return best;
+}
+
+
+/*
+ * 1 if a connection for functions is to come: one that takes its time holds
+ * up nobody who can have a connection of his own.
+ */
+
+static ngx_uint_t
+ngx_broadcast_pg_pool_grows(void)
+{
+    ngx_uint_t                i;
+    ngx_broadcast_pg_pool_t  *pool = &ngx_broadcast_pg_pool;
+
+    if (pool->retry.timer_set) {
+        return 0;
+    }
+
+    for (i = 1; i < pool->n; i++) {
+        if (!pool->members[i].up) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
