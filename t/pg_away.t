@@ -178,6 +178,39 @@ is($sse->event->{data}, '["here"]', '... and heard');
 cmp_ok(database()->{reconnects}, '>=', 1, '... the reconnect is counted');
 
 
+# --- read only --------------------------------------------------------------
+
+sub said {
+    my ($words) = @_;
+
+    return scalar(() = $nginx->error_log =~ /$words/g);
+}
+
+my ($up, $away) = (said('the database is up'), said('the database is away'));
+my $attempts = database()->{errors};
+
+$pg->psql(q{alter role app set default_transaction_read_only = on;
+            select pg_terminate_backend(pid) from pg_stat_activity
+             where usename = 'app'});
+
+state_is('down', 'a database that takes nothing is as good as none');
+is(publish('lost')->{status}, 503, '... and publishers are told');
+sleep 3;
+is(said('the database is up'), $up, '... it is not up between the tries');
+is(said('the database is away'), $away + 1, '... one line says so');
+cmp_ok(database()->{errors} - $attempts, '<', 12, '... the tries are few');
+
+$pg->psql('alter role app reset default_transaction_read_only');
+state_is('up', 'it takes again', 15);
+ok((wait_for { publish('written')->{status} == 200 } 15), '... messages too');
+
+for my $stream ($sse, $new) {
+    my $event = $stream->event(15);
+    $event = $stream->event(15) while $event && $event->{data} eq '["here"]';
+    is($event->{data}, '["written"]', '... and streams go on');
+}
+
+
 # --- standing still ---------------------------------------------------------
 
 $pg->freeze;

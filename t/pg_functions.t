@@ -189,6 +189,7 @@ sleep 1;
 is_deeply([ grep { $_ ne 'connected 1, disconnected 1' } tally('chat') ],
           [ 'disconnected 1' ],
           '... exactly once (one had come before the count)');
+is(count(q{event->>'error' = 'worker lost'}), 31, '... with the reason');
 is($pg->psql('select count(*) from broadcast.connections', @at), 0,
    'no row is left');
 

@@ -212,8 +212,6 @@ ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
         ngx_broadcast_relay_bind(result);
 
         relay->phase = NGX_BROADCAST_RELAY_RUNNING;
-        ngx_broadcast_backoff_init(&relay->backoff);
-        ngx_broadcast_relay_state(NGX_BROADCAST_DB_UP, NULL);
 
         ngx_broadcast_relay_run();
         return;

@@ -192,7 +192,14 @@ ngx_broadcast_relay_beaten(ngx_broadcast_pg_query_t *query,
 {
     query->data = NULL;
 
-    (void) ngx_broadcast_relay_good(status, result, "broadcast.node_beat()");
+    if (!ngx_broadcast_relay_good(status, result, "broadcast.node_beat()")) {
+        return;
+    }
+
+    /* it takes what is written: not every server that answers does */
+
+    ngx_broadcast_backoff_init(&ngx_broadcast_relay.backoff);
+    ngx_broadcast_relay_state(NGX_BROADCAST_DB_UP, NULL);
 }
 
 
