@@ -193,6 +193,13 @@ is($hub{ann}->invocation("t")->[0], 'still', 'the excluded stays');
 my $status = Broadcast::HTTP::http($port, 'GET', '/status')->{json};
 is($status->{hubs}{chat}{connections}{websocket}, 1, 'the status page agrees');
 
+# who waits for "100 Continue" with too long a body shall not send it
+
+my $c = Broadcast::HTTP->connect($port);
+$c->write("POST /publish/chat HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+          . "Content-Length: 2000000\r\n\r\n");
+is($c->head->{status}, 413, 'too long a body is not asked for');
+
 $hub{ann}->close;
 $nginx->stop_ok;
 

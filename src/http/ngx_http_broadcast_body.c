@@ -214,6 +214,10 @@ ngx_http_broadcast_body_large(ngx_http_request_t *r)
 
     ngx_broadcast_count(NGX_BROADCAST_REFUSED_SIZE, 1);
 
+    /* who waits for "100 Continue" shall not send it */
+
+    r->expect_tested = 1;
+
     ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
 
     if (ctx->json) {
