@@ -25,6 +25,7 @@ my $key = '0123456789abcdef';
 my $nginx = Broadcast::Nginx->new(
     workers => 4,
     http    => "broadcast_zone hubs 8m;\nbroadcast_key $key;\n"
+             . "broadcast_drain off;\n"
              . 'log_format who "$broadcast_user $broadcast_hub '
              . '$broadcast_connection_id";' . "\n",
     server  => <<'EOC',
@@ -190,6 +191,23 @@ is(stream('c')->{head}{status}, 503, 'beyond the cap of the hub');
 
 @streams = ();
 ok(wait_for { stream('a')->{head}{status} == 200 }, 'room is given back');
+
+
+# --- the keys change places --------------------------------------------------
+
+$id = negotiate($ann);
+my $kept = negotiate($ann);
+$sse = Broadcast::SSE->connect($port, url($id, $ann));
+is($sse->{head}{status}, 200, 'a stream from before a rotation');
+
+ok($nginx->reload(http =>
+       $nginx->{http} =~ s/(?=broadcast_key)/broadcast_key fedcba9876543210;\n/r),
+   'another key comes first');
+
+is(http('POST', url($id, $ann), body => 'x')->{status}, 200,
+   'it is heard by its POSTs');
+is(Broadcast::WebSocket->connect($port, url($kept, $ann))->{head}{status},
+   101, 'a token negotiated before opens a connection');
 
 $nginx->stop_ok(signal => 'TERM');
 

@@ -432,6 +432,13 @@ ngx_int_t ngx_http_broadcast_status_handler(ngx_http_request_t *r);
 /* NGX_BROADCAST_TICKET_KEY bytes; NULL: it could not be made */
 u_char *ngx_http_broadcast_ticket(ngx_http_request_t *r);
 
+/*
+ * ngx_broadcast_ticket_verify() for the request's hub with all keys of the
+ * server; NGX_ERROR: a key could not be made
+ */
+ngx_int_t ngx_http_broadcast_ticket_verify(ngx_http_request_t *r,
+    ngx_str_t *token, ngx_str_t *user, time_t *expires);
+
 
 /* ngx_http_broadcast_negotiate_url.c */
 

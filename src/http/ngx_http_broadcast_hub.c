@@ -181,7 +181,7 @@ static ngx_int_t
 ngx_http_broadcast_hub_id(ngx_http_request_t *r,
     ngx_http_broadcast_hub_id_t *id, ngx_uint_t *answered)
 {
-    u_char                     *key, raw[NGX_BROADCAST_ID_BYTES];
+    u_char                      raw[NGX_BROADCAST_ID_BYTES];
     ngx_int_t                   rc;
     ngx_str_t                   user;
     ngx_http_broadcast_ctx_t   *ctx;
@@ -199,11 +199,6 @@ ngx_http_broadcast_hub_id(ngx_http_request_t *r,
     if (rc == NGX_DECLINED || (rc == NGX_OK && id->token.len == 0)) {
         return ngx_http_broadcast_text(r, NGX_HTTP_BAD_REQUEST,
                                        "Connection ID required");
-    }
-
-    key = ngx_http_broadcast_ticket(r);
-    if (key == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (rc == NGX_ABORT
@@ -231,9 +226,12 @@ ngx_http_broadcast_hub_id(ngx_http_request_t *r,
     {
         id->row.state = NGX_BROADCAST_ROW_FREE;
 
-        rc = ngx_broadcast_ticket_verify(&id->token, key, &ctx->hub,
-                                         &ctx->user, ngx_time(), raw,
-                                         &id->expires);
+        rc = ngx_http_broadcast_ticket_verify(r, &id->token, &ctx->user,
+                                              &id->expires);
+        if (rc == NGX_ERROR) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
         if (rc != NGX_OK) {
             return ngx_http_broadcast_hub_no_connection(r);
         }
@@ -242,8 +240,11 @@ ngx_http_broadcast_hub_id(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    rc = ngx_broadcast_ticket_verify(&id->token, key, &ctx->hub, &ctx->user,
-                                     ngx_time(), raw, &id->expires);
+    rc = ngx_http_broadcast_ticket_verify(r, &id->token, &ctx->user,
+                                          &id->expires);
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     if (rc == NGX_DECLINED) {
 
@@ -252,10 +253,12 @@ ngx_http_broadcast_hub_id(ngx_http_request_t *r,
         user.data = id->row.user;
         user.len = id->row.user_len;
 
-        rc = ngx_broadcast_ticket_verify(&id->token, key, &ctx->hub, &user,
-                                         ngx_time(), raw, &id->expires);
+        rc = ngx_http_broadcast_ticket_verify(r, &id->token, &user,
+                                              &id->expires);
 
-        if (rc == NGX_DECLINED || id->row.state != NGX_BROADCAST_ROW_LIVE) {
+        if ((rc != NGX_OK && rc != NGX_BUSY)
+            || id->row.state != NGX_BROADCAST_ROW_LIVE)
+        {
             return ngx_http_broadcast_hub_no_connection(r);
         }
 

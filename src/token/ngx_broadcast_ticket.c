@@ -32,11 +32,28 @@ static ngx_int_t ngx_broadcast_ticket_mac(u_char *mac, const u_char *key,
 static u_char *ngx_broadcast_ticket_field(u_char *p, ngx_str_t *text);
 
 
-/* Another use of the secret than to sign tokens, so another key of it. */
-
 ngx_int_t
 ngx_broadcast_ticket_key(u_char *key, ngx_broadcast_keys_t *keys,
     const u_char *seed)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_broadcast_ticket_key_at(key, keys, 0);
+
+    if (rc == NGX_DECLINED) {
+        ngx_memcpy(key, seed, NGX_BROADCAST_TICKET_KEY);
+        return NGX_OK;
+    }
+
+    return rc;
+}
+
+
+/* Another use of the secret than to sign tokens, so another key of it. */
+
+ngx_int_t
+ngx_broadcast_ticket_key_at(u_char *key, ngx_broadcast_keys_t *keys,
+    ngx_uint_t n)
 {
     static const u_char  label[] = "ngx_broadcast connection token 1";
 
@@ -44,30 +61,30 @@ ngx_broadcast_ticket_key(u_char *key, ngx_broadcast_keys_t *keys,
     ngx_uint_t            i;
     ngx_broadcast_key_t  *k;
 
-    if (keys) {
-        k = keys->keys.elts;
-
-        for (i = 0; i < keys->keys.nelts; i++) {
-
-            if (k[i].secret.len == 0) {
-                continue;
-            }
-
-            if (HMAC(EVP_sha256(), k[i].secret.data, (int) k[i].secret.len,
-                     label, sizeof(label) - 1, key, &len)
-                == NULL)
-            {
-                ERR_clear_error();
-                return NGX_ERROR;
-            }
-
-            return NGX_OK;
-        }
+    if (keys == NULL) {
+        return NGX_DECLINED;
     }
 
-    ngx_memcpy(key, seed, NGX_BROADCAST_TICKET_KEY);
+    k = keys->keys.elts;
 
-    return NGX_OK;
+    for (i = 0; i < keys->keys.nelts; i++) {
+
+        if (k[i].secret.len == 0 || n-- > 0) {
+            continue;
+        }
+
+        if (HMAC(EVP_sha256(), k[i].secret.data, (int) k[i].secret.len,
+                 label, sizeof(label) - 1, key, &len)
+            == NULL)
+        {
+            ERR_clear_error();
+            return NGX_ERROR;
+        }
+
+        return NGX_OK;
+    }
+
+    return NGX_DECLINED;
 }
 
 

@@ -40,6 +40,14 @@ ngx_int_t ngx_broadcast_ticket_key(u_char *key, ngx_broadcast_keys_t *keys,
     const u_char *seed);
 
 /*
+ * The same from the secret number n, from 0, of the set: with what follows
+ * the first a token is verified that was given out before the keys changed
+ * places.  NGX_DECLINED: there are not that many.
+ */
+ngx_int_t ngx_broadcast_ticket_key_at(u_char *key, ngx_broadcast_keys_t *keys,
+    ngx_uint_t n);
+
+/*
  * Writes NGX_BROADCAST_TICKET_LEN characters to dst.  id is
  * NGX_BROADCAST_ID_BYTES; hub is in lower case; user may be empty; expires
  * in Unix seconds (now + NGX_BROADCAST_TICKET_TTL).  NGX_ERROR: OpenSSL

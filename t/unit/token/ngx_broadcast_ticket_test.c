@@ -93,6 +93,15 @@ test_key(ngx_pool_t *pool)
     ngx_broadcast_key_add_secret(keys, &jwk, NULL, NULL);
     ngx_broadcast_ticket_key(two, keys, seed);
     ok(memcmp(two, one, sizeof(two)) == 0, "the first secret, not first key");
+
+    jwk = tap_str(ACCESS_KEY "x");
+    ngx_broadcast_key_add_secret(keys, &jwk, NULL, NULL);
+    ngx_broadcast_ticket_key(one, token_keys(pool, ACCESS_KEY "x"), seed);
+    ok(ngx_broadcast_ticket_key_at(two, keys, 1) == NGX_OK
+       && memcmp(two, one, sizeof(two)) == 0, "the second secret");
+    ok(ngx_broadcast_ticket_key_at(two, keys, 2) == NGX_DECLINED
+       && ngx_broadcast_ticket_key_at(two, NULL, 0) == NGX_DECLINED,
+       "there is no third");
 }
 
 
