@@ -150,6 +150,8 @@ Content-Type: application/json
 --- request eval
 "POST /publish/chat\n" . ("x" x 900_000)
 --- error_code: 507
+--- error_log
+"broadcast_zone" has no room for a message
 --- response_body_like: "code":"InsufficientStorage"
 
 

@@ -74,5 +74,11 @@ void ngx_broadcast_wake(ngx_uint_t slot);
  */
 ngx_int_t ngx_broadcast_publish(ngx_broadcast_record_t *recs, ngx_uint_t n);
 
+/*
+ * Logs that the zone has no room for `what`, at most once a second; whoever
+ * was refused is counted by the caller.
+ */
+void ngx_broadcast_bus_full(const char *what);
+
 
 #endif /* _NGX_BROADCAST_BUS_H_INCLUDED_ */

@@ -42,12 +42,29 @@ ngx_broadcast_publish(ngx_broadcast_record_t *recs, ngx_uint_t n)
 
     if (rc != NGX_OK) {
         ngx_broadcast_count(NGX_BROADCAST_REFUSED_FULL, 1);
+        ngx_broadcast_bus_full("a message");
         return rc;
     }
 
     ngx_broadcast_publish_wake();
 
     return NGX_OK;
+}
+
+
+void
+ngx_broadcast_bus_full(const char *what)
+{
+    static time_t  last;
+
+    if (ngx_time() == last) {
+        return;
+    }
+
+    last = ngx_time();
+
+    ngx_log_error(NGX_LOG_ERR, ngx_broadcast_bus.log, 0,
+                  "broadcast: \"broadcast_zone\" has no room for %s", what);
 }
 
 

@@ -38,7 +38,9 @@ ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
     ngx_broadcast_claimed_t   claimed;
 
     rc = ngx_broadcast_hub_index(&in->hub, &index);
+
     if (rc != NGX_OK) {
+        ngx_broadcast_bus_full("a hub");
         return rc;
     }
 
@@ -70,6 +72,12 @@ ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
     rc = ngx_broadcast_registry_claim(ngx_broadcast_bus.zone,
                                       ngx_broadcast_bus.owner, &claim,
                                       &claimed);
+
+    if (rc == NGX_ABORT) {
+        ngx_broadcast_bus_full("a connection");
+        return NGX_BUSY;
+    }
+
     if (rc != NGX_OK) {
         return rc;
     }

@@ -81,7 +81,7 @@ ngx_broadcast_registry_claim(ngx_broadcast_zone_t *zone,
         }
 
         if (full) {
-            return NGX_BUSY;
+            return NGX_ABORT;
         }
 
         ngx_broadcast_registry_expire(zone, ngx_time());

@@ -76,7 +76,8 @@ typedef struct {
 /*
  * Claims a row for a connection of this owner.  NGX_OK; NGX_DECLINED: the id
  * is in use or was used (404 or 409 by the looked-up state); NGX_BUSY: the
- * table is full or the limit is reached (503, counted by the caller).
+ * limit is reached; NGX_ABORT: the zone has no room (both 503, counted by the
+ * caller).
  */
 ngx_int_t ngx_broadcast_registry_claim(ngx_broadcast_zone_t *zone,
     ngx_broadcast_owner_t owner, ngx_broadcast_claim_t *in,

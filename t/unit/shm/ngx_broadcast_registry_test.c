@@ -322,7 +322,7 @@ bounds(void)
 
     full = n;
 
-    is_int(rc, NGX_BUSY, "a table full of connections refuses another");
+    is_int(rc, NGX_ABORT, "a table full of connections refuses another");
     is_int(full, zone->rows.n, "when each row is one");
 
     ngx_broadcast_zone_info(zone, &info);
@@ -343,7 +343,7 @@ bounds(void)
         }
     }
 
-    is_int(rc, NGX_BUSY, "a table full of tombstones refuses");
+    is_int(rc, NGX_ABORT, "a table full of tombstones refuses");
     is_int(n, 5, "after those whose time had come were used");
 
     memset(group, 'g', sizeof(group));

@@ -1,0 +1,68 @@
+#!/usr/bin/perl
+
+# Copyright (C) The nginx-broadcast authors
+#
+# A zone with no room for one more connection: 503, counted, one line a
+# second in the log; those who are in stay, and whoever leaves makes room.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+
+use Broadcast::HTTP qw(http);
+use Broadcast::Nginx qw(wait_for);
+use Broadcast::SSE;
+
+my $nginx = Broadcast::Nginx->new(
+    http   => 'broadcast_zone hubs 1m;',
+    server => <<'EOC',
+        location /events/  { broadcast_events anonymous; }
+        location /publish/ { broadcast_publish; }
+        location = /status { broadcast_status json; }
+EOC
+)->start;
+
+my $port = $nginx->port;
+my @in;
+
+sub status { http($port, 'GET', '/status')->{json} }
+
+my $last;
+
+for (1 .. 3500) {
+    $last = Broadcast::SSE->connect($port, '/events/chat');
+    last if $last->{head}{status} != 200;
+    push @in, $last;
+}
+
+cmp_ok(scalar @in, '>', 1000, '1m holds more than a thousand connections');
+is($last->{head}{status}, 503, 'one too many is refused');
+ok($nginx->wait_log(qr/\[error\].*"broadcast_zone" has no room for a connection/),
+   '... which the log says');
+
+my $once = () = $nginx->error_log =~ /has no room/g;
+is($once, 1, '... once');
+
+http($port, 'POST', '/publish/chat', body => 'x');
+is($in[0]->event->{data}, '["x"]', 'the first is served');
+is($in[-1]->event->{data}, '["x"]', 'the last is, too');
+
+(pop @in)->close for 1 .. 10;
+
+ok(wait_for(sub {
+    my $again = Broadcast::SSE->connect($port, '/events/chat');
+    push @in, $again if $again->{head}{status} == 200;
+    $again->{head}{status} == 200;
+}, 30), 'whoever leaves makes room');
+
+$_->close for @in;
+ok(wait_for(sub { status()->{hubs}{chat}{connections}{sse} == 0 }, 30),
+   'all leave');
+
+$nginx->stop_ok;
+
+done_testing();
