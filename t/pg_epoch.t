@@ -16,6 +16,7 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 use Broadcast::HTTP qw(http);
+use Broadcast::Hub;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Postgres;
 use Broadcast::SSE;
@@ -31,6 +32,7 @@ my $nginx = Broadcast::Nginx->new(
              . $pg->conninfo('app', 'app') . '" timeout=2s;',
     server  => <<'EOC')->start;
         location /events/  { broadcast_events anonymous; }
+        location /client   { broadcast_hub anonymous; }
         location /publish/ { broadcast_publish; }
         location = /status { broadcast_status; }
 EOC
@@ -45,6 +47,20 @@ sub sends {
     $pg->psql("select broadcast.send_all('chat', '$target', '[$words]')", @at);
 }
 
+# A SignalR client that is told of a gap in the only way it knows: closed, to
+# come back and ask anew.
+
+sub is_missed {
+    my ($hub, $name) = @_;
+    my $record;
+
+    while ($record = $hub->next) {
+        last if $record->{type} == 7;
+    }
+
+    is($record && $record->{allowReconnect}, JSON::PP::true(), $name);
+}
+
 sub seq { ($_[0] // '') =~ /-(\d+)$/ ? $1 : undef }
 
 ok((wait_for { status()->{database}{relay} eq 'leader' } 10),
@@ -54,6 +70,8 @@ ok((wait_for { status()->{database}{relay} eq 'leader' } 10),
 # --- a message larger than the log ------------------------------------------
 
 my $sse = Broadcast::SSE->connect($port, '/events/chat');
+
+my $hub = Broadcast::Hub->connect($port, '/client?hub=chat');
 
 sends('first');
 my $first = $sse->event;
@@ -69,6 +87,9 @@ is($pg->psql('select count(*) from broadcast.message', @at), 1,
 sends('large', '"' . 'x' x $fits . '"');
 my $gap = $sse->event;
 is($gap->{event}, 'broadcast.gap', 'one from SQL: subscribers have a gap');
+
+is_missed($hub, '... and SignalR clients are closed, with reconnect allowed');
+$hub = Broadcast::Hub->connect($port, '/client?hub=chat');
 
 sends('second');
 my $second = $sse->event;
@@ -89,6 +110,7 @@ sends('anew');
 
 $gap = $sse->event;
 is($gap->{event}, 'broadcast.gap', 'a new epoch: subscribers are told');
+is_missed($hub, '... SignalR clients, too');
 my $anew = $sse->event;
 is($anew->{event}, 'anew', '... before its first message');
 is($anew->{id}, '3039-1', '... which has its first number');

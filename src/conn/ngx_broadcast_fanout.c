@@ -48,6 +48,8 @@ static void ngx_broadcast_fanout_condemn(ngx_broadcast_conn_t *bc,
 static void ngx_broadcast_fanout_gap(ngx_broadcast_local_t *hub,
     ngx_broadcast_position_t *from);
 static void ngx_broadcast_fanout_epoch(ngx_broadcast_record_t *rec);
+static void ngx_broadcast_fanout_missed(ngx_broadcast_local_t *hub,
+    ngx_broadcast_record_t *rec);
 static void ngx_broadcast_fanout_one(ngx_broadcast_record_t *rec);
 static void ngx_broadcast_fanout_handler(ngx_event_t *ev);
 static void ngx_broadcast_fanout_account(void);
@@ -122,6 +124,12 @@ ngx_broadcast_fanout_record(ngx_broadcast_record_t *rec)
 
         if (hub) {
             ngx_broadcast_fanout_gap(hub, &hub->position);
+
+            /* raw NOTIFY takes no number: nothing that was kept is missing */
+
+            if (!(rec->flags & NGX_BROADCAST_REC_UNNUMBERED)) {
+                ngx_broadcast_fanout_missed(hub, rec);
+            }
         }
 
         break;
@@ -424,6 +432,32 @@ ngx_broadcast_fanout_epoch(ngx_broadcast_record_t *rec)
     hub->log = rec->log;
 
     ngx_broadcast_fanout_gap(hub, &hub->position);
+    ngx_broadcast_fanout_missed(hub, rec);
+}
+
+
+/*
+ * SignalR has no word for a message that is missing: its clients are closed,
+ * with reconnect allowed, and never left in silence.
+ */
+
+static void
+ngx_broadcast_fanout_missed(ngx_broadcast_local_t *hub,
+    ngx_broadcast_record_t *rec)
+{
+    ngx_queue_t           *q;
+    ngx_broadcast_conn_t  *bc;
+
+    for (q = ngx_queue_head(&hub->conns);
+         q != ngx_queue_sentinel(&hub->conns);
+         q = ngx_queue_next(q))
+    {
+        bc = ngx_queue_data(q, ngx_broadcast_conn_t, all);
+
+        if (bc->protocol != NGX_BROADCAST_PLAIN && bc->start <= rec->log) {
+            ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_OVERRUN, NULL);
+        }
+    }
 }
 
 
