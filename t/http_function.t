@@ -173,6 +173,17 @@ is(call('GET', 'header')->{status}, 500, 'a header with a line break is none');
 is(call('GET', 'badstatus')->{status}, 500, 'a status that is none');
 is(call('GET', 'slow')->{status}, 504, 'a slow one is 504');
 
+my @slow = map {
+    my $c = Broadcast::HTTP->connect($port);
+    $c->request('GET', '/functions/slow');
+    $c
+} 1 .. 48;
+is(scalar(grep { $_->head->{status} == 504 } @slow), 48, '... so are many at once');
+my $began = time;
+ok((wait_for { call('GET', 'nil')->{status} == 204 } 15),
+   '... and when they are over others are called');
+cmp_ok(time - $began, '<', 4, '... at once: none waits for its turn unheard');
+
 my $sse = Broadcast::SSE->connect($port, '/events/chat');
 is(call('GET', 'says')->{status}, 202, 'a function with actions answers');
 is($sse->event->{event}, 'said', '... and they are broadcast');

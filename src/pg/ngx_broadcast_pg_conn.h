@@ -101,6 +101,7 @@ struct ngx_broadcast_pg_conn_s {
     ngx_uint_t                  nflight;
     ngx_msec_t                  since;      /* when the first in flight began
                                                to be waited for */
+    ngx_msec_t                  took;       /* how long the last was */
     uint32_t                    prepared;   /* bit a statement */
 
     ngx_msec_t                  patience;   /* between two answers */

@@ -18,7 +18,9 @@
 
 /*
  * A connection whose first answer is late is busy with something long: what
- * were sent behind it would wait for it.
+ * were sent behind it would wait for it, and be carried out though its caller
+ * had given up.  So functions share none whose last answer was late, nor one
+ * that has not called any.
  */
 #define NGX_BROADCAST_PG_PROMPT        10     /* ms */
 
@@ -368,6 +370,7 @@ ngx_broadcast_pg_pool_choose(ngx_uint_t quick)
 
         if (grows
             || conn->nflight >= NGX_BROADCAST_PG_DEPTH
+            || (!quick && conn->took > NGX_BROADCAST_PG_PROMPT)
             || ngx_current_msec - conn->since > NGX_BROADCAST_PG_PROMPT)
         {
             continue;
@@ -489,6 +492,7 @@ ngx_broadcast_pg_pool_set_up(ngx_broadcast_pg_query_t *query,
     }
 
     m->up = 1;
+    m->conn.took = NGX_BROADCAST_PG_PROMPT + 1;
 
     ngx_broadcast_backoff_init(&pool->backoff);
 
