@@ -136,6 +136,15 @@ $nginx->reload(http => 'broadcast_zone hubs 8m; broadcast_drain 500ms;');
 isnt((publish('new')->{json}{id} =~ /^(.*)-/)[0], ($first =~ /^(.*)-/)[0],
      'a zone of another size has another epoch');
 
-$nginx->stop_ok;
+# A client that was told to go, and does not: the end does not wait for it.
+
+$ws = Broadcast::WebSocket->connect($port, '/events/chat');
+wait_for(sub { status()->{hubs}{chat}{connections}{websocket} == 1 });
+my $drained = status()->{closed}{drain};
+$nginx->reload;
+ok(wait_for(sub { status()->{closed}{drain} == $drained + 1 }),
+   'a client is drained and says nothing');
+$nginx->stop_ok(signal => 'TERM',
+                name => '... by TERM nginx ends without an open socket');
 
 done_testing();

@@ -239,6 +239,9 @@ void ngx_broadcast_wheel_set(ngx_broadcast_conn_t *bc);
 void ngx_broadcast_wheel_remove(ngx_broadcast_conn_t *bc);
 void ngx_broadcast_wheel_stop(void);
 
+/* one that stands in the wheel: also those that are CLOSING; or NULL */
+ngx_broadcast_conn_t *ngx_broadcast_wheel_first(void);
+
 /* from now on the timer holds the exiting worker */
 void ngx_broadcast_wheel_hold(void);
 

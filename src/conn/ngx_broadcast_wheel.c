@@ -65,6 +65,24 @@ ngx_broadcast_wheel_stop(void)
 }
 
 
+ngx_broadcast_conn_t *
+ngx_broadcast_wheel_first(void)
+{
+    ngx_uint_t    i;
+    ngx_queue_t  *q;
+
+    for (i = 0; i < NGX_BROADCAST_WHEEL_SLOTS; i++) {
+
+        if (!ngx_queue_empty(&ngx_broadcast_wheel[i])) {
+            q = ngx_queue_head(&ngx_broadcast_wheel[i]);
+            return ngx_queue_data(q, ngx_broadcast_conn_t, wheel);
+        }
+    }
+
+    return NULL;
+}
+
+
 void
 ngx_broadcast_wheel_hold(void)
 {

@@ -80,6 +80,23 @@ ngx_broadcast_conn_stop(ngx_cycle_t *cycle)
         ngx_broadcast_conn_closed(bc, NGX_BROADCAST_END_DRAIN);
     }
 
+    /* those that were told to go and have not gone: no index has them */
+
+    for ( ;; ) {
+        bc = ngx_broadcast_wheel_first();
+
+        if (bc == NULL) {
+            break;
+        }
+
+        if (bc->transport) {
+            bc->transport->destroy(bc);
+        }
+
+        ngx_broadcast_conn_closed(bc, bc->end);
+        ngx_broadcast_wheel_remove(bc);
+    }
+
     ngx_broadcast_wheel_stop();
     ngx_broadcast_fanout_stop();
     ngx_broadcast_inbound_stop();
