@@ -141,6 +141,7 @@ $hub = Broadcast::Hub->connect($port, '/client?hub=chat', token => $token,
 is_deeply $hub->next(5), { error => 'Handshake was canceled.' },
     'a handshake that does not come is cancelled';
 is $hub->{ws}->message(5), undef, 'and the connection closed';
+is +($hub->{ws}->closed)[1], 'Handshake was canceled.', 'with that reason';
 is status()->{closed}{timeout}, 4, 'and counted';
 $hub->drop;
 

@@ -105,6 +105,7 @@ ngx_broadcast_end_words(ngx_broadcast_conn_t *bc, ngx_uint_t was,
 
         } else if (end == NGX_BROADCAST_END_TIMEOUT) {
             ngx_broadcast_end_handshake(bc);
+            ngx_str_set(&text, "Handshake was canceled.");
         }
     }
 
