@@ -313,10 +313,10 @@ ngx_broadcast_check_replay(ngx_broadcast_check_t *check)
 static ngx_int_t
 ngx_broadcast_check_rows(ngx_broadcast_check_t *check)
 {
-    uint32_t               i, row, n, gone, unsettled;
-    ngx_str_t              id;
-    ngx_broadcast_zone_t  *zone;
-    ngx_broadcast_conn_t  *conn;
+    uint32_t                   i, row, n, gone, unsettled;
+    ngx_str_t                  id;
+    ngx_broadcast_zone_t      *zone;
+    ngx_broadcast_conn_row_t  *conn;
 
     zone = check->zone;
 
@@ -392,9 +392,9 @@ ngx_broadcast_check_rows(ngx_broadcast_check_t *check)
 static ngx_int_t
 ngx_broadcast_check_row(ngx_broadcast_check_t *check, uint32_t row)
 {
-    uint32_t               met;
-    ngx_uint_t             live;
-    ngx_broadcast_conn_t  *conn;
+    uint32_t                   met;
+    ngx_uint_t                 live;
+    ngx_broadcast_conn_row_t  *conn;
 
     conn = ngx_broadcast_conn(check->zone, row);
 
@@ -504,11 +504,11 @@ ngx_broadcast_check_hubs(ngx_broadcast_check_t *check)
 static void
 ngx_broadcast_check_count(ngx_broadcast_check_t *check)
 {
-    uint32_t               i, *count;
-    ngx_uint_t             slot;
-    ngx_broadcast_zone_t  *zone;
-    ngx_broadcast_conn_t  *conn;
-    ngx_broadcast_cell_t  *cell;
+    uint32_t                   i, *count;
+    ngx_uint_t                 slot;
+    ngx_broadcast_zone_t      *zone;
+    ngx_broadcast_conn_row_t  *conn;
+    ngx_broadcast_cell_t      *cell;
 
     zone = check->zone;
 

@@ -43,9 +43,9 @@ ngx_broadcast_check_refer(ngx_broadcast_check_t *check, uint32_t name,
 ngx_int_t
 ngx_broadcast_check_of_row(ngx_broadcast_check_t *check, uint32_t row)
 {
-    uint32_t                 i, prev;
-    ngx_broadcast_conn_t    *conn;
-    ngx_broadcast_member_t  *member;
+    uint32_t                   i, prev;
+    ngx_broadcast_conn_row_t  *conn;
+    ngx_broadcast_member_t    *member;
 
     conn = ngx_broadcast_conn(check->zone, row);
     prev = 0;

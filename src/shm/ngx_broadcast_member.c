@@ -47,11 +47,11 @@ ngx_int_t
 ngx_broadcast_registry_join(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id, ngx_str_t *group)
 {
-    uint32_t                 name, i;
-    ngx_int_t                rc;
-    ngx_uint_t               need;
-    ngx_broadcast_conn_t    *conn;
-    ngx_broadcast_member_t  *member;
+    uint32_t                   name, i;
+    ngx_int_t                  rc;
+    ngx_uint_t                 need;
+    ngx_broadcast_conn_row_t  *conn;
+    ngx_broadcast_member_t    *member;
 
     if (group->len == 0 || group->len > NGX_BROADCAST_GROUP_BYTES) {
         return NGX_BUSY;
@@ -151,9 +151,9 @@ ngx_broadcast_member_find_locked(ngx_broadcast_zone_t *zone, uint32_t row,
 void
 ngx_broadcast_member_link_locked(ngx_broadcast_zone_t *zone, uint32_t i)
 {
-    uint32_t                *head;
-    ngx_broadcast_conn_t    *conn;
-    ngx_broadcast_member_t  *member;
+    uint32_t                  *head;
+    ngx_broadcast_conn_row_t  *conn;
+    ngx_broadcast_member_t    *member;
 
     member = ngx_broadcast_member(zone, i);
     conn = ngx_broadcast_conn(zone, member->row);
@@ -244,7 +244,7 @@ ngx_uint_t
 ngx_broadcast_member_strip_locked(ngx_broadcast_zone_t *zone, uint32_t row,
     ngx_uint_t n)
 {
-    ngx_broadcast_conn_t  *conn;
+    ngx_broadcast_conn_row_t  *conn;
 
     conn = ngx_broadcast_conn(zone, row);
 
@@ -260,10 +260,10 @@ ngx_int_t
 ngx_broadcast_registry_leave(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id, ngx_str_t *group)
 {
-    uint32_t               name, member;
-    ngx_int_t              rc;
-    ngx_uint_t             more;
-    ngx_broadcast_conn_t  *conn;
+    uint32_t                   name, member;
+    ngx_int_t                  rc;
+    ngx_uint_t                 more;
+    ngx_broadcast_conn_row_t  *conn;
 
     do {
         more = 0;

@@ -34,7 +34,7 @@ static void ngx_broadcast_rebuild_slots(ngx_broadcast_zone_t *zone);
 static void ngx_broadcast_rebuild_cells(ngx_broadcast_zone_t *zone);
 static void ngx_broadcast_rebuild_rows(ngx_broadcast_zone_t *zone);
 static void ngx_broadcast_rebuild_row(ngx_broadcast_zone_t *zone,
-    ngx_broadcast_conn_t *conn, uint32_t row);
+    ngx_broadcast_conn_row_t *conn, uint32_t row);
 static void ngx_broadcast_rebuild_members(ngx_broadcast_zone_t *zone);
 static void ngx_broadcast_rebuild_name(ngx_broadcast_zone_t *zone,
     uint32_t name, ngx_uint_t live);
@@ -170,8 +170,8 @@ ngx_broadcast_rebuild_cells(ngx_broadcast_zone_t *zone)
 static void
 ngx_broadcast_rebuild_rows(ngx_broadcast_zone_t *zone)
 {
-    uint32_t               row;
-    ngx_broadcast_conn_t  *conn;
+    uint32_t                   row;
+    ngx_broadcast_conn_row_t  *conn;
 
     ngx_broadcast_rebuild_heads(zone, &zone->rows);
 
@@ -207,7 +207,7 @@ ngx_broadcast_rebuild_rows(ngx_broadcast_zone_t *zone)
 
 static void
 ngx_broadcast_rebuild_row(ngx_broadcast_zone_t *zone,
-    ngx_broadcast_conn_t *conn, uint32_t row)
+    ngx_broadcast_conn_row_t *conn, uint32_t row)
 {
     uint32_t              *head;
     ngx_str_t              id;

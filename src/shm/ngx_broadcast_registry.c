@@ -27,7 +27,7 @@ static ngx_uint_t ngx_broadcast_claim_cells_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_claim_t *in, ngx_str_t *key);
 static uint32_t ngx_broadcast_row_take_locked(ngx_broadcast_zone_t *zone);
 static void ngx_broadcast_row_count_locked(ngx_broadcast_zone_t *zone,
-    ngx_broadcast_conn_t *conn, ngx_int_t n);
+    ngx_broadcast_conn_row_t *conn, ngx_int_t n);
 
 
 
@@ -103,9 +103,9 @@ ngx_broadcast_claim_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_owner_t owner, ngx_broadcast_claim_t *in, uint32_t now,
     uint32_t *out)
 {
-    uint32_t               row, *head;
-    ngx_str_t              key;
-    ngx_broadcast_conn_t  *conn;
+    uint32_t                   row, *head;
+    ngx_str_t                  key;
+    ngx_broadcast_conn_row_t  *conn;
 
     key.data = (u_char *) &in->key;
     key.len = in->key ? sizeof(in->key) : 0;
@@ -287,8 +287,8 @@ ngx_broadcast_row_take_locked(ngx_broadcast_zone_t *zone)
 uint32_t
 ngx_broadcast_row_find_locked(ngx_broadcast_zone_t *zone, ngx_str_t *id)
 {
-    uint32_t               row;
-    ngx_broadcast_conn_t  *conn;
+    uint32_t                   row;
+    ngx_broadcast_conn_row_t  *conn;
 
     if (id->len == 0 || id->len > NGX_BROADCAST_CONN_ID_MAX) {
         return 0;
@@ -312,11 +312,11 @@ ngx_broadcast_row_find_locked(ngx_broadcast_zone_t *zone, ngx_str_t *id)
 }
 
 
-ngx_broadcast_conn_t *
+ngx_broadcast_conn_row_t *
 ngx_broadcast_row_locked(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row,
     ngx_str_t *id)
 {
-    ngx_broadcast_conn_t  *conn;
+    ngx_broadcast_conn_row_t  *conn;
 
     if (row == 0 || row > zone->rows.high) {
         return NULL;
@@ -339,7 +339,7 @@ ngx_broadcast_row_locked(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row,
 
 static void
 ngx_broadcast_row_count_locked(ngx_broadcast_zone_t *zone,
-    ngx_broadcast_conn_t *conn, ngx_int_t n)
+    ngx_broadcast_conn_row_t *conn, ngx_int_t n)
 {
     ngx_uint_t             slot;
     ngx_broadcast_hub_t   *hub;
@@ -387,7 +387,7 @@ void
 ngx_broadcast_registry_owe(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row,
     ngx_str_t *id)
 {
-    ngx_broadcast_conn_t  *conn;
+    ngx_broadcast_conn_row_t  *conn;
 
     ngx_broadcast_zone_lock(zone);
 
@@ -436,9 +436,9 @@ ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
 ngx_uint_t
 ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone, uint32_t row)
 {
-    ngx_uint_t             i;
-    uint32_t               member;
-    ngx_broadcast_conn_t  *conn;
+    ngx_uint_t                 i;
+    uint32_t                   member;
+    ngx_broadcast_conn_row_t  *conn;
 
     conn = ngx_broadcast_conn(zone, row);
     member = conn->members;
@@ -503,8 +503,8 @@ ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone, uint32_t row)
 void
 ngx_broadcast_registry_settled(ngx_broadcast_zone_t *zone, ngx_str_t *id)
 {
-    uint32_t               row;
-    ngx_broadcast_conn_t  *conn;
+    uint32_t                   row;
+    ngx_broadcast_conn_row_t  *conn;
 
     ngx_broadcast_zone_lock(zone);
 
@@ -558,9 +558,9 @@ ngx_broadcast_registry_settled(ngx_broadcast_zone_t *zone, ngx_str_t *id)
 void
 ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone, uint32_t row)
 {
-    uint32_t              *link;
-    ngx_str_t              id;
-    ngx_broadcast_conn_t  *conn;
+    uint32_t                  *link;
+    ngx_str_t                  id;
+    ngx_broadcast_conn_row_t  *conn;
 
     conn = ngx_broadcast_conn(zone, row);
 

@@ -43,7 +43,7 @@ static void
 ngx_broadcast_row_info_locked(ngx_broadcast_zone_t *zone, uint32_t row,
     ngx_broadcast_row_info_t *info)
 {
-    ngx_broadcast_conn_t  *conn;
+    ngx_broadcast_conn_row_t  *conn;
 
     conn = ngx_broadcast_conn(zone, row);
 
@@ -69,9 +69,9 @@ ngx_broadcast_registry_walk(ngx_broadcast_zone_t *zone, ngx_uint_t state,
     ngx_uint_t hub, ngx_broadcast_row_t *next, ngx_broadcast_row_info_t *info,
     ngx_uint_t n)
 {
-    uint32_t               row;
-    ngx_uint_t             i, found;
-    ngx_broadcast_conn_t  *conn;
+    uint32_t                   row;
+    ngx_uint_t                 i, found;
+    ngx_broadcast_conn_row_t  *conn;
 
     found = 0;
     row = *next ? *next : 1;
@@ -113,9 +113,9 @@ ngx_broadcast_registry_walk(ngx_broadcast_zone_t *zone, ngx_uint_t state,
 void
 ngx_broadcast_registry_expire(ngx_broadcast_zone_t *zone, time_t now)
 {
-    uint32_t               row;
-    ngx_uint_t             i, hold, end;
-    ngx_broadcast_conn_t  *conn;
+    uint32_t                   row;
+    ngx_uint_t                 i, hold, end;
+    ngx_broadcast_conn_row_t  *conn;
 
     end = 0;
 
@@ -164,9 +164,9 @@ void
 ngx_broadcast_registry_sweep(ngx_broadcast_zone_t *zone,
     ngx_broadcast_owner_t owner)
 {
-    uint32_t               row, high;
-    ngx_uint_t             looked, ended;
-    ngx_broadcast_conn_t  *conn;
+    uint32_t                   row, high;
+    ngx_uint_t                 looked, ended;
+    ngx_broadcast_conn_row_t  *conn;
 
     row = 1;
 

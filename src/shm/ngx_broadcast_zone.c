@@ -130,7 +130,7 @@ ngx_broadcast_zone_sizes(void)
 
     size_t      size[] = {
         sizeof(ngx_broadcast_zone_t), sizeof(ngx_broadcast_slot_t),
-        sizeof(ngx_broadcast_hub_t), sizeof(ngx_broadcast_conn_t),
+        sizeof(ngx_broadcast_hub_t), sizeof(ngx_broadcast_conn_row_t),
         sizeof(ngx_broadcast_member_t), sizeof(ngx_broadcast_cell_t),
         sizeof(ngx_broadcast_header_t), sizeof(ngx_broadcast_stats_t),
         NGX_BROADCAST_COUNTERS, NGX_BROADCAST_HISTOGRAMS,
@@ -202,7 +202,7 @@ ngx_broadcast_zone_plan(ngx_broadcast_plan_t *plan, size_t size, size_t block)
 
     /* rows take what is left: too many at first, then fewer until it fits */
 
-    plan->rows = block / sizeof(ngx_broadcast_conn_t);
+    plan->rows = block / sizeof(ngx_broadcast_conn_row_t);
 }
 
 
@@ -234,7 +234,7 @@ ngx_broadcast_zone_divide(ngx_broadcast_zone_t *zone,
 
     do {
         at = ngx_broadcast_zone_table(&zone->rows, tables, plan->rows,
-                                      sizeof(ngx_broadcast_conn_t));
+                                      sizeof(ngx_broadcast_conn_row_t));
         at = ngx_broadcast_zone_table(&zone->members, at, 2 * plan->rows,
                                       sizeof(ngx_broadcast_member_t));
         at = ngx_broadcast_zone_table(&zone->cells, at, 2 * plan->rows,
@@ -415,7 +415,7 @@ ngx_broadcast_zone_info(ngx_broadcast_zone_t *zone,
     info->used = zone->ring - sizeof(ngx_broadcast_hub_t)
                               * (zone->hubs.n - zone->hubs.high)
                  + (zone->head - zone->tail)
-                 + info->rows_used * sizeof(ngx_broadcast_conn_t)
+                 + info->rows_used * sizeof(ngx_broadcast_conn_row_t)
                  + (zone->members.high - zone->members.spare)
                    * sizeof(ngx_broadcast_member_t)
                  + (zone->cells.high - zone->cells.spare)

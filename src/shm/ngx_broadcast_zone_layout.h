@@ -171,7 +171,7 @@ typedef struct {
     uint8_t                   owed;
     uint8_t                   id_len;
     u_char                    id[NGX_BROADCAST_CONN_ID_MAX];
-} ngx_broadcast_conn_t;
+} ngx_broadcast_conn_row_t;
 
 
 /*
@@ -330,7 +330,7 @@ struct ngx_broadcast_zone_s {
 #define ngx_broadcast_hub_row(zone, i)                                        \
     ngx_broadcast_entry(zone, ngx_broadcast_hub_t, hubs, i)
 #define ngx_broadcast_conn(zone, i)                                           \
-    ngx_broadcast_entry(zone, ngx_broadcast_conn_t, rows, i)
+    ngx_broadcast_entry(zone, ngx_broadcast_conn_row_t, rows, i)
 #define ngx_broadcast_member(zone, i)                                         \
     ngx_broadcast_entry(zone, ngx_broadcast_member_t, members, i)
 #define ngx_broadcast_cell(zone, i)                                           \
@@ -406,7 +406,7 @@ ngx_uint_t ngx_broadcast_member_strip_locked(ngx_broadcast_zone_t *zone,
     uint32_t row, ngx_uint_t n);
 
 /* a row of this index, LIVE and with this id; or NULL */
-ngx_broadcast_conn_t *ngx_broadcast_row_locked(ngx_broadcast_zone_t *zone,
+ngx_broadcast_conn_row_t *ngx_broadcast_row_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id);
 
 

@@ -136,7 +136,7 @@ facts(void)
     chat = zone_hub(zone, "chat", 0);
     news = zone_hub(zone, "news", 0);
 
-    is_int(sizeof(ngx_broadcast_conn_t), 96, "a row takes 96 bytes");
+    is_int(sizeof(ngx_broadcast_conn_row_t), 96, "a row takes 96 bytes");
 
     is_int(zone_claim(zone, 1, chat, "a", "ann", 0, 1, &a), NGX_OK, "claimed");
     is_int(zone_claim(zone, 1, chat, "a", "bob", 0, 1, NULL), NGX_DECLINED,
