@@ -44,6 +44,8 @@ create function nil(event jsonb) returns jsonb language sql as
     $$ select null::jsonb $$;
 create function fails(event jsonb) returns jsonb language plpgsql as
     $$ begin raise exception 'inner secret'; end $$;
+create function casts(event jsonb) returns jsonb language sql as
+    $$ select jsonb_build_object('body', (event->'body'->>'n')::int) $$;
 create function header(event jsonb) returns jsonb language sql as $$
     select jsonb_build_object('headers', jsonb_build_object('X-A', E'a\r\nX-B: b')) $$;
 create function badstatus(event jsonb) returns jsonb language sql as
@@ -69,7 +71,7 @@ create function who(event jsonb) returns jsonb language sql as $$
 
 select broadcast.bind('http', f::regproc, event => e, role => r)
   from (values ('mirror', 'mirror', null), ('teapot', null, null), ('bare', null, null),
-               ('nil', null, null), ('fails', null, null), ('header', null, null),
+               ('nil', null, null), ('fails', null, null), ('casts', null, null), ('header', null, null),
                ('badstatus', null, null), ('slow', null, null), ('says', null, null),
                ('bare', 'guarded', 'admin'), ('bare', 'a/b', null)) v(f, e, r);
 select broadcast.bind('connect', 'door', hub => 'guarded');
@@ -164,6 +166,16 @@ $r = call('POST', 'bare', body => '[1,{"a":2}]',
           headers => [ 'Content-Type' => 'application/json' ]);
 is_deeply([ $r->{headers}{'content-type'}, $r->{json} ],
           [ 'application/json', [ 1, { a => 2 } ] ], 'a bare value is the body');
+
+# What a client sent comes back in a message of the server's: one line of log.
+
+$r = call('POST', 'casts', body => '{"n":"1\n2020/01/01 [alert] forged"}',
+          headers => [ 'Content-Type' => 'application/json' ]);
+is($r->{status}, 500, 'a cast that fails is 500');
+like($nginx->error_log, qr/"1 2020\/01\/01 .alert. forged"/,
+     '... and one line of the log');
+unlike($nginx->error_log, qr/^2020/m, '... whatever was sent');
+$nginx->allow(qr/forged/);
 
 $r = call('GET', 'fails');
 is($r->{status}, 500, 'an exception is 500');

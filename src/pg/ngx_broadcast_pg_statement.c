@@ -109,15 +109,27 @@ ngx_broadcast_pg_sqlstate(PGresult *result)
 }
 
 
+/*
+ * In one line: it may hold what a client sent, and goes into the log.  The
+ * text is the result's own and is changed there.
+ */
+
 ngx_str_t
 ngx_broadcast_pg_message(PGresult *result)
 {
+    size_t     i;
     ngx_str_t  text;
 
     text.data = result ? (u_char *) PQresultErrorField(result,
                                                      PG_DIAG_MESSAGE_PRIMARY)
                        : NULL;
     text.len = text.data ? ngx_strlen(text.data) : 0;
+
+    for (i = 0; i < text.len; i++) {
+        if (text.data[i] < ' ' || text.data[i] == 0x7f) {
+            text.data[i] = ' ';
+        }
+    }
 
     return text;
 }
