@@ -306,6 +306,12 @@ ngx_broadcast_index_find(ngx_str_t *id)
     ngx_broadcast_conn_t  *bc;
     ngx_broadcast_node_t  *n;
 
+    /* at exit calls are answered behind the index's end */
+
+    if (ngx_broadcast_ids.buckets == NULL) {
+        return NULL;
+    }
+
     hash = ngx_murmur_hash2(id->data, id->len);
 
     for (n = *ngx_broadcast_bucket(&ngx_broadcast_ids, hash); n; n = n->next) {

@@ -150,18 +150,10 @@ ngx_broadcast_resume_run(ngx_broadcast_conn_t *bc)
 static ngx_int_t
 ngx_broadcast_resume_wait(ngx_broadcast_conn_t *bc)
 {
-    uint64_t                   head;
     ngx_broadcast_resume_t    *r;
     ngx_broadcast_position_t   position;
 
     r = bc->resume;
-
-    /*
-     * The head before the position: a message behind it that has a number up
-     * to the position comes twice, by the replay and live, and is skipped.
-     */
-
-    head = ngx_broadcast_log_head(ngx_broadcast_bus.zone);
 
     ngx_broadcast_hub_position(ngx_broadcast_bus.zone, bc->hub->index,
                                &position);
@@ -176,9 +168,12 @@ ngx_broadcast_resume_wait(ngx_broadcast_conn_t *bc)
         return NGX_AGAIN;
     }
 
-    ngx_broadcast_outq_clear(&r->held, 0);
+    /*
+     * A message with a number up to the position comes twice, by the replay
+     * and live, and is skipped; commands of the log come once and count.
+     */
 
-    bc->start = head;
+    ngx_broadcast_outq_clear(&r->held, 0);
 
     r->upto = position;
     r->skip = position;
@@ -502,7 +497,10 @@ ngx_broadcast_resume_finish(ngx_broadcast_conn_t *bc)
         ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_ERROR, NULL);
     }
 
-    if (r->skip.epoch && bc->hub->position.seq < r->skip.seq) {
+    if (r->skip.epoch
+        && (bc->hub->position.epoch != r->skip.epoch
+            || bc->hub->position.seq < r->skip.seq))
+    {
 
         /* live messages up to there are still to come, and to be skipped */
 

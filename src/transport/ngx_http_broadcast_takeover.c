@@ -295,7 +295,7 @@ ngx_http_broadcast_takeover_attach(ngx_http_broadcast_socket_t *s,
 {
     ngx_broadcast_conn_attach(s->bc, s->transport, s);
 
-    if (early) {
+    if (early && s->connection) {
         s->early(s, early, early + len);
     }
 
