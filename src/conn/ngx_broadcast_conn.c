@@ -157,7 +157,10 @@ ngx_broadcast_conn_make(ngx_broadcast_open_t *in, ngx_uint_t index,
     bc->sent = ngx_current_msec;
     bc->progress = ngx_current_msec;
 
-    /* frames wait until there is a transport; a hub's wait for the handshake */
+    /*
+     * Frames wait until there is a transport.  What is sent to a hub before
+     * the handshake is not for this connection.
+     */
 
     bc->blocked = 1;
     bc->live = (in->protocol == NGX_BROADCAST_PLAIN);

@@ -156,9 +156,9 @@ typedef struct {
 
 
 /*
- * Claims the registry row, joins groups, makes the connection (one pool of
- * its own, small).  NGX_OK with *bc; NGX_DECLINED id was used (404/409);
- * NGX_BUSY limit or zone full (503); NGX_ERROR.
+ * Claims the registry row, joins groups, makes the connection (one piece of
+ * memory, and what it owns).  NGX_OK with *bc; NGX_DECLINED id was used
+ * (404/409); NGX_BUSY limit or zone full (503); NGX_ERROR.
  * The transport is attached after that; until ngx_broadcast_conn_attach()
  * queued frames wait.
  */

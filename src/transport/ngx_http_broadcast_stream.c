@@ -321,7 +321,11 @@ ngx_http_broadcast_stream_destroy(ngx_broadcast_conn_t *bc)
 
     st = ngx_broadcast_conn_transport_data(bc);
 
-    /* the stack may hold the request: it ends from the posted event */
+    /*
+     * The stack may hold the request: it ends from the posted event, but in an
+     * exiting worker, where that event may never come; nothing touches either
+     * of them after this returns.
+     */
 
     st->bc = NULL;
     st->closing = 1;
