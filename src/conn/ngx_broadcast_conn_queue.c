@@ -5,6 +5,7 @@
 
 
 #include "conn/ngx_broadcast_peer.h"
+#include "proto/ngx_broadcast_hub_json.h"
 
 
 /*
@@ -60,6 +61,52 @@ ngx_broadcast_conn_queue_text(ngx_broadcast_conn_t *bc, ngx_str_t *text)
 {
     ngx_broadcast_conn_queue_new(bc, ngx_broadcast_frame_text(bc->framing,
                                                               text));
+}
+
+
+void
+ngx_broadcast_conn_queue_message(ngx_broadcast_conn_t *bc,
+    const ngx_broadcast_message_t *m)
+{
+    ngx_broadcast_conn_queue_new(bc,
+                                 ngx_broadcast_frame_hub_message(bc->protocol,
+                                                                 bc->framing,
+                                                                 m));
+}
+
+
+void
+ngx_broadcast_conn_queue_records(ngx_broadcast_conn_t *bc, ngx_str_t *text)
+{
+    u_char                   *pos, *last;
+    ngx_str_t                 record;
+    ngx_pool_t               *pool;
+    const char               *error;
+    ngx_broadcast_message_t   m;
+
+    pool = ngx_create_pool(NGX_MIN_POOL_SIZE, ngx_broadcast_bus.log);
+    if (pool == NULL) {
+        ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_ERROR, NULL);
+        return;
+    }
+
+    pos = text->data;
+    last = pos + text->len;
+
+    while (ngx_broadcast_hub_json_next(&pos, last, &record) == NGX_OK) {
+
+        if (ngx_broadcast_hub_json_parse(&record, pool, &m, &error) != NGX_OK) {
+            ngx_log_error(NGX_LOG_ALERT, ngx_broadcast_bus.log, 0,
+                          "broadcast record for a client is invalid: %s",
+                          error);
+            ngx_debug_point();
+            break;
+        }
+
+        ngx_broadcast_conn_queue_message(bc, &m);
+    }
+
+    ngx_destroy_pool(pool);
 }
 
 

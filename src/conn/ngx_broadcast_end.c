@@ -126,10 +126,9 @@ static void
 ngx_broadcast_end_hub(ngx_broadcast_conn_t *bc, ngx_uint_t end,
     ngx_uint_t code, ngx_str_t *reason)
 {
-    u_char                   *p, buf[sizeof(NGX_BROADCAST_TOO_BIG_TEXT)
-                                     + NGX_SIZE_T_LEN];
-    ngx_str_t                 text;
-    ngx_broadcast_message_t   m;
+    u_char                   buf[sizeof(NGX_BROADCAST_TOO_BIG_TEXT)
+                                 + NGX_SIZE_T_LEN];
+    ngx_broadcast_message_t  m;
 
     ngx_memzero(&m, sizeof(ngx_broadcast_message_t));
 
@@ -154,19 +153,7 @@ ngx_broadcast_end_hub(ngx_broadcast_conn_t *bc, ngx_uint_t end,
 
     m.has_error = (m.error.len != 0);
 
-    text.len = ngx_broadcast_hub_json_len(&m);
-
-    p = ngx_alloc(text.len, ngx_broadcast_bus.log);
-    if (p == NULL) {
-        return;
-    }
-
-    text.data = p;
-    ngx_broadcast_hub_json_write(p, &m);
-
-    ngx_broadcast_conn_queue_text(bc, &text);
-
-    ngx_free(p);
+    ngx_broadcast_conn_queue_message(bc, &m);
 }
 
 

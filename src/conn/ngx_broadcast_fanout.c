@@ -486,7 +486,7 @@ ngx_broadcast_fanout_one(ngx_broadcast_record_t *rec)
 
     case NGX_BROADCAST_REC_COMPLETION:
         if (bc->state == NGX_BROADCAST_ACTIVE) {
-            ngx_broadcast_conn_queue_text(bc, &rec->arguments);
+            ngx_broadcast_conn_queue_records(bc, &rec->arguments);
         }
 
         break;

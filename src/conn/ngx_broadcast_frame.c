@@ -16,9 +16,9 @@
 
 static ngx_broadcast_frame_t *ngx_broadcast_frame_new(size_t len);
 static ngx_broadcast_frame_t *ngx_broadcast_frame_open(ngx_uint_t framing,
-    size_t len, u_char **p);
-static ngx_broadcast_frame_t *ngx_broadcast_frame_hub(ngx_uint_t framing,
-    ngx_broadcast_message_t *m);
+    ngx_uint_t opcode, size_t len, u_char **p);
+static ngx_broadcast_frame_t *ngx_broadcast_frame_json(ngx_uint_t framing,
+    const ngx_broadcast_message_t *m);
 static ngx_broadcast_frame_t *ngx_broadcast_frame_plain(ngx_uint_t framing,
     ngx_str_t *id, ngx_str_t *target, ngx_str_t *arguments);
 static void ngx_broadcast_frame_id(ngx_str_t *id, u_char *buf,
@@ -51,15 +51,20 @@ ngx_broadcast_frame_new(size_t len)
     frame->len = (uint32_t) len;
     frame->time = 0;
     frame->sql = 0;
+    frame->counted = 0;
 
     return frame;
 }
 
 
-/* a frame around len bytes, which the caller writes at *p */
+/*
+ * A frame around len bytes, which the caller writes at *p; opcode is of a
+ * WebSocket, NGX_BROADCAST_WS_TEXT or _BINARY.
+ */
 
 static ngx_broadcast_frame_t *
-ngx_broadcast_frame_open(ngx_uint_t framing, size_t len, u_char **p)
+ngx_broadcast_frame_open(ngx_uint_t framing, ngx_uint_t opcode, size_t len,
+    u_char **p)
 {
     size_t                  head, tail;
     ngx_broadcast_frame_t  *frame;
@@ -89,7 +94,7 @@ ngx_broadcast_frame_open(ngx_uint_t framing, size_t len, u_char **p)
     switch (framing) {
 
     case NGX_BROADCAST_FRAME_WS:
-        *p += ngx_broadcast_ws_header(*p, NGX_BROADCAST_WS_TEXT, 1, len);
+        *p += ngx_broadcast_ws_header(*p, opcode, 1, len);
         break;
 
     case NGX_BROADCAST_FRAME_SSE_CHUNK:
@@ -130,7 +135,7 @@ ngx_broadcast_frame_text(ngx_uint_t framing, ngx_str_t *text)
 
     len = lines ? ngx_broadcast_sse_data_len(text) : text->len;
 
-    frame = ngx_broadcast_frame_open(framing, len, &p);
+    frame = ngx_broadcast_frame_open(framing, NGX_BROADCAST_WS_TEXT, len, &p);
     if (frame == NULL) {
         return NULL;
     }
@@ -153,6 +158,7 @@ ngx_broadcast_frame_error(ngx_str_t *text)
     ngx_broadcast_frame_t  *frame;
 
     frame = ngx_broadcast_frame_open(NGX_BROADCAST_FRAME_WS,
+                                     NGX_BROADCAST_WS_TEXT,
                                      ngx_broadcast_plain_error_len(text), &p);
     if (frame) {
         ngx_broadcast_plain_error_write(p, text);
@@ -189,7 +195,7 @@ ngx_broadcast_frame_message(ngx_uint_t protocol, ngx_uint_t framing,
         m.target = rec->target;
         m.arguments = rec->arguments;
 
-        frame = ngx_broadcast_frame_hub(framing, &m);
+        frame = ngx_broadcast_frame_hub_message(protocol, framing, &m);
     }
 
     if (frame == NULL) {
@@ -207,8 +213,32 @@ ngx_broadcast_frame_message(ngx_uint_t protocol, ngx_uint_t framing,
 }
 
 
+ngx_broadcast_frame_t *
+ngx_broadcast_frame_hub_message(ngx_uint_t protocol, ngx_uint_t framing,
+    const ngx_broadcast_message_t *m)
+{
+    ngx_broadcast_frame_t  *frame;
+
+    switch (protocol) {
+
+    case NGX_BROADCAST_HUB_JSON:
+        frame = ngx_broadcast_frame_json(framing, m);
+        break;
+
+    default:
+        return NULL;
+    }
+
+    if (frame) {
+        frame->counted = ngx_broadcast_message_counted(m);
+    }
+
+    return frame;
+}
+
+
 static ngx_broadcast_frame_t *
-ngx_broadcast_frame_hub(ngx_uint_t framing, ngx_broadcast_message_t *m)
+ngx_broadcast_frame_json(ngx_uint_t framing, const ngx_broadcast_message_t *m)
 {
     u_char                 *p;
     ngx_str_t               text;
@@ -219,7 +249,8 @@ ngx_broadcast_frame_hub(ngx_uint_t framing, ngx_broadcast_message_t *m)
     if (framing == NGX_BROADCAST_FRAME_WS
         || framing == NGX_BROADCAST_FRAME_BYTES)
     {
-        frame = ngx_broadcast_frame_open(framing, text.len, &p);
+        frame = ngx_broadcast_frame_open(framing, NGX_BROADCAST_WS_TEXT,
+                                         text.len, &p);
 
         if (frame) {
             ngx_broadcast_hub_json_write(p, m);
@@ -247,7 +278,7 @@ ngx_broadcast_frame_plain(ngx_uint_t framing, ngx_str_t *id, ngx_str_t *target,
     ngx_broadcast_frame_t  *frame;
 
     if (framing == NGX_BROADCAST_FRAME_WS) {
-        frame = ngx_broadcast_frame_open(framing,
+        frame = ngx_broadcast_frame_open(framing, NGX_BROADCAST_WS_TEXT,
                                          ngx_broadcast_plain_len(id, target,
                                                                  arguments),
                                          &p);
@@ -258,7 +289,7 @@ ngx_broadcast_frame_plain(ngx_uint_t framing, ngx_str_t *id, ngx_str_t *target,
         return frame;
     }
 
-    frame = ngx_broadcast_frame_open(framing,
+    frame = ngx_broadcast_frame_open(framing, NGX_BROADCAST_WS_TEXT,
                                      ngx_broadcast_sse_event_len(id, target,
                                                                  arguments),
                                      &p);
@@ -302,13 +333,16 @@ ngx_broadcast_frame_t *
 ngx_broadcast_frame_ping(ngx_uint_t protocol, ngx_uint_t framing,
     ngx_broadcast_position_t *position)
 {
-    u_char                  buf[NGX_BROADCAST_POSITION_LEN], *p;
-    ngx_str_t               text, none;
-    ngx_broadcast_frame_t  *frame;
+    u_char                    buf[NGX_BROADCAST_POSITION_LEN], *p;
+    ngx_str_t                 text, none;
+    ngx_broadcast_frame_t    *frame;
+    ngx_broadcast_message_t   m;
 
     if (protocol != NGX_BROADCAST_PLAIN) {
-        ngx_str_set(&text, NGX_BROADCAST_HUB_JSON_PING);
-        return ngx_broadcast_frame_text(framing, &text);
+        ngx_memzero(&m, sizeof(ngx_broadcast_message_t));
+        m.type = NGX_BROADCAST_MESSAGE_PING;
+
+        return ngx_broadcast_frame_hub_message(protocol, framing, &m);
     }
 
     if (framing == NGX_BROADCAST_FRAME_WS) {
@@ -329,7 +363,7 @@ ngx_broadcast_frame_ping(ngx_uint_t protocol, ngx_uint_t framing,
 
         /* no number was given yet: a comment keeps proxies awake as well */
 
-        frame = ngx_broadcast_frame_open(framing,
+        frame = ngx_broadcast_frame_open(framing, NGX_BROADCAST_WS_TEXT,
                                          sizeof(NGX_BROADCAST_SSE_OPEN) - 1,
                                          &p);
         if (frame) {
@@ -340,7 +374,7 @@ ngx_broadcast_frame_ping(ngx_uint_t protocol, ngx_uint_t framing,
         return frame;
     }
 
-    frame = ngx_broadcast_frame_open(framing,
+    frame = ngx_broadcast_frame_open(framing, NGX_BROADCAST_WS_TEXT,
                                      ngx_broadcast_sse_event_len(&text, &none,
                                                                  NULL),
                                      &p);

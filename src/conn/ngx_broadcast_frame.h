@@ -11,6 +11,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "proto/ngx_broadcast_message.h"
 #include "shm/ngx_broadcast_record.h"
 
 
@@ -26,7 +27,9 @@ typedef struct {
     uint64_t                time;       /* microseconds, wall clock, of the
                                            publish or of the commit; 0: not a
                                            message, not counted as delivered */
-    ngx_uint_t              sql;        /* came by the database's commit */
+    unsigned                sql:1;      /* came by the database's commit */
+    unsigned                counted:1;  /* a hub message of types 1 to 5, which
+                                           a stateful reconnect numbers */
 } ngx_broadcast_frame_t;
 
 
@@ -39,15 +42,19 @@ typedef struct {
 ngx_broadcast_frame_t *ngx_broadcast_frame_bytes(const void *data,
     size_t len);
 
-/*
- * A text of one or several whole hub records, or of a plain WebSocket frame,
- * framed.
- */
+/* a handshake's answer, or the text of a plain WebSocket frame, framed */
 ngx_broadcast_frame_t *ngx_broadcast_frame_text(ngx_uint_t framing,
     ngx_str_t *text);
 
 /* {"error":…} of a plain WebSocket */
 ngx_broadcast_frame_t *ngx_broadcast_frame_error(ngx_str_t *text);
+
+/*
+ * A hub message in the encoding of that protocol, which is none of the plain
+ * ones.
+ */
+ngx_broadcast_frame_t *ngx_broadcast_frame_hub_message(ngx_uint_t protocol,
+    ngx_uint_t framing, const ngx_broadcast_message_t *m);
 
 /* a MESSAGE record for connections of that protocol */
 ngx_broadcast_frame_t *ngx_broadcast_frame_message(ngx_uint_t protocol,

@@ -403,9 +403,7 @@ void
 ngx_broadcast_inbound_answer(ngx_broadcast_conn_t *bc, ngx_str_t *id,
     ngx_str_t *result, ngx_str_t *error)
 {
-    u_char                   *p;
-    ngx_str_t                 text;
-    ngx_broadcast_message_t   m;
+    ngx_broadcast_message_t  m;
 
     if (bc->protocol == NGX_BROADCAST_PLAIN) {
 
@@ -434,20 +432,7 @@ ngx_broadcast_inbound_answer(ngx_broadcast_conn_t *bc, ngx_str_t *id,
         m.has_value = 1;
     }
 
-    text.len = ngx_broadcast_hub_json_len(&m);
-
-    p = ngx_alloc(text.len, ngx_broadcast_bus.log);
-    if (p == NULL) {
-        ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_ERROR, NULL);
-        return;
-    }
-
-    text.data = p;
-    ngx_broadcast_hub_json_write(p, &m);
-
-    ngx_broadcast_conn_queue_text(bc, &text);
-
-    ngx_free(p);
+    ngx_broadcast_conn_queue_message(bc, &m);
 }
 
 

@@ -203,8 +203,19 @@ void ngx_broadcast_conn_queue(ngx_broadcast_conn_t *bc,
 void ngx_broadcast_conn_queue_new(ngx_broadcast_conn_t *bc,
     ngx_broadcast_frame_t *frame);
 
-/* a SignalR record or a plain WebSocket frame */
+/* a handshake's answer or the text of a plain WebSocket frame */
 void ngx_broadcast_conn_queue_text(ngx_broadcast_conn_t *bc, ngx_str_t *text);
+
+/*
+ * A hub message, encoded for the protocol and the framing of bc, which is not
+ * plain.  Everything that m borrows may go after the call.
+ */
+void ngx_broadcast_conn_queue_message(ngx_broadcast_conn_t *bc,
+    const ngx_broadcast_message_t *m);
+
+/* the same for hub records of the JSON protocol, one or several whole ones */
+void ngx_broadcast_conn_queue_records(ngx_broadcast_conn_t *bc,
+    ngx_str_t *text);
 
 /* end it as soon as no list is walked; reason is counted here, or NULL */
 void ngx_broadcast_conn_condemn(ngx_broadcast_conn_t *bc, ngx_uint_t end,

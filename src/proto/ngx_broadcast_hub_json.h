@@ -20,8 +20,6 @@
 
 #define NGX_BROADCAST_HUB_JSON_SEPARATOR  0x1e
 
-#define NGX_BROADCAST_HUB_JSON_PING       "{\"type\":6}\x1e"
-
 
 /*
  * The next record of a buffer, without its separator, *pos behind it.

@@ -64,4 +64,11 @@ typedef struct {
 } ngx_broadcast_message_t;
 
 
+/* what Sequence and Ack number: everything that one side says to the other */
+
+#define ngx_broadcast_message_counted(m)                                      \
+    ((m)->type >= NGX_BROADCAST_MESSAGE_INVOCATION                            \
+     && (m)->type <= NGX_BROADCAST_MESSAGE_CANCEL_INVOCATION)
+
+
 #endif /* _NGX_BROADCAST_MESSAGE_H_INCLUDED_ */

@@ -29,7 +29,9 @@ typedef enum {
     NGX_BROADCAST_REC_EPOCH,        /* the hub has a new epoch: all are told */
     NGX_BROADCAST_REC_INPUT,        /* connection name: arguments = its bytes */
     NGX_BROADCAST_REC_DELETE,       /* connection name: its client ended it */
-    NGX_BROADCAST_REC_COMPLETION,   /* connection name: arguments = record */
+    NGX_BROADCAST_REC_COMPLETION,   /* connection name: arguments = hub records
+                                       of the JSON protocol, whatever protocol
+                                       the connection speaks */
     NGX_BROADCAST_REC_MOVE,         /* reserved: move(id, to) */
     NGX_BROADCAST_REC_STATE         /* reserved: state(id) */
 } ngx_broadcast_record_type_e;

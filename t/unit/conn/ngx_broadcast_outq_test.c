@@ -104,9 +104,38 @@ is_frame(ngx_broadcast_frame_t *frame, const char *want, size_t len,
     is_frame(frame, want, sizeof(want) - 1, name)
 
 
+/* 1 if frames of hub messages of that type are counted */
+
+static ngx_uint_t
+counted(ngx_uint_t type)
+{
+    ngx_uint_t                is;
+    ngx_broadcast_frame_t    *frame;
+    ngx_broadcast_message_t   m;
+
+    ngx_memzero(&m, sizeof(ngx_broadcast_message_t));
+
+    m.type = type;
+    ngx_str_set(&m.id, "1");
+    ngx_str_set(&m.target, "t");
+    ngx_str_set(&m.arguments, "[]");
+    ngx_str_set(&m.value, "null");
+
+    frame = ngx_broadcast_frame_hub_message(NGX_BROADCAST_HUB_JSON,
+                                            NGX_BROADCAST_FRAME_WS, &m);
+    is = frame->counted;
+
+    ngx_broadcast_frame_free(frame);
+
+    return is;
+}
+
+
 static void
 frames(void)
 {
+    ngx_uint_t                 type;
+    ngx_broadcast_frame_t     *frame;
     ngx_str_t                  none;
     ngx_broadcast_record_t     rec;
     ngx_broadcast_position_t   position, nowhere;
@@ -122,6 +151,28 @@ frames(void)
                                          NGX_BROADCAST_FRAME_WS, &rec),
              "\x81\x28{\"type\":1,\"target\":\"t\",\"arguments\":[1]}\x1e",
              "an invocation as a WebSocket frame");
+
+    for (type = 1; type <= 5 && counted(type); type++) { /* void */ }
+
+    ok(type == 6, "hub messages of the types 1 to 5 are counted");
+
+    for (type = 6; type <= 9 && !counted(type); type++) { /* void */ }
+
+    ok(type == 10, "those of the types 6 to 9 are not");
+
+    frame = ngx_broadcast_frame_message(NGX_BROADCAST_HUB_JSON,
+                                        NGX_BROADCAST_FRAME_WS, &rec);
+
+    ok(frame->counted, "a published message is, for a hub's client");
+
+    ngx_broadcast_frame_free(frame);
+
+    frame = ngx_broadcast_frame_message(NGX_BROADCAST_PLAIN,
+                                        NGX_BROADCAST_FRAME_WS, &rec);
+
+    ok(!frame->counted, "and is not for a plain subscriber");
+
+    ngx_broadcast_frame_free(frame);
 
     frame_is(ngx_broadcast_frame_message(NGX_BROADCAST_HUB_JSON,
                                          NGX_BROADCAST_FRAME_SSE, &rec),
