@@ -141,11 +141,13 @@ Transfer-Encoding: chunked
 
 === TEST 7: bodies of types that are not taken
 --- request eval
-["POST /open/api/v1/hubs/chat\nx", "POST /open/api/v1/hubs/chat\nx"]
+["POST /open/api/v1/hubs/chat\nx", "POST /open/api/hubs/chat/:send?$main::new\nx"]
 --- more_headers eval
-["Content-Type: application/x-msgpack", "Content-Type: application/octet-stream"]
+["Content-Type: text/plain", "Content-Type: application/jsonp"]
 --- error_code eval
 [415, 415]
+--- response_body_like eval
+['^\{"code":"UnsupportedMediaType","message":".+","target":"text/plain"\}$', '"application/jsonp"']
 
 
 
@@ -264,7 +266,18 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 17: the negotiate beside it is its own
+=== TEST 17: what is for tokens of Microsoft Entra is forbidden, and says so
+--- request eval
+["GET /open/api/auth/accessKey?$main::new", "POST /open/api/hubs/chat/:generateToken?$main::new\nx",
+ "GET /api/auth/accessKey?$main::new", "POST /open/api/auth/accessKey?$main::new\nx"]
+--- error_code eval
+[403, 403, 401, 405]
+--- response_headers eval
+[("x-ms-error-code: EntraOnly") x 2, "WWW-Authenticate: Bearer", "Allow: GET, OPTIONS"]
+
+
+
+=== TEST 18: the negotiate beside it is its own
 --- request
 GET /api/negotiate
 --- response_body_like: "accessToken"

@@ -12,8 +12,6 @@
 static ngx_int_t ngx_http_broadcast_api_token(ngx_http_request_t *r,
     ngx_uint_t *answered);
 static ngx_int_t ngx_http_broadcast_api_health(ngx_http_request_t *r);
-static ngx_int_t ngx_http_broadcast_api_refuse(ngx_http_request_t *r,
-    ngx_int_t rc, const char *error);
 
 
 ngx_int_t
@@ -115,7 +113,7 @@ ngx_http_broadcast_api_token(ngx_http_request_t *r, ngx_uint_t *answered)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_broadcast_api_refuse(ngx_http_request_t *r, ngx_int_t rc,
     const char *error)
 {
@@ -135,6 +133,21 @@ ngx_http_broadcast_api_refuse(ngx_http_request_t *r, ngx_int_t rc,
 }
 
 
+ngx_int_t
+ngx_http_broadcast_api_missing(ngx_http_request_t *r, const char *code,
+    const char *message)
+{
+    return ngx_http_broadcast_error(r, NGX_HTTP_NOT_FOUND, code, message,
+                                    NULL);
+}
+
+
+/*
+ * An instance is healthy if it would take a message for a hub that the
+ * configuration says nothing else about: with a database that is a durable
+ * one, and the database must be up.
+ */
+
 static ngx_int_t
 ngx_http_broadcast_api_health(ngx_http_request_t *r)
 {
@@ -142,6 +155,16 @@ ngx_http_broadcast_api_health(ngx_http_request_t *r)
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
         return ngx_http_broadcast_not_allowed(r, "GET, HEAD, OPTIONS");
+    }
+
+    if (ngx_broadcast_bus.zone == NULL) {
+        return ngx_http_broadcast_unavailable(r, "There is no zone.");
+    }
+
+    if (ngx_broadcast_hub_durable(&none)
+        && ngx_broadcast_pg_state() != NGX_BROADCAST_DB_UP)
+    {
+        return ngx_http_broadcast_unavailable(r, "The database is away.");
     }
 
     return ngx_http_broadcast_answer(r, NGX_HTTP_OK, "text/plain", &none);

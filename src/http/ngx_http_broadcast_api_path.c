@@ -3,18 +3,21 @@
  * Copyright (C) The nginx-broadcast authors
  */
 
-/* Paths and queries of the REST API, signalr.md 8.1 and 8.2. */
+/* Paths of the REST API, signalr.md 8.1 and 8.2. */
 
 
 #include "http/ngx_http_broadcast_api.h"
 
 
 #define NGX_HTTP_BROADCAST_API_SEGMENTS  8
+#define NGX_HTTP_BROADCAST_API_STREAM    128     /* bytes of its id */
 
-#define NGX_HTTP_BROADCAST_NAME_RULE                                          \
-    " name should be in between 1 and 128 characters long. The first "       \
-    "character must be a letter, other characters can be letters, digits or " \
-    "the following symbols _`,.[]"
+
+typedef struct {
+    ngx_uint_t                 what;
+    ngx_uint_t                 n;          /* segments without a verb */
+    const char                *words[2];
+} ngx_http_broadcast_api_path_t;
 
 
 static ngx_int_t ngx_http_broadcast_api_split(ngx_http_request_t *r,
@@ -22,13 +25,55 @@ static ngx_int_t ngx_http_broadcast_api_split(ngx_http_request_t *r,
 static ngx_int_t ngx_http_broadcast_api_below_hub(
     ngx_http_broadcast_api_t *api, ngx_str_t *s, ngx_uint_t n,
     const char **error);
+static ngx_uint_t ngx_http_broadcast_api_verb(ngx_str_t *text);
 static ngx_int_t ngx_http_broadcast_api_names(ngx_http_broadcast_api_t *api,
     const char **error);
-static ngx_uint_t ngx_http_broadcast_is(ngx_str_t *text, const char *word);
 
 
-static ngx_uint_t
-ngx_http_broadcast_is(ngx_str_t *text, const char *word)
+static const ngx_http_broadcast_api_path_t  ngx_http_broadcast_api_paths[] = {
+
+    { NGX_HTTP_BROADCAST_API_HUB, 0, { NULL, NULL } },
+
+    { NGX_HTTP_BROADCAST_API_CONNECTIONS, 1, { "connections", NULL } },
+    { NGX_HTTP_BROADCAST_API_CONNECTION, 2, { "connections", NULL } },
+    { NGX_HTTP_BROADCAST_API_CONNECTION_GROUPS, 3,
+      { "connections", "groups" } },
+    { NGX_HTTP_BROADCAST_API_MEMBER, 4, { "connections", "groups" } },
+    { NGX_HTTP_BROADCAST_API_STREAM, 4, { "connections", "streams" } },
+
+    { NGX_HTTP_BROADCAST_API_GROUPS, 1, { "groups", NULL } },
+    { NGX_HTTP_BROADCAST_API_GROUP, 2, { "groups", NULL } },
+    { NGX_HTTP_BROADCAST_API_GROUP_CONNECTIONS, 3,
+      { "groups", "connections" } },
+    { NGX_HTTP_BROADCAST_API_MEMBER, 4, { "groups", "connections" } },
+    { NGX_HTTP_BROADCAST_API_USER_GROUP, 4, { "groups", "users" } },
+
+    { NGX_HTTP_BROADCAST_API_USER, 2, { "users", NULL } },
+    { NGX_HTTP_BROADCAST_API_USER_CONNECTIONS, 3,
+      { "users", "connections" } },
+    { NGX_HTTP_BROADCAST_API_USER_GROUPS, 3, { "users", "groups" } },
+    { NGX_HTTP_BROADCAST_API_USER_GROUP, 4, { "users", "groups" } },
+
+    { NGX_HTTP_BROADCAST_API_NOTHING, 0, { NULL, NULL } }
+};
+
+
+static const struct {
+    const char                *word;
+    ngx_uint_t                 verb;
+} ngx_http_broadcast_api_verbs[] = {
+    { ":send", NGX_HTTP_BROADCAST_API_SEND },
+    { ":closeConnections", NGX_HTTP_BROADCAST_API_CLOSE },
+    { ":invoke", NGX_HTTP_BROADCAST_API_INVOKE },
+    { ":complete", NGX_HTTP_BROADCAST_API_COMPLETE },
+    { ":execute", NGX_HTTP_BROADCAST_API_EXECUTE },
+    { ":generateToken", NGX_HTTP_BROADCAST_API_GENERATE },
+    { NULL, 0 }
+};
+
+
+ngx_uint_t
+ngx_http_broadcast_api_is(ngx_str_t *text, const char *word)
 {
     return text->len == ngx_strlen(word)
            && ngx_strncasecmp(text->data, (u_char *) word, text->len) == 0;
@@ -115,18 +160,25 @@ ngx_http_broadcast_api_parse(ngx_http_request_t *r,
 
     s = segments;
 
-    if (n && ngx_http_broadcast_is(&s[0], "v1")) {
+    if (n && ngx_http_broadcast_api_is(&s[0], "v1")) {
         api->v1 = 1;
         s++;
         n--;
     }
 
-    if (n == 1 && ngx_http_broadcast_is(&s[0], "health")) {
+    if (n == 1 && ngx_http_broadcast_api_is(&s[0], "health")) {
         api->what = NGX_HTTP_BROADCAST_API_HEALTH;
         return NGX_OK;
     }
 
-    if (n < 2 || !ngx_http_broadcast_is(&s[0], "hubs")) {
+    if (n == 2 && ngx_http_broadcast_api_is(&s[0], "auth")
+        && ngx_http_broadcast_api_is(&s[1], "accessKey"))
+    {
+        api->what = NGX_HTTP_BROADCAST_API_ACCESS_KEY;
+        return NGX_OK;
+    }
+
+    if (n < 2 || !ngx_http_broadcast_api_is(&s[0], "hubs")) {
         return NGX_DECLINED;
     }
 
@@ -136,7 +188,7 @@ ngx_http_broadcast_api_parse(ngx_http_request_t *r,
     }
 
     if (ngx_broadcast_hub_name(&s[1], p) != NGX_OK) {
-        *error = "Invalid hub name. Valid hub" NGX_HTTP_BROADCAST_NAME_RULE;
+        *error = "Invalid hub name. Valid hub" NGX_HTTP_BROADCAST_API_NAME_RULE;
         return NGX_ABORT;
     }
 
@@ -147,74 +199,77 @@ ngx_http_broadcast_api_parse(ngx_http_request_t *r,
 }
 
 
+/* words stand at even places and are followed by a name, or by nothing */
+
 static ngx_int_t
 ngx_http_broadcast_api_below_hub(ngx_http_broadcast_api_t *api, ngx_str_t *s,
     ngx_uint_t n, const char **error)
 {
-    ngx_str_t  *name;
+    ngx_uint_t                              i, k;
+    const ngx_http_broadcast_api_path_t    *path;
 
-    /* a verb stands behind the hub or behind one name */
-
-    if ((n == 1 || n == 3) && s[n - 1].len && s[n - 1].data[0] == ':') {
-
+    if (n % 2 == 1 && s[n - 1].len && s[n - 1].data[0] == ':') {
         n--;
-
-        api->verb = ngx_http_broadcast_is(&s[n], ":send")
-                    ? NGX_HTTP_BROADCAST_API_SEND
-                  : ngx_http_broadcast_is(&s[n], ":closeConnections")
-                    ? NGX_HTTP_BROADCAST_API_CLOSE
-                    : NGX_HTTP_BROADCAST_API_UNKNOWN;
+        api->verb = ngx_http_broadcast_api_verb(&s[n]);
     }
 
-    if (n == 0) {
-        api->what = NGX_HTTP_BROADCAST_API_HUB;
-        return NGX_OK;
+    for (path = ngx_http_broadcast_api_paths; path->what; path++) {
+
+        for (i = 0; i < n && i < 4; i += 2) {
+            if (path->words[i / 2] == NULL
+                || !ngx_http_broadcast_api_is(&s[i], path->words[i / 2]))
+            {
+                break;
+            }
+        }
+
+        if (path->n == n && i >= n) {
+            break;
+        }
     }
 
-    if (n < 2) {
+    if (path->what == 0) {
         return NGX_DECLINED;
     }
 
-    if (ngx_http_broadcast_is(&s[0], "connections")) {
-        api->what = NGX_HTTP_BROADCAST_API_CONNECTION;
-        name = &api->connection;
+    api->what = path->what;
 
-    } else if (ngx_http_broadcast_is(&s[0], "groups")) {
-        api->what = NGX_HTTP_BROADCAST_API_GROUP;
-        name = &api->group;
+    for (i = 1; i < n; i += 2) {
 
-    } else if (ngx_http_broadcast_is(&s[0], "users")) {
-        api->what = NGX_HTTP_BROADCAST_API_USER;
-        name = &api->user;
+        k = i - 1;
 
-    } else {
-        return NGX_DECLINED;
-    }
+        if (ngx_http_broadcast_api_is(&s[k], "connections")) {
+            api->connection = s[i];
 
-    *name = s[1];
+        } else if (ngx_http_broadcast_api_is(&s[k], "groups")) {
+            api->group = s[i];
 
-    if (n == 3 && api->what == NGX_HTTP_BROADCAST_API_CONNECTION
-        && ngx_http_broadcast_is(&s[2], "groups"))
-    {
-        api->what = NGX_HTTP_BROADCAST_API_CONNECTION_GROUPS;
+        } else if (ngx_http_broadcast_api_is(&s[k], "users")) {
+            api->user = s[i];
 
-    } else if (n == 4 && api->what == NGX_HTTP_BROADCAST_API_CONNECTION
-               && ngx_http_broadcast_is(&s[2], "groups"))
-    {
-        api->what = NGX_HTTP_BROADCAST_API_MEMBER;
-        api->group = s[3];
-
-    } else if (n == 4 && api->what == NGX_HTTP_BROADCAST_API_GROUP
-               && ngx_http_broadcast_is(&s[2], "connections"))
-    {
-        api->what = NGX_HTTP_BROADCAST_API_MEMBER;
-        api->connection = s[3];
-
-    } else if (n != 2) {
-        return NGX_DECLINED;
+        } else {
+            api->stream = s[i];
+        }
     }
 
     return ngx_http_broadcast_api_names(api, error);
+}
+
+
+static ngx_uint_t
+ngx_http_broadcast_api_verb(ngx_str_t *text)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; ngx_http_broadcast_api_verbs[i].word; i++) {
+        if (ngx_http_broadcast_api_is(text,
+                                      ngx_http_broadcast_api_verbs[i].word))
+        {
+            return ngx_http_broadcast_api_verbs[i].verb;
+        }
+    }
+
+    return NGX_HTTP_BROADCAST_API_UNKNOWN;
 }
 
 
@@ -222,12 +277,7 @@ static ngx_int_t
 ngx_http_broadcast_api_names(ngx_http_broadcast_api_t *api,
     const char **error)
 {
-    ngx_uint_t  what;
-
-    what = api->what;
-
-    if ((what == NGX_HTTP_BROADCAST_API_GROUP
-         || what == NGX_HTTP_BROADCAST_API_MEMBER)
+    if (api->group.data
         && ngx_broadcast_group_name(&api->group) != NGX_OK)
     {
         *error = "Invalid group name. Valid group name should be in between 1 "
@@ -235,17 +285,13 @@ ngx_http_broadcast_api_names(ngx_http_broadcast_api_t *api,
         return NGX_ABORT;
     }
 
-    if (what == NGX_HTTP_BROADCAST_API_USER
-        && ngx_broadcast_user_id(&api->user) != NGX_OK)
-    {
+    if (api->user.data && ngx_broadcast_user_id(&api->user) != NGX_OK) {
         *error = "Invalid user id. Valid user id should be in between 1 and "
                  "1024 bytes long.";
         return NGX_ABORT;
     }
 
-    if ((what == NGX_HTTP_BROADCAST_API_CONNECTION
-         || what == NGX_HTTP_BROADCAST_API_CONNECTION_GROUPS
-         || what == NGX_HTTP_BROADCAST_API_MEMBER)
+    if (api->connection.data
         && (api->connection.len == 0 || api->connection.data[0] == ':'))
     {
         /* a verb where an id was left out, with nginx's merged slashes */
@@ -255,112 +301,15 @@ ngx_http_broadcast_api_names(ngx_http_broadcast_api_t *api,
         return NGX_ABORT;
     }
 
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_http_broadcast_api_query(ngx_http_request_t *r,
-    ngx_http_broadcast_api_t *api, const char **error)
-{
-    u_char      *p;
-    size_t       len;
-    ngx_int_t    rc;
-    ngx_str_t    application, *id;
-    ngx_uint_t   i;
-    ngx_array_t *ids;
-
-    *error = "The query is not well encoded.";
-
-    rc = ngx_http_broadcast_arg(r, "application", &application);
-
-    if (rc == NGX_ABORT || rc == NGX_ERROR) {
-        return rc;
-    }
-
-    if (rc == NGX_OK && application.len) {
-
-        /* the hub's name is then application_hub, signalr.md 7.1 */
-
-        len = application.len + 1 + api->hub.len;
-
-        p = ngx_pnalloc(r->pool, len);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        if (ngx_broadcast_hub_name(&application, p) != NGX_OK
-            || len > NGX_BROADCAST_HUB_MAX)
-        {
-            *error = "Invalid value of 'application'. Valid application"
-                     NGX_HTTP_BROADCAST_NAME_RULE;
-            return NGX_ABORT;
-        }
-
-        p[application.len] = '_';
-        ngx_memcpy(p + application.len + 1, api->hub.data, api->hub.len);
-
-        api->hub.data = p;
-        api->hub.len = len;
-    }
-
-    rc = ngx_http_broadcast_arg(r, "reason", &api->reason);
-
-    if (rc == NGX_ABORT || rc == NGX_ERROR) {
-        return rc;
-    }
-
-    if (rc == NGX_DECLINED) {
-        ngx_str_null(&api->reason);
-    }
-
-    if (!ngx_broadcast_utf8_valid(&api->reason)
-        || ngx_strlchr(api->reason.data, api->reason.data + api->reason.len,
-                       '\0'))
+    if (api->stream.data
+        && (api->stream.len == 0
+            || api->stream.len > NGX_HTTP_BROADCAST_API_STREAM
+            || !ngx_broadcast_utf8_valid(&api->stream)))
     {
-        *error = "Invalid value of 'reason'.";
+        *error = "Invalid stream id. Valid stream id should be in between 1 "
+                 "and 128 bytes long.";
         return NGX_ABORT;
     }
-
-    rc = ngx_http_broadcast_args(r, "excluded", &ids);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    len = 0;
-    id = ids->elts;
-
-    for (i = 0; i < ids->nelts; i++) {
-        len += id[i].len + 1;
-    }
-
-    if (len == 0) {
-        return NGX_OK;
-    }
-
-    p = ngx_pnalloc(r->pool, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    api->excluded.data = p;
-
-    for (i = 0; i < ids->nelts; i++) {
-
-        if (ngx_http_broadcast_connection_id(&id[i]) != NGX_OK) {
-            /* no connection has such an id */
-            continue;
-        }
-
-        if (p != api->excluded.data) {
-            *p++ = ',';
-        }
-
-        p = ngx_cpymem(p, id[i].data, id[i].len);
-    }
-
-    api->excluded.len = p - api->excluded.data;
 
     return NGX_OK;
 }

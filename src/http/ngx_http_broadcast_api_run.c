@@ -12,108 +12,170 @@
 #include "http/ngx_http_broadcast_api.h"
 
 
-static ngx_int_t ngx_http_broadcast_api_send(ngx_http_request_t *r);
+typedef struct {
+    ngx_uint_t                   what;
+    ngx_uint_t                   verb;
+    ngx_uint_t                   methods;
+    ngx_uint_t                   status;    /* of the answer, if all is well */
+    ngx_uint_t                   v1;        /* the same below v1/ */
+    ngx_http_broadcast_api_pt    handler;
+} ngx_http_broadcast_api_op_t;
+
+
+static ngx_int_t ngx_http_broadcast_api_methods(ngx_http_request_t *r,
+    ngx_uint_t methods);
+static ngx_int_t ngx_http_broadcast_api_entra(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api);
 static void ngx_http_broadcast_api_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_api_message(ngx_http_request_t *r);
-static ngx_int_t ngx_http_broadcast_api_exists(ngx_http_request_t *r,
-    ngx_http_broadcast_api_t *api);
 static ngx_int_t ngx_http_broadcast_api_close(ngx_http_request_t *r,
-    ngx_http_broadcast_api_t *api, ngx_uint_t status);
-static ngx_int_t ngx_http_broadcast_api_member(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);
-static ngx_int_t ngx_http_broadcast_api_command(ngx_http_request_t *r,
-    ngx_http_broadcast_api_t *api, ngx_uint_t type, ngx_uint_t status);
 static void ngx_http_broadcast_api_scope(ngx_http_broadcast_api_t *api,
     ngx_broadcast_record_t *rec);
-static ngx_int_t ngx_http_broadcast_api_sent(ngx_http_request_t *r,
-    ngx_broadcast_sent_t *sent);
-static ngx_int_t ngx_http_broadcast_api_missing(ngx_http_request_t *r,
-    const char *code, const char *message);
-static ngx_uint_t ngx_http_broadcast_api_connected(
-    ngx_http_broadcast_api_t *api);
+
+
+#define NGX_HTTP_BROADCAST_READ  (NGX_HTTP_GET|NGX_HTTP_HEAD)
+
+#define ngx_http_broadcast_api_op(what, verb, methods, status, v1, handler)   \
+    { NGX_HTTP_BROADCAST_API_ ## what, NGX_HTTP_BROADCAST_API_ ## verb,       \
+      methods, status, v1, ngx_http_broadcast_api_ ## handler }
+
+
+/* signalr.md 8.2; both path families take all of them */
+
+static const ngx_http_broadcast_api_op_t  ngx_http_broadcast_api_ops[] = {
+
+    ngx_http_broadcast_api_op(ACCESS_KEY, NO_VERB, NGX_HTTP_GET, 200, 200,
+                              entra),
+
+    ngx_http_broadcast_api_op(HUB, SEND, NGX_HTTP_POST, 202, 202, send),
+    ngx_http_broadcast_api_op(HUB, NO_VERB, NGX_HTTP_POST, 202, 202, send),
+    ngx_http_broadcast_api_op(HUB, CLOSE, NGX_HTTP_POST, 204, 204, close),
+    ngx_http_broadcast_api_op(HUB, GENERATE, NGX_HTTP_POST, 200, 200, entra),
+
+    ngx_http_broadcast_api_op(CONNECTION, SEND, NGX_HTTP_POST, 202, 202,
+                              send),
+    ngx_http_broadcast_api_op(CONNECTION, NO_VERB, NGX_HTTP_POST, 202, 202,
+                              send),
+    ngx_http_broadcast_api_op(CONNECTION, NO_VERB, NGX_HTTP_BROADCAST_READ,
+                              200, 200, exists),
+    ngx_http_broadcast_api_op(CONNECTION, NO_VERB, NGX_HTTP_DELETE, 200, 202,
+                              delete),
+    ngx_http_broadcast_api_op(CONNECTION_GROUPS, NO_VERB, NGX_HTTP_DELETE,
+                              200, 200, leave),
+
+    ngx_http_broadcast_api_op(GROUP, SEND, NGX_HTTP_POST, 202, 202, send),
+    ngx_http_broadcast_api_op(GROUP, NO_VERB, NGX_HTTP_POST, 202, 202, send),
+    ngx_http_broadcast_api_op(GROUP, CLOSE, NGX_HTTP_POST, 204, 204, close),
+    ngx_http_broadcast_api_op(GROUP, NO_VERB, NGX_HTTP_BROADCAST_READ, 200,
+                              200, exists),
+    ngx_http_broadcast_api_op(MEMBER, NO_VERB, NGX_HTTP_PUT, 200, 200, join),
+    ngx_http_broadcast_api_op(MEMBER, NO_VERB, NGX_HTTP_DELETE, 200, 200,
+                              leave),
+
+    ngx_http_broadcast_api_op(USER, SEND, NGX_HTTP_POST, 202, 202, send),
+    ngx_http_broadcast_api_op(USER, NO_VERB, NGX_HTTP_POST, 202, 202, send),
+    ngx_http_broadcast_api_op(USER, CLOSE, NGX_HTTP_POST, 204, 204, close),
+    ngx_http_broadcast_api_op(USER, NO_VERB, NGX_HTTP_BROADCAST_READ, 200,
+                              200, exists),
+
+    { NGX_HTTP_BROADCAST_API_NOTHING, 0, 0, 0, 0, NULL }
+};
 
 
 ngx_int_t
 ngx_http_broadcast_api_run(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api)
 {
-    ngx_uint_t  what;
+    ngx_uint_t                          methods;
+    const ngx_http_broadcast_api_op_t  *op;
 
-    what = api->what;
+    methods = 0;
 
-    switch (api->verb) {
+    for (op = ngx_http_broadcast_api_ops; op->what; op++) {
 
-    case NGX_HTTP_BROADCAST_API_SEND:
-        if (r->method != NGX_HTTP_POST) {
-            return ngx_http_broadcast_not_allowed(r, "POST, OPTIONS");
+        if (op->what != api->what || op->verb != api->verb) {
+            continue;
         }
 
-        return ngx_http_broadcast_api_send(r);
-
-    case NGX_HTTP_BROADCAST_API_CLOSE:
-        if (what == NGX_HTTP_BROADCAST_API_CONNECTION) {
-            break;
+        if (op->methods & r->method) {
+            api->status = api->v1 ? op->v1 : op->status;
+            return op->handler(r, api);
         }
 
-        if (r->method != NGX_HTTP_POST) {
-            return ngx_http_broadcast_not_allowed(r, "POST, OPTIONS");
-        }
-
-        return ngx_http_broadcast_api_close(r, api, NGX_HTTP_NO_CONTENT);
-
-    case NGX_HTTP_BROADCAST_API_NO_VERB:
-
-        if (what == NGX_HTTP_BROADCAST_API_MEMBER) {
-            return ngx_http_broadcast_api_member(r, api);
-        }
-
-        if (what == NGX_HTTP_BROADCAST_API_CONNECTION_GROUPS) {
-
-            if (r->method != NGX_HTTP_DELETE) {
-                return ngx_http_broadcast_not_allowed(r, "DELETE, OPTIONS");
-            }
-
-            return ngx_http_broadcast_api_command(r, api,
-                                                  NGX_BROADCAST_REC_LEAVE,
-                                                  NGX_HTTP_OK);
-        }
-
-        if (r->method == NGX_HTTP_POST) {
-            return ngx_http_broadcast_api_send(r);
-        }
-
-        if (what == NGX_HTTP_BROADCAST_API_HUB) {
-            return ngx_http_broadcast_not_allowed(r, "POST, OPTIONS");
-        }
-
-        if (r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)) {
-            return ngx_http_broadcast_api_exists(r, api);
-        }
-
-        if (what != NGX_HTTP_BROADCAST_API_CONNECTION) {
-            return ngx_http_broadcast_not_allowed(r,
-                                                  "GET, HEAD, POST, OPTIONS");
-        }
-
-        if (r->method != NGX_HTTP_DELETE) {
-            return ngx_http_broadcast_not_allowed(r,
-                                          "GET, HEAD, POST, DELETE, OPTIONS");
-        }
-
-        return ngx_http_broadcast_api_close(r, api, api->v1 ? NGX_HTTP_ACCEPTED
-                                                            : NGX_HTTP_OK);
+        methods |= op->methods;
     }
 
-    return ngx_http_broadcast_error(r, NGX_HTTP_NOT_FOUND, "NotFound",
-                                    "There is no such operation.", NULL);
+    if (methods) {
+        return ngx_http_broadcast_api_methods(r, methods);
+    }
+
+    return ngx_http_broadcast_api_refuse(r, NGX_DECLINED, NULL);
 }
 
 
 static ngx_int_t
-ngx_http_broadcast_api_send(ngx_http_request_t *r)
+ngx_http_broadcast_api_methods(ngx_http_request_t *r, ngx_uint_t methods)
 {
-    if (ngx_http_broadcast_content_type(r, "application/x-msgpack")
-        || ngx_http_broadcast_content_type(r, "application/octet-stream"))
+    u_char  *p, *allow;
+
+    allow = ngx_pnalloc(r->pool, sizeof("GET, HEAD, POST, PUT, DELETE, "
+                                        "OPTIONS"));
+    if (allow == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    p = allow;
+
+    if (methods & NGX_HTTP_GET) {
+        p = ngx_cpymem(p, "GET, ", sizeof("GET, ") - 1);
+    }
+
+    if (methods & NGX_HTTP_HEAD) {
+        p = ngx_cpymem(p, "HEAD, ", sizeof("HEAD, ") - 1);
+    }
+
+    if (methods & NGX_HTTP_POST) {
+        p = ngx_cpymem(p, "POST, ", sizeof("POST, ") - 1);
+    }
+
+    if (methods & NGX_HTTP_PUT) {
+        p = ngx_cpymem(p, "PUT, ", sizeof("PUT, ") - 1);
+    }
+
+    if (methods & NGX_HTTP_DELETE) {
+        p = ngx_cpymem(p, "DELETE, ", sizeof("DELETE, ") - 1);
+    }
+
+    ngx_memcpy(p, "OPTIONS", sizeof("OPTIONS"));
+
+    return ngx_http_broadcast_not_allowed(r, (char *) allow);
+}
+
+
+/* those that hand out keys and tokens to holders of Microsoft Entra tokens */
+
+static ngx_int_t
+ngx_http_broadcast_api_entra(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api)
+{
+    return ngx_http_broadcast_error(r, NGX_HTTP_FORBIDDEN, "EntraOnly",
+                                    "This operation is for Microsoft Entra "
+                                    "tokens, which are not served; client "
+                                    "tokens are made by broadcast_negotiate.",
+                                    NULL);
+}
+
+
+/* a body without a type is taken for JSON */
+
+ngx_int_t
+ngx_http_broadcast_api_send(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api)
+{
+    if (r->headers_in.content_type
+        && !ngx_http_broadcast_content_type(r, "application/json")
+        && !ngx_http_broadcast_content_type(r, "application/x-ndjson"))
     {
         return ngx_http_broadcast_error(r, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
                                         "UnsupportedMediaType",
@@ -183,8 +245,6 @@ ngx_http_broadcast_api_message(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    api->status = NGX_HTTP_ACCEPTED;
-
     return ngx_http_broadcast_send_to(r, &api->hub, &batch.records,
                                       NGX_BROADCAST_KEPT,
                                       ngx_http_broadcast_api_sent);
@@ -205,6 +265,8 @@ ngx_http_broadcast_api_scope(ngx_http_broadcast_api_t *api,
         break;
 
     case NGX_HTTP_BROADCAST_API_USER:
+    case NGX_HTTP_BROADCAST_API_USER_GROUPS:
+    case NGX_HTTP_BROADCAST_API_USER_GROUP:
         rec->scope = NGX_BROADCAST_USER;
         rec->name = api->user;
         break;
@@ -220,7 +282,7 @@ ngx_http_broadcast_api_scope(ngx_http_broadcast_api_t *api,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_http_broadcast_api_sent(ngx_http_request_t *r,
     ngx_broadcast_sent_t *sent)
 {
@@ -242,8 +304,16 @@ ngx_http_broadcast_api_sent(ngx_http_request_t *r,
 
 
 static ngx_int_t
+ngx_http_broadcast_api_close(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api)
+{
+    return ngx_http_broadcast_api_command(r, api, NGX_BROADCAST_REC_CLOSE);
+}
+
+
+ngx_int_t
 ngx_http_broadcast_api_command(ngx_http_request_t *r,
-    ngx_http_broadcast_api_t *api, ngx_uint_t type, ngx_uint_t status)
+    ngx_http_broadcast_api_t *api, ngx_uint_t type)
 {
     ngx_int_t                rc;
     ngx_array_t              records;
@@ -277,123 +347,7 @@ ngx_http_broadcast_api_command(ngx_http_request_t *r,
         ngx_str_null(&rec->group);
     }
 
-    api->status = status;
-
     return ngx_http_broadcast_send_to(r, &api->hub, &records,
                                       NGX_BROADCAST_KEPT,
                                       ngx_http_broadcast_api_sent);
-}
-
-
-static ngx_uint_t
-ngx_http_broadcast_api_connected(ngx_http_broadcast_api_t *api)
-{
-    ngx_uint_t                index;
-    ngx_broadcast_row_info_t  row;
-
-    return ngx_broadcast_hub_find(ngx_broadcast_bus.zone, &api->hub, &index)
-           == NGX_OK
-           && api->connection.len <= NGX_BROADCAST_CONN_ID_MAX
-           && ngx_broadcast_registry_find(ngx_broadcast_bus.zone,
-                                          &api->connection, &row)
-              == NGX_OK
-           && row.hub == index
-           && row.state == NGX_BROADCAST_ROW_LIVE;
-}
-
-
-static ngx_int_t
-ngx_http_broadcast_api_missing(ngx_http_request_t *r, const char *code,
-    const char *message)
-{
-    return ngx_http_broadcast_error(r, NGX_HTTP_NOT_FOUND, code, message,
-                                    NULL);
-}
-
-
-static ngx_int_t
-ngx_http_broadcast_api_exists(ngx_http_request_t *r,
-    ngx_http_broadcast_api_t *api)
-{
-    ngx_str_t   none = ngx_null_string;
-    ngx_uint_t  index, n;
-
-    n = 0;
-
-    if (api->what == NGX_HTTP_BROADCAST_API_CONNECTION) {
-
-        if (!ngx_http_broadcast_api_connected(api)) {
-            return ngx_http_broadcast_api_missing(r,
-                                       "Warning.Connection.NotExisted",
-                                       "The connection does not exist.");
-        }
-
-        n = 1;
-
-    } else if (ngx_broadcast_hub_find(ngx_broadcast_bus.zone, &api->hub,
-                                      &index)
-               == NGX_OK)
-    {
-        n = (api->what == NGX_HTTP_BROADCAST_API_GROUP)
-            ? ngx_broadcast_registry_group(ngx_broadcast_bus.zone, index,
-                                           &api->group)
-            : ngx_broadcast_registry_user(ngx_broadcast_bus.zone, index,
-                                          &api->user);
-    }
-
-    if (n) {
-        return ngx_http_broadcast_answer(r, NGX_HTTP_OK, NULL, &none);
-    }
-
-    if (api->what == NGX_HTTP_BROADCAST_API_GROUP) {
-        return ngx_http_broadcast_api_missing(r, "Warning.Group.NotExisted",
-                                              "The group does not exist.");
-    }
-
-    return ngx_http_broadcast_api_missing(r, "Warning.User.NotExisted",
-                                          "The user does not exist.");
-}
-
-
-static ngx_int_t
-ngx_http_broadcast_api_close(ngx_http_request_t *r,
-    ngx_http_broadcast_api_t *api, ngx_uint_t status)
-{
-    if (api->what == NGX_HTTP_BROADCAST_API_CONNECTION
-        && !ngx_http_broadcast_api_connected(api))
-    {
-        return ngx_http_broadcast_api_missing(r,
-                                       "Warning.Connection.NotExisted",
-                                       "The connection does not exist.");
-    }
-
-    return ngx_http_broadcast_api_command(r, api, NGX_BROADCAST_REC_CLOSE,
-                                          status);
-}
-
-
-static ngx_int_t
-ngx_http_broadcast_api_member(ngx_http_request_t *r,
-    ngx_http_broadcast_api_t *api)
-{
-    switch (r->method) {
-
-    case NGX_HTTP_PUT:
-
-        if (!ngx_http_broadcast_api_connected(api)) {
-            return ngx_http_broadcast_api_missing(r,
-                                       "Error.Connection.NotExisted",
-                                       "The connection does not exist.");
-        }
-
-        return ngx_http_broadcast_api_command(r, api, NGX_BROADCAST_REC_JOIN,
-                                              NGX_HTTP_OK);
-
-    case NGX_HTTP_DELETE:
-        return ngx_http_broadcast_api_command(r, api, NGX_BROADCAST_REC_LEAVE,
-                                              NGX_HTTP_OK);
-
-    default:
-        return ngx_http_broadcast_not_allowed(r, "PUT, DELETE, OPTIONS");
-    }
 }
