@@ -307,7 +307,9 @@ ngx_http_broadcast_merge_kind(ngx_conf_t *cf,
             return NGX_CONF_ERROR;
         }
 
-        if (conf->negotiate->url == NULL && bscf->client.len == 0) {
+        if (conf->negotiate->endpoints.nelts == 0
+            && bscf->client.len == 0)
+        {
             ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
                                "\"%s\" in location \"%V\": the server has no "
                                "\"broadcast_hub\" location to point to, "

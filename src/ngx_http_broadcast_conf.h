@@ -64,6 +64,21 @@ char *ngx_http_broadcast_set_function(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_broadcast_set_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
+/* arg is name=text, text may hold variables */
+char *ngx_http_broadcast_value(ngx_conf_t *cf, ngx_str_t *arg,
+    ngx_str_t *text, ngx_http_broadcast_value_t **value);
+
+/* of broadcast_negotiate: ngx_http_broadcast_conf_endpoint.c */
+
+char *ngx_http_broadcast_url_option(ngx_conf_t *cf,
+    ngx_http_broadcast_negotiate_t *ng, ngx_str_t *arg, ngx_str_t *text);
+char *ngx_http_broadcast_weight_option(ngx_conf_t *cf,
+    ngx_http_broadcast_negotiate_t *ng, ngx_str_t *arg, ngx_str_t *text);
+char *ngx_http_broadcast_health_option(ngx_conf_t *cf,
+    ngx_http_broadcast_negotiate_t *ng, ngx_str_t *arg, ngx_str_t *text);
+char *ngx_http_broadcast_endpoints(ngx_conf_t *cf,
+    ngx_http_broadcast_negotiate_t *ng);
+
 /* gives the location its one handler */
 char *ngx_http_broadcast_set_handler(ngx_conf_t *cf,
     ngx_http_broadcast_loc_conf_t *blcf, ngx_uint_t kind);

@@ -7,14 +7,13 @@
 
 
 #include "ngx_http_broadcast_conf.h"
+#include "http/ngx_http_broadcast_endpoint.h"
 
 
 static char *ngx_http_broadcast_negotiate_option(ngx_conf_t *cf,
     ngx_http_broadcast_negotiate_t *ng, ngx_str_t *arg);
 static char *ngx_http_broadcast_claim_option(ngx_conf_t *cf,
     ngx_http_broadcast_negotiate_t *ng, ngx_str_t *arg, ngx_str_t *text);
-static char *ngx_http_broadcast_value(ngx_conf_t *cf, ngx_str_t *arg,
-    ngx_str_t *text, ngx_http_broadcast_value_t **value);
 static void ngx_http_broadcast_encoded(ngx_str_t *text,
     ngx_http_broadcast_value_t *value);
 
@@ -43,7 +42,10 @@ ngx_http_broadcast_set_negotiate(ngx_conf_t *cf, ngx_command_t *cmd,
 
     if (ngx_array_init(&ng->claims, cf->pool, 2,
                        sizeof(ngx_http_broadcast_claim_t))
-        != NGX_OK)
+        != NGX_OK
+        || ngx_array_init(&ng->endpoints, cf->pool, 2,
+                          sizeof(ngx_http_broadcast_endpoint_t))
+           != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -69,7 +71,7 @@ ngx_http_broadcast_set_negotiate(ngx_conf_t *cf, ngx_command_t *cmd,
         ng->ttl = 3600;
     }
 
-    return NGX_CONF_OK;
+    return ngx_http_broadcast_endpoints(cf, ng);
 }
 
 
@@ -98,7 +100,15 @@ ngx_http_broadcast_negotiate_option(ngx_conf_t *cf,
     }
 
     if (ngx_http_broadcast_option(arg, "url", &text)) {
-        return ngx_http_broadcast_value(cf, arg, &text, &ng->url);
+        return ngx_http_broadcast_url_option(cf, ng, arg, &text);
+    }
+
+    if (ngx_http_broadcast_option(arg, "weight", &text)) {
+        return ngx_http_broadcast_weight_option(cf, ng, arg, &text);
+    }
+
+    if (ngx_http_broadcast_option(arg, "health", &text)) {
+        return ngx_http_broadcast_health_option(cf, ng, arg, &text);
     }
 
     if (ngx_http_broadcast_option(arg, "groups", &text)) {
@@ -180,7 +190,7 @@ ngx_http_broadcast_claim_option(ngx_conf_t *cf,
 }
 
 
-static char *
+char *
 ngx_http_broadcast_value(ngx_conf_t *cf, ngx_str_t *arg, ngx_str_t *text,
     ngx_http_broadcast_value_t **value)
 {

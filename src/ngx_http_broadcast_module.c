@@ -7,6 +7,7 @@
 #include "ngx_http_broadcast_conf.h"
 #include "bus/ngx_broadcast_bus.h"
 #include "conn/ngx_broadcast_fanout.h"
+#include "http/ngx_http_broadcast_endpoint.h"
 
 
 static ngx_int_t ngx_http_broadcast_preconfiguration(ngx_conf_t *cf);
@@ -383,6 +384,8 @@ ngx_http_broadcast_init_process(ngx_cycle_t *cycle)
 
     ngx_broadcast_pg_start(cycle, &bmcf->pg);
 
+    ngx_http_broadcast_health_start(bmcf->health, cycle->log);
+
     return ngx_broadcast_conn_start(cycle);
 }
 
@@ -390,8 +393,16 @@ ngx_http_broadcast_init_process(ngx_cycle_t *cycle)
 static void
 ngx_http_broadcast_exit_process(ngx_cycle_t *cycle)
 {
+    ngx_http_broadcast_main_conf_t  *bmcf;
+
     if (ngx_broadcast_bus.zone == NULL) {
         return;
+    }
+
+    bmcf = ngx_http_broadcast_cycle_conf(cycle);
+
+    if (bmcf) {
+        ngx_http_broadcast_health_stop(bmcf->health);
     }
 
     ngx_broadcast_conn_stop(cycle);

@@ -50,7 +50,7 @@ sub prometheus {
         return 0 unless $type{$name};
     }
 
-    return keys %type == 18;
+    return keys %type == 19;
 }
 
 run_tests();

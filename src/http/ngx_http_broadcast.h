@@ -80,6 +80,9 @@ typedef struct {
     ngx_broadcast_pg_conf_t    pg;         /* no database: conninfo is empty */
 
     ngx_uint_t                 source;     /* broadcast_source, outbox alone */
+    ngx_array_t               *health;     /* of pointers to
+                                              ngx_http_broadcast_health_t,
+                                              NULL: none */
     ngx_msec_t                 drain;      /* 0: off */
     ngx_uint_t                 drain_given;
 
@@ -116,8 +119,10 @@ typedef struct {
 typedef struct {
     ngx_http_broadcast_value_t  *hub;
     ngx_http_broadcast_value_t  *user;
-    ngx_http_broadcast_value_t  *url;
     ngx_http_broadcast_value_t  *groups;   /* names joined by ',' */
+    ngx_array_t                  endpoints;    /* of
+                                              ngx_http_broadcast_endpoint_t */
+    ngx_msec_t                   health;   /* 0: endpoints are not asked */
     ngx_array_t                  claims;   /* of ngx_http_broadcast_claim_t */
     ngx_str_t                    function;
     time_t                       ttl;      /* seconds */

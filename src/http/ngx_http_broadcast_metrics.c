@@ -61,6 +61,9 @@ static void ngx_http_broadcast_metric_pool(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_calls(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_endpoints(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
 
 static void ngx_http_broadcast_sample(ngx_broadcast_buf_t *b,
     const ngx_http_broadcast_metric_t *m, const char *suffix);
@@ -130,6 +133,9 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
 
     { "function_seconds", "histogram", "Time of a function call.",
       ngx_http_broadcast_metric_functions, 0 },
+
+    { "endpoint_up", "gauge", "1 if clients are sent to this endpoint.",
+      ngx_http_broadcast_metric_endpoints, 0 },
 
     { NULL, NULL, NULL, NULL, 0 }
 };
@@ -524,5 +530,21 @@ ngx_http_broadcast_metric_calls(ngx_http_broadcast_status_t *st,
             ngx_http_broadcast_value(b,
                     ngx_broadcast_stats_calls(ngx_broadcast_bus.zone, i, n));
         }
+    }
+}
+
+
+static void
+ngx_http_broadcast_metric_endpoints(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < st->nhealth; i++) {
+        ngx_http_broadcast_sample(b, m, "");
+        ngx_http_broadcast_label(b, '{', "url", st->health[i]->url.data,
+                                 st->health[i]->url.len);
+        ngx_broadcast_buf_char(b, '}');
+        ngx_http_broadcast_value(b, !st->health[i]->down);
     }
 }

@@ -6,7 +6,7 @@
 /* Where broadcast_negotiate sends its clients. */
 
 
-#include "http/ngx_http_broadcast.h"
+#include "http/ngx_http_broadcast_endpoint.h"
 
 
 static void ngx_http_broadcast_negotiate_host(ngx_http_request_t *r,
@@ -52,6 +52,7 @@ ngx_http_broadcast_negotiate_url(ngx_http_request_t *r, ngx_str_t *hub,
     ngx_int_t                       rc;
     ngx_str_t                       base;
     ngx_broadcast_buf_t             b;
+    ngx_http_broadcast_endpoint_t  *ep;
     ngx_http_broadcast_loc_conf_t  *blcf;
     ngx_http_broadcast_srv_conf_t  *bscf;
 
@@ -65,9 +66,10 @@ ngx_http_broadcast_negotiate_url(ngx_http_request_t *r, ngx_str_t *hub,
 
     ngx_str_null(url);
 
-    if (blcf->negotiate->url) {
+    ep = ngx_http_broadcast_endpoint(&blcf->negotiate->endpoints);
 
-        rc = ngx_http_broadcast_negotiate_value(r, blcf->negotiate->url, url);
+    if (ep) {
+        rc = ngx_http_broadcast_negotiate_value(r, ep->url, url);
         if (rc != NGX_OK) {
             return rc;
         }

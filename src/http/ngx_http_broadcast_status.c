@@ -12,6 +12,8 @@ static ngx_int_t ngx_http_broadcast_status_collect(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_broadcast_status_format(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_broadcast_status_accepts(ngx_http_request_t *r,
     const char *type);
+static void ngx_http_broadcast_status_endpoints(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b);
 static void ngx_http_broadcast_status_hub(ngx_broadcast_buf_t *b,
     ngx_broadcast_hub_info_t *hub);
 
@@ -153,10 +155,17 @@ static ngx_int_t
 ngx_http_broadcast_status_collect(ngx_http_request_t *r,
     ngx_http_broadcast_status_t *st)
 {
-    ngx_uint_t             i, state, relay;
-    ngx_broadcast_zone_t  *zone;
+    ngx_uint_t                       i, state, relay;
+    ngx_broadcast_zone_t            *zone;
+    ngx_http_broadcast_main_conf_t  *bmcf;
 
     zone = ngx_broadcast_bus.zone;
+    bmcf = ngx_http_get_module_main_conf(r, ngx_http_broadcast_module);
+
+    if (bmcf->health) {
+        st->health = bmcf->health->elts;
+        st->nhealth = bmcf->health->nelts;
+    }
 
     ngx_broadcast_zone_info(zone, &st->zone);
 
@@ -313,6 +322,10 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
                                      n[NGX_BROADCAST_DB_ERRORS]);
     ngx_broadcast_buf_char(b, '}');
 
+    if (st->nhealth) {
+        ngx_http_broadcast_status_endpoints(st, b);
+    }
+
 #if (NGX_BROADCAST_DEBUG)
     text.data = st->check;
     text.len = st->check_len;
@@ -328,6 +341,34 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
 #endif
 
     ngx_broadcast_buf_literal(b, "}\n");
+}
+
+
+static void
+ngx_http_broadcast_status_endpoints(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b)
+{
+    ngx_uint_t  i;
+
+    ngx_broadcast_buf_literal(b, ",\"endpoints\":{");
+
+    for (i = 0; i < st->nhealth; i++) {
+
+        if (i) {
+            ngx_broadcast_buf_char(b, ',');
+        }
+
+        ngx_broadcast_buf_json(b, &st->health[i]->url);
+
+        if (st->health[i]->down) {
+            ngx_broadcast_buf_literal(b, ":{\"up\":false}");
+
+        } else {
+            ngx_broadcast_buf_literal(b, ":{\"up\":true}");
+        }
+    }
+
+    ngx_broadcast_buf_char(b, '}');
 }
 
 

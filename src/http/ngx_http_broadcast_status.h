@@ -8,7 +8,7 @@
 #define _NGX_HTTP_BROADCAST_STATUS_H_INCLUDED_
 
 
-#include "http/ngx_http_broadcast.h"
+#include "http/ngx_http_broadcast_endpoint.h"
 #include "shm/ngx_broadcast_stats.h"
 
 
@@ -25,6 +25,9 @@ typedef struct {
 
     uint64_t                    counter[NGX_BROADCAST_COUNTERS];
     ngx_uint_t                  pool[NGX_BROADCAST_POOL_STATES];
+
+    ngx_http_broadcast_health_t  **health; /* as this worker sees them */
+    ngx_uint_t                  nhealth;
 
     const char                 *state;     /* of the database */
     const char                 *relay;

@@ -93,6 +93,21 @@ ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,
     ngx_http_broadcast_page_row(b, "Closed: drain",
                                 n[NGX_BROADCAST_CLOSED_DRAIN]);
 
+    for (i = 0; i < st->nhealth; i++) {
+
+        /* a host that was found has no character of HTML's own */
+
+        ngx_broadcast_buf_literal(b, "<tr><th>Endpoint ");
+        ngx_broadcast_buf_str(b, &st->health[i]->url);
+
+        if (st->health[i]->down) {
+            ngx_broadcast_buf_literal(b, "</th><td>down</td></tr>\n");
+
+        } else {
+            ngx_broadcast_buf_literal(b, "</th><td>up</td></tr>\n");
+        }
+    }
+
     ngx_broadcast_buf_literal(b, "</table>\n</body>\n</html>\n");
 }
 
