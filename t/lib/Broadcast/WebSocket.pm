@@ -83,7 +83,7 @@ sub encode {
 
     if ($masked) {
         my $mask = pack 'N', int rand 2 ** 32;
-        $payload ^= substr $mask x ($n / 4 + 1), 0, $n if $n;
+        $payload = "$payload" ^ substr $mask x ($n / 4 + 1), 0, $n if $n;
         $frame .= $mask;
     }
 
@@ -112,8 +112,12 @@ sub next_frame {
     die "a masked frame from the server\n" if $second & 0x80;
 
     my $n = $second & 0x7f;
-    $n = unpack 'n', $self->bytes(2, $seconds) // return undef if $n == 126;
-    $n = unpack 'Q>', $self->bytes(8, $seconds) // return undef if $n == 127;
+
+    if ($n == 126) {
+        $n = unpack 'n', $self->bytes(2, $seconds) // return undef;
+    } elsif ($n == 127) {
+        $n = unpack 'Q>', $self->bytes(8, $seconds) // return undef;
+    }
 
     my $payload = $self->bytes($n, $seconds) // return undef;
 
