@@ -235,6 +235,7 @@ ngx_http_broadcast_merge_body(ngx_conf_t *cf,
     switch (conf->kind) {
 
     case NGX_HTTP_BROADCAST_HUB:
+    case NGX_HTTP_BROADCAST_ECHO:
     case NGX_HTTP_BROADCAST_PUBLISH:
     case NGX_HTTP_BROADCAST_API:
     case NGX_HTTP_BROADCAST_FUNCTION:
@@ -352,7 +353,7 @@ ngx_http_broadcast_kind_name(ngx_uint_t kind)
     static const char  *names[] = {
         "", "broadcast_negotiate", "broadcast_hub", "broadcast_events",
         "broadcast_publish", "broadcast_api", "broadcast_function",
-        "broadcast_status"
+        "broadcast_status", "broadcast_echo"
     };
 
     return names[kind];

@@ -63,6 +63,8 @@ char *ngx_http_broadcast_set_function(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_broadcast_set_status(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_broadcast_set_echo(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 /* arg is name=text, text may hold variables */
 char *ngx_http_broadcast_value(ngx_conf_t *cf, ngx_str_t *arg,

@@ -22,6 +22,7 @@ ngx_http_broadcast_handler(ngx_uint_t kind)
         return ngx_http_broadcast_negotiate_handler;
 
     case NGX_HTTP_BROADCAST_HUB:
+    case NGX_HTTP_BROADCAST_ECHO:
         return ngx_http_broadcast_hub_handler;
 
     case NGX_HTTP_BROADCAST_EVENTS:
@@ -309,3 +310,20 @@ ngx_http_broadcast_set_status(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     return NGX_CONF_OK;
 }
+
+
+#if (NGX_BROADCAST_DEBUG)
+
+char *
+ngx_http_broadcast_set_echo(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_broadcast_loc_conf_t *blcf = conf;
+
+    ngx_str_set(&blcf->hub, "echo");
+    blcf->anonymous = 1;
+    blcf->nofunctions = 1;
+
+    return ngx_http_broadcast_set_handler(cf, blcf, NGX_HTTP_BROADCAST_ECHO);
+}
+
+#endif

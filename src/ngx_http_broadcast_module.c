@@ -129,6 +129,17 @@ static ngx_command_t  ngx_http_broadcast_commands[] = {
       0,
       NULL },
 
+#if (NGX_BROADCAST_DEBUG)
+
+    { ngx_string("broadcast_echo"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_NOARGS,
+      ngx_http_broadcast_set_echo,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+#endif
+
     { ngx_string("broadcast_auth"),
       NGX_HTTP_BROADCAST_ANY_CONF|NGX_HTTP_LMT_CONF|NGX_CONF_TAKE12,
       ngx_http_broadcast_set_auth,

@@ -50,7 +50,7 @@ ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
     claim.hub = index;
     claim.user = in->user;
     claim.expires = in->ticket_expires;
-    claim.plain = (in->protocol == NGX_BROADCAST_PLAIN);
+    claim.plain = !ngx_broadcast_is_hub(in->protocol);
     claim.limit = in->limit;
     claim.hub_limit = in->hub_limit;
     claim.key = in->key;
@@ -237,7 +237,7 @@ ngx_broadcast_conn_attach(ngx_broadcast_conn_t *bc,
         return;
     }
 
-    if (bc->protocol == NGX_BROADCAST_PLAIN) {
+    if (!ngx_broadcast_is_hub(bc->protocol)) {
         ngx_broadcast_conn_turn(bc, NGX_BROADCAST_ACTIVE);
         ngx_broadcast_function_connected(bc);
 
@@ -263,7 +263,7 @@ ngx_broadcast_conn_turn(ngx_broadcast_conn_t *bc, ngx_uint_t state)
 
     if (state == NGX_BROADCAST_ACTIVE) {
         bc->received = ngx_current_msec;
-        bc->live = 1;
+        bc->live = (bc->protocol != NGX_BROADCAST_ECHO);
     }
 
     if (state == NGX_BROADCAST_CLOSED) {

@@ -42,7 +42,11 @@ typedef enum {
 /* what is spoken on it: NGX_BROADCAST_HUB_JSON, _HUB_MSGPACK (reserved), or */
 
 #define NGX_BROADCAST_PLAIN      2          /* broadcast_events */
-#define NGX_BROADCAST_PROTOCOLS  3
+#define NGX_BROADCAST_ECHO       3          /* broadcast_echo, debug builds */
+#define NGX_BROADCAST_PROTOCOLS  4
+
+/* one of SignalR's: with a handshake, hub pings and a hub Close */
+#define ngx_broadcast_is_hub(protocol)  ((protocol) < NGX_BROADCAST_PLAIN)
 
 /* how an encoded message is framed: one frame a form, shared by all */
 
@@ -190,6 +194,14 @@ ngx_broadcast_conn_t *ngx_broadcast_conn_lookup(ngx_str_t *id);
  * again, or return.  Any bytes count as a sign of life.
  */
 void ngx_broadcast_conn_input(ngx_broadcast_conn_t *bc, ngx_str_t *bytes);
+
+#if (NGX_BROADCAST_DEBUG)
+
+/* a whole message of a connection that speaks ECHO goes back as it came */
+void ngx_broadcast_conn_echo(ngx_broadcast_conn_t *bc, ngx_str_t *bytes,
+    ngx_uint_t binary);
+
+#endif
 
 /* sign of life without a message: pong, empty frame */
 void ngx_broadcast_conn_alive(ngx_broadcast_conn_t *bc);

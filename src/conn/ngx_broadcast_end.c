@@ -97,7 +97,7 @@ ngx_broadcast_end_words(ngx_broadcast_conn_t *bc, ngx_uint_t was,
         text.len = text.data ? ngx_strlen(text.data) : 0;
     }
 
-    if (bc->protocol != NGX_BROADCAST_PLAIN
+    if (ngx_broadcast_is_hub(bc->protocol)
         && end != NGX_BROADCAST_END_CLIENT)
     {
         if (was == NGX_BROADCAST_ACTIVE) {

@@ -338,7 +338,7 @@ ngx_broadcast_frame_ping(ngx_uint_t protocol, ngx_uint_t framing,
     ngx_broadcast_frame_t    *frame;
     ngx_broadcast_message_t   m;
 
-    if (protocol != NGX_BROADCAST_PLAIN) {
+    if (ngx_broadcast_is_hub(protocol)) {
         ngx_memzero(&m, sizeof(ngx_broadcast_message_t));
         m.type = NGX_BROADCAST_MESSAGE_PING;
 
@@ -359,7 +359,7 @@ ngx_broadcast_frame_ping(ngx_uint_t protocol, ngx_uint_t framing,
     ngx_str_null(&none);
     ngx_broadcast_frame_id(&text, buf, position);
 
-    if (text.len == 0) {
+    if (text.len == 0 || protocol == NGX_BROADCAST_ECHO) {
 
         /* no number was given yet: a comment keeps proxies awake as well */
 

@@ -50,6 +50,15 @@ ngx_broadcast_conn_input(ngx_broadcast_conn_t *bc, ngx_str_t *bytes)
 
     bc->received = ngx_current_msec;
 
+#if (NGX_BROADCAST_DEBUG)
+
+    if (bc->protocol == NGX_BROADCAST_ECHO) {
+        ngx_broadcast_conn_echo(bc, bytes, 0);
+        return;
+    }
+
+#endif
+
     plain = (bc->protocol == NGX_BROADCAST_PLAIN);
 
     if (bc->input || bc->task || bc->inside

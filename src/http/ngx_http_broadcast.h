@@ -39,7 +39,9 @@ typedef enum {
     NGX_HTTP_BROADCAST_PUBLISH,
     NGX_HTTP_BROADCAST_API,
     NGX_HTTP_BROADCAST_FUNCTION,
-    NGX_HTTP_BROADCAST_STATUS
+    NGX_HTTP_BROADCAST_STATUS,
+    NGX_HTTP_BROADCAST_ECHO                /* debug builds: a hub's transports
+                                              without a protocol */
 } ngx_http_broadcast_kind_e;
 
 

@@ -281,15 +281,17 @@ ngx_http_broadcast_hub_id(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_broadcast_hub_get(ngx_http_request_t *r)
 {
-    u_char                        *p, raw[NGX_BROADCAST_ID_BYTES];
-    ngx_int_t                      rc, refuse;
-    ngx_str_t                      position;
-    ngx_uint_t                     answered, transport;
-    ngx_broadcast_open_t          *in;
-    ngx_http_broadcast_ctx_t      *ctx;
-    ngx_http_broadcast_hub_id_t    id;
+    u_char                         *p, raw[NGX_BROADCAST_ID_BYTES];
+    ngx_int_t                       rc, refuse;
+    ngx_str_t                       position;
+    ngx_uint_t                      answered, transport;
+    ngx_broadcast_open_t           *in;
+    ngx_http_broadcast_ctx_t       *ctx;
+    ngx_http_broadcast_hub_id_t     id;
+    ngx_http_broadcast_loc_conf_t  *blcf;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_broadcast_module);
 
     transport = ngx_http_broadcast_transport(r, &refuse);
 
@@ -345,7 +347,8 @@ ngx_http_broadcast_hub_get(ngx_http_request_t *r)
         return ngx_http_broadcast_transport_off(r, transport);
     }
 
-    in->protocol = NGX_BROADCAST_HUB_JSON;
+    in->protocol = (blcf->kind == NGX_HTTP_BROADCAST_ECHO)
+                   ? NGX_BROADCAST_ECHO : NGX_BROADCAST_HUB_JSON;
 
     if (ctx->jwt) {
         in->groups = ngx_broadcast_jwt_groups(r->pool, ctx->jwt);

@@ -392,6 +392,14 @@ ngx_http_broadcast_ws_event(ngx_http_broadcast_ws_t *ws,
     switch (ev->type) {
 
     case NGX_BROADCAST_WS_BINARY:
+
+#if (NGX_BROADCAST_DEBUG)
+        if (ngx_broadcast_conn_protocol(s->bc) == NGX_BROADCAST_ECHO) {
+            ngx_broadcast_conn_echo(s->bc, &ev->payload, 1);
+            return;
+        }
+#endif
+
         if (ngx_broadcast_conn_protocol(s->bc) == NGX_BROADCAST_PLAIN) {
             ngx_broadcast_conn_end(s->bc, NGX_BROADCAST_END_PROTOCOL,
                                    NGX_HTTP_BROADCAST_WS_UNSUPPORTED, NULL);
