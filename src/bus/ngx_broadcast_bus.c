@@ -6,6 +6,7 @@
 
 #include "bus/ngx_broadcast_bus.h"
 #include "shm/ngx_broadcast_registry.h"
+#include "shm/ngx_broadcast_rule.h"
 
 
 #define NGX_BROADCAST_BUS_INTERVAL  1000    /* milliseconds */
@@ -145,6 +146,7 @@ ngx_broadcast_bus_tick(ngx_event_t *ev)
     }
 
     ngx_broadcast_registry_expire(ngx_broadcast_bus.zone, ngx_time());
+    ngx_broadcast_rule_expire(ngx_broadcast_bus.zone, ngx_time());
 
     if (ngx_broadcast_bus.slot != NGX_BROADCAST_NO_SLOT && ngx_exiting) {
         ngx_broadcast_slot_exiting(ngx_broadcast_bus.zone,

@@ -48,7 +48,7 @@ extern ngx_broadcast_bus_t  ngx_broadcast_bus;
 /*
  * init_process: claims a slot, sets the cursor to the log's head, starts the
  * reader and the 1 s timer (cancelable), which also reaps dead slots and
- * expires tombstones.  Never fails for what can happen at run time.
+ * expires tombstones and rules.  Never fails for what can happen at run time.
  */
 void ngx_broadcast_bus_start(ngx_cycle_t *cycle, ngx_broadcast_zone_t *zone,
     ngx_broadcast_record_pt hook, ngx_broadcast_overrun_pt overrun);

@@ -40,7 +40,23 @@ ngx_broadcast_publish(ngx_broadcast_record_t *recs, ngx_uint_t n)
 
     rc = ngx_broadcast_log_append(ngx_broadcast_bus.zone, recs, n);
 
-    if (rc != NGX_OK) {
+    switch (rc) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_DONE:
+        ngx_broadcast_count(NGX_BROADCAST_REFUSED_FULL, 1);
+        ngx_broadcast_bus_full("the groups of a user, whose later connections "
+                               "will miss one");
+        break;
+
+    case NGX_ABORT:
+        ngx_broadcast_count(NGX_BROADCAST_REFUSED_FULL, 1);
+        ngx_broadcast_bus_full("the groups of a user");
+        return NGX_BUSY;
+
+    default:
         ngx_broadcast_count(NGX_BROADCAST_REFUSED_FULL, 1);
         ngx_broadcast_bus_full("a message");
         return rc;

@@ -183,6 +183,14 @@ ngx_broadcast_conn_enter(ngx_broadcast_conn_t *bc, ngx_broadcast_open_t *in,
         return NGX_ERROR;
     }
 
+    if (in->user.len) {
+        rc = ngx_broadcast_index_rules(bc);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
     if (in->groups) {
         group = in->groups->elts;
 

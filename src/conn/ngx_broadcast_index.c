@@ -7,7 +7,8 @@
 #include "conn/ngx_broadcast_index.h"
 
 
-#define NGX_BROADCAST_TABLE_MIN  256
+#define NGX_BROADCAST_TABLE_MIN    256
+#define NGX_BROADCAST_RULES_PIECE  32       /* groups, at once */
 
 
 /* a hash table of nodes, doubled when it is full */
@@ -491,6 +492,43 @@ ngx_broadcast_index_join(ngx_broadcast_conn_t *bc, ngx_str_t *group)
 
     joined->next = bc->groups;
     bc->groups = joined;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The claim has made the memberships, at one moment with the row; here they
+ * become the worker's.  Nobody else changes them meanwhile.
+ */
+
+ngx_int_t
+ngx_broadcast_index_rules(ngx_broadcast_conn_t *bc)
+{
+    uint32_t    next;
+    ngx_int_t   rc;
+    ngx_str_t   group[NGX_BROADCAST_RULES_PIECE];
+    ngx_uint_t  i, n;
+
+    static u_char  buf[NGX_BROADCAST_GROUP_BYTES];
+
+    next = 0;
+
+    do {
+        n = ngx_broadcast_registry_groups(ngx_broadcast_bus.zone, bc->row,
+                                          &bc->id, &next, group,
+                                          NGX_BROADCAST_RULES_PIECE, buf,
+                                          sizeof(buf));
+
+        for (i = 0; i < n; i++) {
+            rc = ngx_broadcast_index_join(bc, &group[i]);
+
+            if (rc != NGX_OK) {
+                return rc;
+            }
+        }
+
+    } while (next);
 
     return NGX_OK;
 }

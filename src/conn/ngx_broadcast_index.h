@@ -49,6 +49,8 @@ ngx_queue_t *ngx_broadcast_index_group(ngx_uint_t hub, ngx_str_t *group);
  */
 ngx_int_t ngx_broadcast_index_join(ngx_broadcast_conn_t *bc,
     ngx_str_t *group);
+/* the same for the groups that the rules of its user gave it in the claim */
+ngx_int_t ngx_broadcast_index_rules(ngx_broadcast_conn_t *bc);
 void ngx_broadcast_index_leave(ngx_broadcast_conn_t *bc, ngx_str_t *group);
 void ngx_broadcast_index_leave_all(ngx_broadcast_conn_t *bc);
 

@@ -12,9 +12,9 @@
  *
  * A name is there while something refers to it, so every store here is to a
  * derived word, or to a cell that nothing refers to yet.  A death at any of
- * them is mended by the rebuild, which counts the references of rows and
- * memberships and puts all other cells on the free list; whether the name is
- * there afterwards is decided by the one store of the row or membership.
+ * them is mended by the rebuild, which counts the references of rows,
+ * memberships and rules and puts all other cells on the free list; whether the
+ * name is there afterwards is decided by the one store of whoever refers to it.
  * The callers hold the lock and have set `dirty`.
  */
 
@@ -151,10 +151,7 @@ ngx_broadcast_name_take_locked(ngx_broadcast_zone_t *zone, ngx_uint_t kind,
     i = ngx_broadcast_name_find_locked(zone, kind, hub, text);
 
     if (i) {
-        first = ngx_broadcast_cell(zone, i);
-        first->refs++;
-        ngx_broadcast_store(name_refs);
-
+        ngx_broadcast_name_refer_locked(zone, i);
         return i;
     }
 
@@ -213,6 +210,14 @@ ngx_broadcast_name_take_locked(ngx_broadcast_zone_t *zone, ngx_uint_t kind,
     ngx_broadcast_store(name_head);
 
     return i;
+}
+
+
+void
+ngx_broadcast_name_refer_locked(ngx_broadcast_zone_t *zone, uint32_t name)
+{
+    ngx_broadcast_cell(zone, name)->refs++;
+    ngx_broadcast_store(name_refs);
 }
 
 

@@ -42,9 +42,10 @@ ngx_broadcast_zone_check(ngx_broadcast_zone_t *zone, u_char *buf, size_t len)
     check.buf = buf;
     check.len = len;
 
-    n = (size_t) zone->rows.n + zone->members.n + 3 * (size_t) zone->cells.n
+    n = (size_t) zone->rows.n + zone->members.n + zone->rules.n
+        + 3 * (size_t) zone->cells.n
         + (size_t) zone->hubs.n * NGX_BROADCAST_CHECK_COUNTS
-        + NGX_BROADCAST_SLOTS + 5;
+        + NGX_BROADCAST_SLOTS + 6;
 
     check.rows = ngx_calloc(n * sizeof(uint32_t), ngx_cycle->log);
     if (check.rows == NULL) {
@@ -52,7 +53,8 @@ ngx_broadcast_zone_check(ngx_broadcast_zone_t *zone, u_char *buf, size_t len)
     }
 
     check.members = check.rows + zone->rows.n + 1;
-    check.cells = check.members + zone->members.n + 1;
+    check.rules = check.members + zone->members.n + 1;
+    check.cells = check.rules + zone->rules.n + 1;
     check.refs = check.cells + zone->cells.n + 1;
     check.live = check.refs + zone->cells.n + 1;
     check.hubs = check.live + zone->cells.n + 1;
@@ -68,6 +70,7 @@ ngx_broadcast_zone_check(ngx_broadcast_zone_t *zone, u_char *buf, size_t len)
         && ngx_broadcast_check_replay(&check) == NGX_OK
         && ngx_broadcast_check_rows(&check) == NGX_OK
         && ngx_broadcast_check_members(&check) == NGX_OK
+        && ngx_broadcast_check_rules(&check) == NGX_OK
         && ngx_broadcast_check_cells(&check) == NGX_OK
         && ngx_broadcast_check_hubs(&check) == NGX_OK)
     {
@@ -105,7 +108,7 @@ ngx_broadcast_check_header(ngx_broadcast_check_t *check)
 {
     ngx_uint_t              i;
     ngx_broadcast_zone_t   *zone;
-    ngx_broadcast_table_t  *table[4];
+    ngx_broadcast_table_t  *table[5];
 
     zone = check->zone;
 
@@ -123,8 +126,9 @@ ngx_broadcast_check_header(ngx_broadcast_check_t *check)
     table[1] = &zone->rows;
     table[2] = &zone->members;
     table[3] = &zone->cells;
+    table[4] = &zone->rules;
 
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < 5; i++) {
         if (table[i]->high > table[i]->n || table[i]->spare > table[i]->high) {
             return ngx_broadcast_check_fail(check, "more entries than a table "
                                             "has", i);

@@ -28,6 +28,7 @@ typedef struct {
     /* owned, in one piece at `rows`; one entry each, the first is unused */
     uint32_t               *rows;       /* where met */
     uint32_t               *members;    /* where met */
+    uint32_t               *rules;      /* where met */
     uint32_t               *cells;      /* where met */
     uint32_t               *refs;       /* to a name */
     uint32_t               *live;       /* of these, from LIVE rows */
@@ -44,10 +45,11 @@ ngx_int_t ngx_broadcast_check_fail(ngx_broadcast_check_t *check,
 ngx_int_t ngx_broadcast_check_refer(ngx_broadcast_check_t *check,
     uint32_t name, ngx_uint_t kind, ngx_uint_t hub, ngx_uint_t live);
 
-/* rows first, then the memberships of each, then both of these */
+/* rows first, then the memberships of each, then all of these */
 ngx_int_t ngx_broadcast_check_of_row(ngx_broadcast_check_t *check,
     uint32_t row);
 ngx_int_t ngx_broadcast_check_members(ngx_broadcast_check_t *check);
+ngx_int_t ngx_broadcast_check_rules(ngx_broadcast_check_t *check);
 ngx_int_t ngx_broadcast_check_cells(ngx_broadcast_check_t *check);
 
 

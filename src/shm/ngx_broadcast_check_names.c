@@ -8,7 +8,7 @@
 #include "shm/ngx_broadcast_zone_layout.h"
 
 
-/* The part of the check that is about memberships and names. */
+/* The part of the check that is about memberships, rules and names. */
 
 
 static ngx_int_t ngx_broadcast_check_name(ngx_broadcast_check_t *check,
@@ -137,6 +137,89 @@ ngx_broadcast_check_members(ngx_broadcast_check_t *check)
 
         if (check->members[i] != want) {
             return ngx_broadcast_check_fail(check, "membership lost", i);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* each rule once in the chain of its user, and none twice */
+
+ngx_int_t
+ngx_broadcast_check_rules(ngx_broadcast_check_t *check)
+{
+    uint32_t                   h, i, n, want;
+    ngx_uint_t                 hub;
+    ngx_broadcast_zone_t      *zone;
+    ngx_broadcast_rule_row_t  *rule;
+
+    zone = check->zone;
+
+    for (h = 0; h <= zone->rules.mask; h++) {
+
+        for (i = *ngx_broadcast_head(zone, rules, h); i; i = rule->next) {
+
+            if (i > zone->rules.high || check->rules[i]) {
+                return ngx_broadcast_check_fail(check, "chain of rules", h);
+            }
+
+            check->rules[i] = NGX_BROADCAST_MET_CHAIN;
+            rule = ngx_broadcast_rule(zone, i);
+
+            if (rule->user == 0 || rule->user > zone->cells.high
+                || (ngx_broadcast_rule_hash(rule->user) & zone->rules.mask)
+                   != h)
+            {
+                return ngx_broadcast_check_fail(check, "rule in another's "
+                                                "chain", i);
+            }
+
+            hub = ngx_broadcast_cell(zone, rule->user)->u.first.hub;
+
+            if (ngx_broadcast_check_refer(check, rule->user,
+                                          NGX_BROADCAST_NAME_USER, hub, 0)
+                != NGX_OK
+                || ngx_broadcast_check_refer(check, rule->group,
+                                             NGX_BROADCAST_NAME_GROUP, hub, 0)
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            if (rule->updated > zone->rules_order
+                || ngx_broadcast_rule_find_locked(zone, rule->user,
+                                                  rule->group)
+                   != i)
+            {
+                return ngx_broadcast_check_fail(check, "a second rule", i);
+            }
+        }
+    }
+
+    n = 0;
+
+    for (i = zone->rules.free; i; i = rule->next) {
+        if (i > zone->rules.high || check->rules[i]) {
+            return ngx_broadcast_check_fail(check, "list of free rules", i);
+        }
+
+        check->rules[i] = NGX_BROADCAST_MET_FREE;
+        rule = ngx_broadcast_rule(zone, i);
+        n++;
+    }
+
+    if (n != zone->rules.spare) {
+        return ngx_broadcast_check_fail(check, "number of free rules", n);
+    }
+
+    for (i = 1; i <= zone->rules.high; i++) {
+
+        want = ngx_broadcast_rule(zone, i)->user ? NGX_BROADCAST_MET_CHAIN
+                                                 : NGX_BROADCAST_MET_FREE;
+
+        if (check->rules[i] != want) {
+            return ngx_broadcast_check_fail(check, "rule lost", i);
         }
     }
 

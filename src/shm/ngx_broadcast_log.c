@@ -24,7 +24,7 @@
  *   2  copy headers and strings behind the head
  *   3  store the head: from here on the records are there, all of them
  *   4  apply: move the hubs' places, the relay cursor and the number to what
- *      the records say, then move `applied`
+ *      the records say, change the rules of users, then move `applied`
  *
  * A death in 1 or 2: the records are not there; the oldest may be gone, or
  * one of them may be below its hub's floor, where nobody looks for it.
@@ -53,6 +53,8 @@ typedef struct {
 } ngx_broadcast_append_t;
 
 
+static ngx_int_t ngx_broadcast_append_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_record_t *recs, ngx_uint_t n);
 static size_t ngx_broadcast_append_size_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_record_t *recs, ngx_uint_t n);
 static void ngx_broadcast_append_evict_locked(ngx_broadcast_zone_t *zone,
@@ -69,18 +71,46 @@ ngx_int_t
 ngx_broadcast_log_append(ngx_broadcast_zone_t *zone,
     ngx_broadcast_record_t *recs, ngx_uint_t n)
 {
+    ngx_int_t   rc;
+    ngx_uint_t  full;
+
+    for (full = 0; /* void */ ; full++) {
+
+        ngx_broadcast_zone_lock(zone);
+
+        rc = ngx_broadcast_append_locked(zone, recs, n);
+
+        ngx_broadcast_zone_unlock(zone);
+
+        /* full of rules, perhaps of ones whose time has come: once */
+
+        if (rc != NGX_ABORT || full) {
+            return rc;
+        }
+
+        ngx_broadcast_rule_expire(zone, ngx_time());
+    }
+}
+
+
+static ngx_int_t
+ngx_broadcast_append_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_record_t *recs, ngx_uint_t n)
+{
     size_t                   size;
+    uint64_t                 refused;
     ngx_uint_t               i;
     ngx_broadcast_append_t   append;
     ngx_broadcast_record_t  *rec;
 
-    ngx_broadcast_zone_lock(zone);
-
     size = ngx_broadcast_append_size_locked(zone, recs, n);
 
     if (size > zone->ring_size / 2) {
-        ngx_broadcast_zone_unlock(zone);
         return NGX_BUSY;
+    }
+
+    if (!ngx_broadcast_rule_room_locked(zone, recs, n)) {
+        return NGX_ABORT;
     }
 
     ngx_broadcast_append_evict_locked(zone, size);
@@ -107,11 +137,11 @@ ngx_broadcast_log_append(ngx_broadcast_zone_t *zone,
     __atomic_store_n(&zone->head, append.offset, __ATOMIC_RELEASE);
     ngx_broadcast_store(append_head);
 
+    refused = zone->rules_refused;
+
     ngx_broadcast_log_apply_locked(zone);
 
-    ngx_broadcast_zone_unlock(zone);
-
-    return NGX_OK;
+    return (zone->rules_refused == refused) ? NGX_OK : NGX_DONE;
 }
 
 
@@ -226,6 +256,7 @@ ngx_broadcast_append_copy_locked(ngx_broadcast_zone_t *zone,
     h.target_len = (uint32_t) rec->target.len;
     h.arguments_len = (uint32_t) rec->arguments.len;
     h.excluded_len = (uint32_t) rec->excluded.len;
+    h.ttl = rec->ttl;
 
     ngx_broadcast_append_place_locked(zone, rec, &h);
 
@@ -375,6 +406,12 @@ ngx_broadcast_log_apply_locked(ngx_broadcast_zone_t *zone)
         {
             hub->published[h.source]++;
             ngx_broadcast_store(apply_published);
+        }
+
+        if (h.type == NGX_BROADCAST_REC_JOIN
+            || h.type == NGX_BROADCAST_REC_LEAVE)
+        {
+            ngx_broadcast_rule_apply_locked(zone, &h);
         }
 
         zone->number = h.number;

@@ -18,7 +18,9 @@
  * skipped (position stays as given, log is 0).
  *
  * NGX_OK; NGX_BUSY: cannot fit (507 to the publisher); the older messages
- * make room for anything that can.
+ * make room for anything that can.  NGX_ABORT: no room for the rules that the
+ * records make (507, too).  NGX_DONE: appended, but there was no room for a
+ * rule of the relay's, whom nobody can refuse.
  */
 ngx_int_t ngx_broadcast_log_append(ngx_broadcast_zone_t *zone,
     ngx_broadcast_record_t *recs, ngx_uint_t n);

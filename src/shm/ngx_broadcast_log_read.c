@@ -150,6 +150,7 @@ ngx_broadcast_log_next(u_char **pos, u_char *last, ngx_broadcast_record_t *rec)
     rec->mark = h.mark;
     rec->time = h.time;
     rec->log = h.offset;
+    rec->ttl = h.ttl;
 
     rec->name.len = h.name_len;
     rec->name.data = p;

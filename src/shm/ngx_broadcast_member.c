@@ -37,21 +37,14 @@ ngx_broadcast_member_hash(uint32_t row, uint32_t group)
 }
 
 
-/*
- * A death before join_row: the membership is free, the group's cells have no
- * reference: nothing has happened.  From there on: the rebuild links it, the
- * connection is in the group.
- */
-
 ngx_int_t
 ngx_broadcast_registry_join(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id, ngx_str_t *group)
 {
-    uint32_t                   name, i;
+    uint32_t                   name;
     ngx_int_t                  rc;
     ngx_uint_t                 need;
     ngx_broadcast_conn_row_t  *conn;
-    ngx_broadcast_member_t    *member;
 
     if (group->len == 0 || group->len > NGX_BROADCAST_GROUP_BYTES) {
         return NGX_BUSY;
@@ -87,6 +80,33 @@ ngx_broadcast_registry_join(ngx_broadcast_zone_t *zone,
 
     name = ngx_broadcast_name_take_locked(zone, NGX_BROADCAST_NAME_GROUP,
                                           conn->hub, group);
+    ngx_broadcast_member_make_locked(zone, row, name);
+
+    ngx_broadcast_zone_clean_locked(zone);
+
+    rc = NGX_OK;
+
+done:
+
+    ngx_broadcast_zone_unlock(zone);
+
+    return rc;
+}
+
+
+/*
+ * A death before join_row: the membership is free, the group's cells have no
+ * reference: nothing has happened.  From there on: the rebuild links it, the
+ * connection is in the group.
+ */
+
+void
+ngx_broadcast_member_make_locked(ngx_broadcast_zone_t *zone, uint32_t row,
+    uint32_t group)
+{
+    uint32_t                 i;
+    ngx_broadcast_member_t  *member;
+
     i = zone->members.free;
 
     if (i) {
@@ -103,24 +123,14 @@ ngx_broadcast_registry_join(ngx_broadcast_zone_t *zone,
 
     member = ngx_broadcast_member(zone, i);
 
-    member->group = name;
+    member->group = group;
     ngx_broadcast_store(join_group);
 
     member->row = row;
     ngx_broadcast_store(join_row);
 
     ngx_broadcast_member_link_locked(zone, i);
-    ngx_broadcast_name_live_locked(zone, name);
-
-    ngx_broadcast_zone_clean_locked(zone);
-
-    rc = NGX_OK;
-
-done:
-
-    ngx_broadcast_zone_unlock(zone);
-
-    return rc;
+    ngx_broadcast_name_live_locked(zone, group);
 }
 
 
@@ -303,6 +313,116 @@ ngx_broadcast_registry_leave(ngx_broadcast_zone_t *zone,
     } while (more);
 
     return rc;
+}
+
+
+/* *next: index of the membership to go on with */
+
+ngx_uint_t
+ngx_broadcast_registry_groups(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id, uint32_t *next, ngx_str_t *groups,
+    ngx_uint_t n, u_char *buf, size_t size)
+{
+    uint32_t                   i;
+    ngx_uint_t                 found, len;
+    ngx_broadcast_conn_row_t  *conn;
+    ngx_broadcast_member_t    *member;
+
+    found = 0;
+
+    ngx_broadcast_zone_lock(zone);
+
+    conn = ngx_broadcast_row_locked(zone, row, id);
+    i = (conn == NULL) ? 0 : *next ? *next : conn->members;
+
+    while (i && i <= zone->members.high && found < n) {
+
+        member = ngx_broadcast_member(zone, i);
+
+        if (member->row != row) {
+            i = 0;
+            break;
+        }
+
+        len = ngx_broadcast_cell(zone, member->group)->u.first.len;
+
+        if (len > size) {
+            break;
+        }
+
+        groups[found].data = buf;
+        groups[found].len = ngx_broadcast_name_copy_locked(zone,
+                                                           member->group, buf,
+                                                           size);
+        found++;
+        buf += len;
+        size -= len;
+        i = member->next;
+    }
+
+    *next = i;
+
+    ngx_broadcast_zone_unlock(zone);
+
+    return found;
+}
+
+
+/* all rows are looked at, a piece a hold, until each of the user's was met */
+
+ngx_uint_t
+ngx_broadcast_registry_user_in_group(ngx_broadcast_zone_t *zone,
+    ngx_uint_t hub, ngx_str_t *user, ngx_str_t *group)
+{
+    uint32_t                   row, u, g;
+    ngx_uint_t                 i, found, left;
+    ngx_broadcast_conn_row_t  *conn;
+
+    row = 1;
+    found = 0;
+    left = (ngx_uint_t) -1;
+
+    while (!found && left) {
+
+        ngx_broadcast_zone_lock(zone);
+
+        u = ngx_broadcast_name_find_locked(zone, NGX_BROADCAST_NAME_USER, hub,
+                                           user);
+        g = ngx_broadcast_name_find_locked(zone, NGX_BROADCAST_NAME_GROUP, hub,
+                                           group);
+
+        if (u == 0 || g == 0
+            || ngx_broadcast_cell(zone, g)->u.first.live == 0)
+        {
+            left = 0;
+
+        } else {
+            left = ngx_min(left, ngx_broadcast_cell(zone, u)->u.first.live);
+        }
+
+        for (i = 0; i < NGX_BROADCAST_SCAN && left; i++, row++) {
+
+            if (row > zone->rows.high) {
+                left = 0;
+                break;
+            }
+
+            conn = ngx_broadcast_conn(zone, row);
+
+            if (conn->state == NGX_BROADCAST_ROW_LIVE && conn->user == u) {
+                left--;
+
+                if (ngx_broadcast_member_find_locked(zone, row, g)) {
+                    found = 1;
+                    break;
+                }
+            }
+        }
+
+        ngx_broadcast_zone_unlock(zone);
+    }
+
+    return found;
 }
 
 

@@ -11,13 +11,14 @@
 /*
  * Makes all derived words anew from the source words:
  *
- *   records behind `applied`          -> places, relay cursor, number
  *   hubs.high                         -> chains by name
  *   slot states                       -> map, numbers of connections
  *   row states                        -> chains by id, free list, counts
  *   members of LIVE rows              -> chains, free list, groups
+ *   rules that have a user            -> chains, free list
  *   users, keys and groups of these   -> chains, references, users, groups
  *   cells without a reference         -> free list
+ *   records behind `applied`          -> places, relay cursor, number, rules
  *
  * Every step begins from nothing, and `dirty` is cleared last, so a death
  * anywhere in it is mended by doing it again.  Source words are written in
@@ -36,6 +37,7 @@ static void ngx_broadcast_rebuild_rows(ngx_broadcast_zone_t *zone);
 static void ngx_broadcast_rebuild_row(ngx_broadcast_zone_t *zone,
     ngx_broadcast_conn_row_t *conn, uint32_t row);
 static void ngx_broadcast_rebuild_members(ngx_broadcast_zone_t *zone);
+static void ngx_broadcast_rebuild_rules(ngx_broadcast_zone_t *zone);
 static void ngx_broadcast_rebuild_name(ngx_broadcast_zone_t *zone,
     uint32_t name, ngx_uint_t live);
 static void ngx_broadcast_rebuild_free(ngx_broadcast_zone_t *zone);
@@ -46,14 +48,17 @@ static void ngx_broadcast_rebuild_heads(ngx_broadcast_zone_t *zone,
 void
 ngx_broadcast_rebuild_locked(ngx_broadcast_zone_t *zone)
 {
-    ngx_broadcast_log_apply_locked(zone);
-
     ngx_broadcast_rebuild_hubs(zone);
     ngx_broadcast_rebuild_slots(zone);
     ngx_broadcast_rebuild_cells(zone);
     ngx_broadcast_rebuild_rows(zone);
     ngx_broadcast_rebuild_members(zone);
+    ngx_broadcast_rebuild_rules(zone);
     ngx_broadcast_rebuild_free(zone);
+
+    /* the rules of a record are found by what was derived */
+
+    ngx_broadcast_log_apply_locked(zone);
 
     zone->rebuilds++;
     ngx_broadcast_store(rebuild_rebuilds);
@@ -348,6 +353,46 @@ ngx_broadcast_rebuild_members(ngx_broadcast_zone_t *zone)
 
         zone->members.spare++;
         ngx_broadcast_store(rebuild_member_spare);
+    }
+}
+
+
+static void
+ngx_broadcast_rebuild_rules(ngx_broadcast_zone_t *zone)
+{
+    uint32_t                   i, *head;
+    ngx_broadcast_rule_row_t  *rule;
+
+    ngx_broadcast_rebuild_heads(zone, &zone->rules);
+
+    for (i = zone->rules.high; i > 0; i--) {
+
+        rule = ngx_broadcast_rule(zone, i);
+
+        if (rule->user) {
+            ngx_broadcast_rebuild_name(zone, rule->user, 0);
+            ngx_broadcast_rebuild_name(zone, rule->group, 0);
+
+            head = ngx_broadcast_head(zone, rules,
+                                      ngx_broadcast_rule_hash(rule->user));
+
+            rule->next = *head;
+            ngx_broadcast_store(rebuild_rule_link);
+
+            *head = i;
+            ngx_broadcast_store(rebuild_rule_head);
+
+            continue;
+        }
+
+        rule->next = zone->rules.free;
+        ngx_broadcast_store(rebuild_rule_next);
+
+        zone->rules.free = i;
+        ngx_broadcast_store(rebuild_rule_free);
+
+        zone->rules.spare++;
+        ngx_broadcast_store(rebuild_rule_spare);
     }
 }
 

@@ -43,6 +43,14 @@ typedef enum {
     NGX_BROADCAST_CONNECTION
 } ngx_broadcast_scope_e;
 
+/*
+ * What a JOIN of a user does beside adding the connections that are there:
+ * it makes a rule for so many seconds, for a year (no ttl), or none.
+ */
+
+#define NGX_BROADCAST_TTL_NONE       0
+#define NGX_BROADCAST_TTL_PRESENT    0xffffffff
+
 /* flags */
 
 #define NGX_BROADCAST_REC_NUMBERED   0x01   /* position is the database's */
@@ -63,6 +71,8 @@ typedef struct {
     uint64_t                  time;         /* microseconds, wall clock, of the
                                                publish or of the commit */
     uint64_t                  log;          /* out: offset in the log */
+    uint32_t                  ttl;          /* JOIN of a user: seconds, or
+                                               NGX_BROADCAST_TTL_… */
     ngx_str_t                 name;         /* group, user or connection id */
     ngx_str_t                 group;        /* JOIN, LEAVE */
     ngx_str_t                 target;

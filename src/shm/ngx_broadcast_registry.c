@@ -93,7 +93,8 @@ ngx_broadcast_registry_claim(ngx_broadcast_zone_t *zone,
  * A death before claim_state: the row is FREE, cells that were taken have no
  * reference: the rebuild makes them free, nothing has happened.  From there
  * on: the rebuild counts the row and puts it into its chain; the claim stands,
- * for an owner who is dead, and the sweep ends it.
+ * for an owner who is dead, perhaps in some of its groups only, and the sweep
+ * ends it.
  *
  * NGX_AGAIN: the tables are full.
  */
@@ -103,7 +104,7 @@ ngx_broadcast_claim_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_owner_t owner, ngx_broadcast_claim_t *in, uint32_t now,
     uint32_t *out)
 {
-    uint32_t                   row, *head;
+    uint32_t                   row, user, *head;
     ngx_str_t                  key;
     ngx_broadcast_conn_row_t  *conn;
 
@@ -118,7 +119,14 @@ ngx_broadcast_claim_locked(ngx_broadcast_zone_t *zone,
         return NGX_BUSY;
     }
 
+    user = in->user.len
+           ? ngx_broadcast_name_find_locked(zone, NGX_BROADCAST_NAME_USER,
+                                            in->hub, &in->user)
+           : 0;
+
     if (ngx_broadcast_table_left(&zone->rows) == 0
+        || ngx_broadcast_rule_count_locked(zone, user, now)
+           > ngx_broadcast_table_left(&zone->members)
         || ngx_broadcast_claim_cells_locked(zone, in, &key)
            > ngx_broadcast_table_left(&zone->cells))
     {
@@ -184,6 +192,8 @@ ngx_broadcast_claim_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_store(claim_head);
 
     ngx_broadcast_row_count_locked(zone, conn, 1);
+
+    ngx_broadcast_rule_join_locked(zone, row, conn->user, now);
 
     ngx_broadcast_zone_clean_locked(zone);
 

@@ -74,7 +74,9 @@ typedef struct {
 
 
 /*
- * Claims a row for a connection of this owner.  NGX_OK; NGX_DECLINED: the id
+ * Claims a row for a connection of this owner; it is in the groups that the
+ * rules of its user name at that moment (ngx_broadcast_rule.h), which
+ * ngx_broadcast_registry_groups() tells.  NGX_OK; NGX_DECLINED: the id
  * is in use or was used (404 or 409 by the looked-up state); NGX_BUSY: the
  * limit is reached; NGX_ABORT: the zone has no room (both 503, counted by the
  * caller).
@@ -104,6 +106,20 @@ ngx_int_t ngx_broadcast_registry_join(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id, ngx_str_t *group);
 ngx_int_t ngx_broadcast_registry_leave(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id, ngx_str_t *group);
+
+/*
+ * The groups that a LIVE row is in, in pieces: fills at most n of groups, their
+ * text in buf, of which NGX_BROADCAST_GROUP_BYTES must be there at least.
+ * Returns how many; *next is where to go on, 0 at the end.  For the row's
+ * owner: it alone changes what the row is in.
+ */
+ngx_uint_t ngx_broadcast_registry_groups(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id, uint32_t *next, ngx_str_t *groups,
+    ngx_uint_t n, u_char *buf, size_t size);
+
+/* 1 if a connection of the user is in the group now; rules are not asked */
+ngx_uint_t ngx_broadcast_registry_user_in_group(ngx_broadcast_zone_t *zone,
+    ngx_uint_t hub, ngx_str_t *user, ngx_str_t *group);
 
 /* existence: connections now */
 ngx_uint_t ngx_broadcast_registry_user(ngx_broadcast_zone_t *zone,

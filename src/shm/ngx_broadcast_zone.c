@@ -132,6 +132,7 @@ ngx_broadcast_zone_sizes(void)
         sizeof(ngx_broadcast_zone_t), sizeof(ngx_broadcast_slot_t),
         sizeof(ngx_broadcast_hub_t), sizeof(ngx_broadcast_conn_row_t),
         sizeof(ngx_broadcast_member_t), sizeof(ngx_broadcast_cell_t),
+        sizeof(ngx_broadcast_rule_row_t),
         sizeof(ngx_broadcast_header_t), sizeof(ngx_broadcast_stats_t),
         NGX_BROADCAST_COUNTERS, NGX_BROADCAST_HISTOGRAMS,
         NGX_BROADCAST_LEASES, NGX_BROADCAST_GAUGES
@@ -237,6 +238,8 @@ ngx_broadcast_zone_divide(ngx_broadcast_zone_t *zone,
                                       sizeof(ngx_broadcast_conn_row_t));
         at = ngx_broadcast_zone_table(&zone->members, at, 2 * plan->rows,
                                       sizeof(ngx_broadcast_member_t));
+        at = ngx_broadcast_zone_table(&zone->rules, at, plan->rows / 2,
+                                      sizeof(ngx_broadcast_rule_row_t));
         at = ngx_broadcast_zone_table(&zone->cells, at, 2 * plan->rows,
                                       sizeof(ngx_broadcast_cell_t));
 
@@ -397,6 +400,7 @@ ngx_broadcast_zone_info(ngx_broadcast_zone_t *zone,
     info->size = zone->size;
     info->log_bytes = zone->ring_size;
     info->rows = zone->rows.n;
+    info->rules = zone->rules.n;
     info->created = (time_t) zone->created;
     info->log_overruns = ngx_broadcast_stats_sum(zone, NGX_BROADCAST_OVERRUNS);
 
@@ -411,6 +415,7 @@ ngx_broadcast_zone_info(ngx_broadcast_zone_t *zone,
     }
 
     info->rows_used = zone->rows.high - zone->rows.spare;
+    info->rules_used = zone->rules.high - zone->rules.spare;
 
     info->used = zone->ring - sizeof(ngx_broadcast_hub_t)
                               * (zone->hubs.n - zone->hubs.high)
@@ -418,6 +423,7 @@ ngx_broadcast_zone_info(ngx_broadcast_zone_t *zone,
                  + info->rows_used * sizeof(ngx_broadcast_conn_row_t)
                  + (zone->members.high - zone->members.spare)
                    * sizeof(ngx_broadcast_member_t)
+                 + info->rules_used * sizeof(ngx_broadcast_rule_row_t)
                  + (zone->cells.high - zone->cells.spare)
                    * sizeof(ngx_broadcast_cell_t);
 

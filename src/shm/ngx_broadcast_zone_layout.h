@@ -14,6 +14,7 @@
 #include "shm/ngx_broadcast_lease.h"
 #include "shm/ngx_broadcast_stats.h"
 #include "shm/ngx_broadcast_registry.h"
+#include "shm/ngx_broadcast_rule.h"
 
 #include <pthread.h>
 
@@ -27,12 +28,14 @@
  *   bindings two tables, one of them current
  *   rows     connections, and the heads of the chains by id
  *   members  memberships, and the heads of the chains by row and group
+ *   rules    groups that the connections of a user join, and the heads of the
+ *            chains by user
  *   cells    names of users, groups and keys, and the heads of their chains
  *   ring     the log
  *
- * Indices of hubs, rows, members and cells in links are 1-based, so that a
- * fresh mapping, all zero, is a set of empty chains and costs no memory until
- * it is used.  No pointer is kept in the zone.
+ * Indices of hubs, rows, members, rules and cells in links are 1-based, so
+ * that a fresh mapping, all zero, is a set of empty chains and costs no memory
+ * until it is used.  No pointer is kept in the zone.
  *
  * Two kinds of words.  *Source* words say what is; they are written in an
  * order that makes one store the step from the old state to the new one.
@@ -44,7 +47,7 @@
  */
 
 #define NGX_BROADCAST_MAGIC       0x7473616364616f72ULL
-#define NGX_BROADCAST_LAYOUT      1
+#define NGX_BROADCAST_LAYOUT      2
 
 #define NGX_BROADCAST_LINE        64    /* bytes of a cache line */
 
@@ -189,9 +192,25 @@ typedef struct {
 
 
 /*
- * A name is a chain of cells.  It exists while a row or a membership refers
- * to it; so nothing of it is source but text, length, kind and hub, which do
- * not change from the first reference to the last.
+ * A rule.  `user` is stored last when it is made, and cleared first when it
+ * ends.
+ */
+
+typedef struct {
+    uint64_t                  updated;      /* in the order of rules_order */
+    uint32_t                  user;         /* first cell, 0: free */
+    uint32_t                  group;        /* first cell */
+    uint32_t                  expires;      /* seconds, wall clock */
+    uint32_t                  lasting;      /* made without a ttl */
+    uint32_t                  next;         /* d: chain by user, or free */
+    uint32_t                  unused;
+} ngx_broadcast_rule_row_t;
+
+
+/*
+ * A name is a chain of cells.  It exists while a row, a membership or a rule
+ * refers to it; so nothing of it is source but text, length, kind and hub,
+ * which do not change from the first reference to the last.
  *
  *   first  +------+------+------+-------+------+-----+-----+------+----------+
  *          | next | refs | live | chain | hash | hub | len | kind | 36 bytes |
@@ -244,7 +263,7 @@ typedef struct {
     uint32_t                  target_len;
     uint32_t                  arguments_len;
     uint32_t                  excluded_len;
-    uint32_t                  unused;
+    uint32_t                  ttl;          /* JOIN of a user */
 } ngx_broadcast_header_t;
 
 
@@ -284,6 +303,7 @@ struct ngx_broadcast_zone_s {
     ngx_broadcast_table_t     hubs;         /* high = how many there are */
     ngx_broadcast_table_t     rows;
     ngx_broadcast_table_t     members;
+    ngx_broadcast_table_t     rules;
     ngx_broadcast_table_t     cells;
 
     uint64_t                  stats;        /* offset */
@@ -309,6 +329,12 @@ struct ngx_broadcast_zone_s {
                                                have moved hub places, relay
                                                cursor and numbers */
     uint64_t                  relay;
+    uint64_t                  rules_order;  /* counts updates of rules */
+    uint64_t                  rules_loaded; /* records of durable hubs up to
+                                               this `relay` change no rules */
+    uint64_t                  rules_refused;
+    uint32_t                  rules_next;   /* a hint */
+    uint32_t                  unused;
     uint32_t                  tombstones;   /* d */
     uint32_t                  unsettled;    /* d */
     ngx_broadcast_lease_t     lease[NGX_BROADCAST_LEASES];
@@ -333,6 +359,8 @@ struct ngx_broadcast_zone_s {
     ngx_broadcast_entry(zone, ngx_broadcast_conn_row_t, rows, i)
 #define ngx_broadcast_member(zone, i)                                         \
     ngx_broadcast_entry(zone, ngx_broadcast_member_t, members, i)
+#define ngx_broadcast_rule(zone, i)                                           \
+    ngx_broadcast_entry(zone, ngx_broadcast_rule_row_t, rules, i)
 #define ngx_broadcast_cell(zone, i)                                           \
     ngx_broadcast_entry(zone, ngx_broadcast_cell_t, cells, i)
 
@@ -376,14 +404,16 @@ uint64_t ngx_broadcast_hash(ngx_broadcast_zone_t *zone, uint64_t tag,
 /*
  * Names, all under the lock.  find: first cell or 0.  need: how many cells a
  * text of this length takes.  take: finds or makes it and refers to it, the
- * caller has checked that there are cells enough; `live` counts it for
- * existence, too.  drop gives both back.  hub is the hub's index.
+ * caller has checked that there are cells enough; refer: once more; `live`
+ * counts it for existence, too.  drop gives both back.  hub is the hub's index.
  */
 uint32_t ngx_broadcast_name_find_locked(ngx_broadcast_zone_t *zone,
     ngx_uint_t kind, ngx_uint_t hub, ngx_str_t *text);
 ngx_uint_t ngx_broadcast_name_need(size_t len);
 uint32_t ngx_broadcast_name_take_locked(ngx_broadcast_zone_t *zone,
     ngx_uint_t kind, ngx_uint_t hub, ngx_str_t *text);
+void ngx_broadcast_name_refer_locked(ngx_broadcast_zone_t *zone,
+    uint32_t name);
 void ngx_broadcast_name_live_locked(ngx_broadcast_zone_t *zone, uint32_t name);
 void ngx_broadcast_name_dead_locked(ngx_broadcast_zone_t *zone, uint32_t name);
 void ngx_broadcast_name_drop_locked(ngx_broadcast_zone_t *zone, uint32_t name);
@@ -397,6 +427,13 @@ uint32_t ngx_broadcast_name_hash(ngx_broadcast_zone_t *zone, ngx_uint_t kind,
 
 uint32_t ngx_broadcast_member_hash(uint32_t row, uint32_t group);
 
+/*
+ * Makes a membership of a row that is not in the group, whose name was taken;
+ * the caller has looked that there is room and has set `dirty`.
+ */
+void ngx_broadcast_member_make_locked(ngx_broadcast_zone_t *zone, uint32_t row,
+    uint32_t group);
+
 /* puts a membership into the chains of its row and of row and group */
 void ngx_broadcast_member_link_locked(ngx_broadcast_zone_t *zone,
     uint32_t member);
@@ -404,6 +441,31 @@ void ngx_broadcast_member_link_locked(ngx_broadcast_zone_t *zone,
 /* takes off at most n memberships of the row; 1 if there are more */
 ngx_uint_t ngx_broadcast_member_strip_locked(ngx_broadcast_zone_t *zone,
     uint32_t row, ngx_uint_t n);
+
+uint32_t ngx_broadcast_rule_hash(uint32_t user);
+uint32_t ngx_broadcast_rule_find_locked(ngx_broadcast_zone_t *zone,
+    uint32_t user, uint32_t group);
+
+/* ends the rule that the link leads to; `dirty` is set */
+void ngx_broadcast_rule_free_locked(ngx_broadcast_zone_t *zone,
+    uint32_t *link);
+
+/*
+ * The groups that a connection of the user joins: how many memberships they
+ * are, and joining them in the critical section in which its row was made.
+ */
+ngx_uint_t ngx_broadcast_rule_count_locked(ngx_broadcast_zone_t *zone,
+    uint32_t user, uint32_t now);
+void ngx_broadcast_rule_join_locked(ngx_broadcast_zone_t *zone, uint32_t row,
+    uint32_t user, uint32_t now);
+
+/* 1 if there is room for the rules of records that are not the relay's */
+ngx_uint_t ngx_broadcast_rule_room_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_record_t *recs, ngx_uint_t n);
+
+/* changes the rules as a JOIN or LEAVE in the log says; may be repeated */
+void ngx_broadcast_rule_apply_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_header_t *h);
 
 /* a row of this index, LIVE and with this id; or NULL */
 ngx_broadcast_conn_row_t *ngx_broadcast_row_locked(ngx_broadcast_zone_t *zone,

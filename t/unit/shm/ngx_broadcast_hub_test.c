@@ -11,6 +11,7 @@
  *        src/shm/ngx_broadcast_log_read.c src/shm/ngx_broadcast_registry.c
  *        src/shm/ngx_broadcast_rows.c src/shm/ngx_broadcast_member.c
  *        src/shm/ngx_broadcast_slot.c src/shm/ngx_broadcast_stats.c
+ *        src/shm/ngx_broadcast_rule.c src/shm/ngx_broadcast_rules.c
  *        src/shm/ngx_broadcast_rebuild.c src/shm/ngx_broadcast_check.c
  *        src/shm/ngx_broadcast_check_names.c src/shm/ngx_broadcast_binding.c
  *        src/shm/ngx_broadcast_position.c

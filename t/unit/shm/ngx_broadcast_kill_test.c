@@ -12,6 +12,7 @@
  *        src/shm/ngx_broadcast_rows.c src/shm/ngx_broadcast_member.c
  *        src/shm/ngx_broadcast_slot.c src/shm/ngx_broadcast_stats.c
  *        src/shm/ngx_broadcast_lease.c src/shm/ngx_broadcast_binding.c
+ *        src/shm/ngx_broadcast_rule.c src/shm/ngx_broadcast_rules.c
  *        src/shm/ngx_broadcast_rebuild.c src/shm/ngx_broadcast_check.c
  *        src/shm/ngx_broadcast_check_names.c
  *        nginx:core/ngx_slab.c nginx:core/ngx_shmtx.c
@@ -130,7 +131,13 @@ static const char  *stores[] = {
     "release_state", "release_owner", "release_life", "life_dead",
     "life_consistent", "life_taken", "map_set", "map_clear", "probe_state",
     "probe_life", "reap_state", "reap_owner", "lock_dirty", "lock_consistent",
-    "dirty_set", "dirty_before_clear", "dirty_clear"
+    "dirty_set", "dirty_before_clear", "dirty_clear", "rule_refused",
+    "rule_group", "rule_order", "rule_updated", "rule_expires", "rule_lasting",
+    "rule_user", "rule_next", "rule_head", "rule_free", "rule_spare",
+    "rule_high", "rule_off", "rule_off_link", "rule_off_next", "rule_off_free",
+    "rule_off_spare", "rule_loaded", "rule_expire_wrap", "rule_expire_next",
+    "rebuild_rule_link", "rebuild_rule_head", "rebuild_rule_next",
+    "rebuild_rule_free", "rebuild_rule_spare"
 };
 
 #define STORES  (sizeof(stores) / sizeof(stores[0]))
@@ -178,6 +185,36 @@ die_at(const char *name)
 
 static const char  *ids[] = { "c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7" };
 static const char  *names[] = { "n0", "n1", "n2", "n3", "n4", LONG };
+
+
+static u_char *
+dump_rules(u_char *p, u_char *last)
+{
+    size_t      i, k;
+    time_t      expires;
+    ngx_str_t   u, g;
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        u = tap_str(names[i]);
+
+        for (k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+            g = tap_str(names[k]);
+            expires = 0;
+
+            if (ngx_broadcast_rule_find(zone, chat, &u, &g, &expires)) {
+                p = ngx_slprintf(p, last, "rule %uz %uz %T\n", i, k,
+                                 expires);
+            }
+        }
+    }
+
+    /* refusals: what is applied once more may be counted once more */
+
+    return ngx_slprintf(p, last, "rules %uD refused %d loaded %uL\n",
+                        zone->rules.high - zone->rules.spare,
+                        ngx_broadcast_rule_refused(zone) != 0,
+                        zone->rules_loaded);
+}
 
 
 static u_char *
@@ -269,6 +306,8 @@ dump(char *text, size_t size)
                      ngx_broadcast_slot_list(zone, slots,
                                              NGX_BROADCAST_SLOTS),
                      ngx_broadcast_binding_ready(zone));
+
+    p = dump_rules(p, last);
 
     *dump_log(p, last) = '\0';
 }
@@ -881,6 +920,183 @@ abandoned_append(void)
 
 
 static void
+change(ngx_uint_t type, const char *user, const char *group, uint32_t ttl,
+    uint64_t relay)
+{
+    ngx_broadcast_record_t  rec[2];
+
+    rec[0] = zone_record(chat, "[1]", 3);
+    rec[1] = zone_record(chat, "", 0);
+    rec[0].relay = relay;
+    rec[1].type = type;
+    rec[1].scope = NGX_BROADCAST_USER;
+    rec[1].time = (uint64_t) LATER * 1000000;
+    rec[1].name = tap_str(user);
+    rec[1].group = tap_str(group);
+    rec[1].ttl = ttl;
+    rec[1].relay = relay ? relay + 1 : 0;
+
+    (void) ngx_broadcast_log_append(zone, rec, 2);
+}
+
+#define rule_on(user, group, ttl)                                             \
+    change(NGX_BROADCAST_REC_JOIN, user, group, ttl, 0)
+#define rule_off(user, group)                                                 \
+    change(NGX_BROADCAST_REC_LEAVE, user, group, 0, 0)
+
+
+static void
+set_rule(const char *user, const char *group, time_t expires)
+{
+    ngx_broadcast_rule_t  rule;
+
+    ngx_memzero(&rule, sizeof(rule));
+
+    rule.hub = chat;
+    rule.user = tap_str(user);
+    rule.group = tap_str(group);
+    rule.expires = expires;
+
+    (void) ngx_broadcast_rule_set(zone, &rule);
+}
+
+
+static void
+some_rules(void)
+{
+    some_rows();
+    rule_on("n1", LONG, 0);
+    rule_on("n1", "n2", 1000);
+    rule_on("n1", "n3", 1000);
+    rule_on(LONG, "n1", 0);
+}
+
+
+static void
+used_rules(void)
+{
+    some_rules();
+    rule_on("n4", "n4", 1000);
+    rule_on("n3", "n4", 1000);
+    rule_off("n4", "");
+    rule_off("n3", "n4");
+    fill(3000, 5);
+}
+
+
+static void
+overdue_rules(void)
+{
+    used_rules();
+    set_rule("n0", "n0", 1);
+    set_rule("n1", "n4", 1);
+}
+
+
+/* the next one makes the oldest go */
+
+static void
+hundred_rules(void)
+{
+    char        name[16];
+    ngx_uint_t  i;
+
+    set_rule("n1", "n0", LATER);
+    rule_on("n1", "n1", 0);
+    rule_on("n1", "n2", 0);
+
+    for (i = 0; i < 98; i++) {
+        *ngx_sprintf((u_char *) name, "m%ui", i) = '\0';
+        rule_on("n1", name, 0);
+    }
+}
+
+
+static void
+full_rules(void)
+{
+    char        name[16];
+    ngx_uint_t  i;
+
+    for (i = 0; i < zone->rules.n; i++) {
+        *ngx_sprintf((u_char *) name, "m%ui", i) = '\0';
+        set_rule(name, "n0", LATER);
+    }
+}
+
+
+static void
+durable_rules(void)
+{
+    used_rules();
+    ngx_broadcast_hub_set_durable(zone, chat, 1);
+}
+
+
+static void rule_first(void)   { rule_on("n0", LONG LONG, 1000); }
+static void rule_new(void)     { rule_on("n1", "n4", 1000); }
+static void rule_known(void)   { rule_on("n1", "n2", 0); }
+static void rule_many(void)    { rule_on("n1", LONG, 0); }
+static void rule_present(void) { rule_on("n1", "n2", 0xffffffff); }
+static void rule_gone(void)    { rule_off("n1", "n2"); }
+static void rules_gone(void)   { rule_off("n1", ""); }
+static void rule_set(void)     { set_rule("n1", "n4", LATER); }
+static void rule_loaded(void)  { ngx_broadcast_rule_loaded(zone, 77); }
+
+
+static void
+rule_relayed(void)
+{
+    change(NGX_BROADCAST_REC_JOIN, "n1", "n1", 1000, 5);
+}
+
+
+static void
+rules_expire(void)
+{
+    ngx_broadcast_rule_expire(zone, 2);
+    ngx_broadcast_rule_expire(zone, 2);
+}
+
+
+static void
+rules_clear(void)
+{
+    ngx_uint_t  next;
+
+    next = 0;
+
+    do {
+        ngx_broadcast_rule_clear(zone, &next);
+    } while (next);
+}
+
+
+/* the row of a dead worker may be in some of its groups only */
+
+static void claim_rules(void)  { claim("c6", "n1", 7, LATER); }
+
+
+static void
+die_in_rule(void)
+{
+    kill_at = 40;
+    shared->hits = 0;
+    ngx_broadcast_stop_hook = die_at;
+
+    rules_gone();
+}
+
+
+static void
+abandoned_rules(void)
+{
+    used_rules();
+    by_another(die_in_rule);
+}
+
+
+static void
 take_lock(void)
 {
     ngx_broadcast_zone_lock(zone);
@@ -929,6 +1145,20 @@ static const act_t  acts[] = {
     { "set relay", nothing, set_relay, 0 },
     { "binding replace, the first", nothing, bind_after, 0 },
     { "binding replace", bind_before, bind_after, 0 },
+    { "record of the first rule", nothing, rule_first, ONCE },
+    { "record of a new rule", used_rules, rule_new, ONCE },
+    { "record of a rule that is there", used_rules, rule_known, ONCE },
+    { "record of no rule any more", used_rules, rule_present, ONCE },
+    { "record of one rule too many", hundred_rules, rule_many, ONCE },
+    { "record that ends a rule", used_rules, rule_gone, ONCE },
+    { "record that ends all rules", used_rules, rules_gone, ONCE },
+    { "relayed record of a rule without room", full_rules, rule_relayed, 0 },
+    { "claim with rules", used_rules, claim_rules, STEPS|ONCE },
+    { "rule set", used_rules, rule_set, 0 },
+    { "rules loaded", used_rules, rule_loaded, 0 },
+    { "rules expire", overdue_rules, rules_expire, STEPS },
+    { "rules clear", durable_rules, rules_clear, STEPS },
+    { "rebuild after a change of rules", abandoned_rules, take_lock, STEPS },
     { "rebuild after a release", abandoned_lock, take_lock, STEPS },
     { "rebuild after an append", abandoned_append, take_lock, STEPS }
 };
