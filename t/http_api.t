@@ -206,7 +206,7 @@ Transfer-Encoding: chunked
 [map { "$_\nx" } "POST /open/api/", "POST /open/api/hubs", "POST /open/api/hubs/chat/x?$main::new",
  "POST /open/api/hubs/chat/x/y?$main::new", "POST /open/api/hubs/chat/:shout?$main::new",
  "POST /open/api/hubs/chat/connections/c/:closeConnections?$main::new",
- "POST /open/api/hubs/chat/groups?$main::new",
+ "POST /open/api/hubs/chat/streams/s?$main::new",
  "POST /open/api/hubs/chat/groups/g/users/u/x?$main::new", "POST /open/api/v2/hubs/chat",
  "POST /open/api/1/2/3/4/5/6/7/8/9"]
 --- error_code eval

@@ -207,7 +207,8 @@ struct ngx_http_broadcast_ctx_s {
     ngx_http_broadcast_sent_pt     sent;
     ngx_http_broadcast_called_pt   called;
     ngx_http_broadcast_ready_pt    ready;
-    ngx_event_t                wait;       /* looks for the database */
+    ngx_event_t                wait;       /* looks for the database, or goes
+                                              on in another turn */
     ngx_msec_t                 deadline;
     unsigned                   body_ours:1; /* taken as it comes */
     unsigned                   json:1;     /* errors of this request are JSON */
@@ -365,6 +366,14 @@ ngx_int_t ngx_http_broadcast_when_ready(ngx_http_request_t *r,
     ngx_http_broadcast_ready_pt ready);
 
 
+/*
+ * Calls ready() after the other events of this turn: who has a long way to go
+ * stops here.
+ */
+ngx_int_t ngx_http_broadcast_next_turn(ngx_http_request_t *r,
+    ngx_http_broadcast_ready_pt ready);
+
+
 /* ngx_http_broadcast_connect.c */
 
 /*
@@ -456,6 +465,11 @@ ngx_int_t ngx_http_broadcast_negotiate_value(ngx_http_request_t *r,
 /* the URL of the hub and the audience of tokens for it; returns the same */
 ngx_int_t ngx_http_broadcast_negotiate_url(ngx_http_request_t *r,
     ngx_str_t *hub, ngx_str_t *url, ngx_str_t *aud);
+
+
+/* scheme and host of the request: what an absolute URL begins with */
+void ngx_http_broadcast_negotiate_host(ngx_http_request_t *r,
+    ngx_broadcast_buf_t *b);
 
 
 /* ngx_http_broadcast_hub.c, _hub_negotiate.c */

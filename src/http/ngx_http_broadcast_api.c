@@ -134,6 +134,20 @@ ngx_http_broadcast_api_refuse(ngx_http_request_t *r, ngx_int_t rc,
 
 
 ngx_int_t
+ngx_http_broadcast_api_bad(ngx_http_request_t *r, const char *target,
+    const char *error)
+{
+    ngx_str_t  name;
+
+    name.data = (u_char *) target;
+    name.len = ngx_strlen(target);
+
+    return ngx_http_broadcast_error(r, NGX_HTTP_BAD_REQUEST, "BadRequest",
+                                    error, &name);
+}
+
+
+ngx_int_t
 ngx_http_broadcast_api_missing(ngx_http_request_t *r, const char *code,
     const char *message)
 {

@@ -81,7 +81,7 @@ struct ngx_http_broadcast_api_s {
     ngx_str_t                  reason;
     ngx_uint_t                 status;     /* of the answer, if all is well */
 
-    ngx_http_broadcast_api_found_pt   found;
+    void                      *data;       /* the operation's own */
 };
 
 
@@ -98,6 +98,13 @@ ngx_int_t ngx_http_broadcast_api_parse(ngx_http_request_t *r,
 ngx_int_t ngx_http_broadcast_api_query(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, const char **error);
 
+/*
+ * A number of the query, 1 to NGX_MAX_INT32_VALUE, or value as it was if the
+ * key is not there; NGX_ABORT: no such number.
+ */
+ngx_int_t ngx_http_broadcast_api_number(ngx_http_request_t *r,
+    const char *name, ngx_uint_t *value);
+
 /* 1 if the words are the same but for the case of A-Z */
 ngx_uint_t ngx_http_broadcast_api_is(ngx_str_t *text, const char *word);
 
@@ -106,6 +113,10 @@ ngx_uint_t ngx_http_broadcast_api_is(ngx_str_t *text, const char *word);
 
 /* by a return of parse or query */
 ngx_int_t ngx_http_broadcast_api_refuse(ngx_http_request_t *r, ngx_int_t rc,
+    const char *error);
+
+/* 400 that names what is wrong */
+ngx_int_t ngx_http_broadcast_api_bad(ngx_http_request_t *r, const char *target,
     const char *error);
 
 /* 404 with the code that a client of the cloud service waits for */
@@ -148,6 +159,11 @@ ngx_int_t ngx_http_broadcast_api_delete(ngx_http_request_t *r,
 ngx_int_t ngx_http_broadcast_api_join(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);
 ngx_int_t ngx_http_broadcast_api_leave(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api);
+
+
+/* ngx_http_broadcast_api_list.c: pages of connections and of groups */
+ngx_int_t ngx_http_broadcast_api_list(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);
 
 

@@ -150,3 +150,28 @@ ngx_http_broadcast_api_excluded(ngx_http_request_t *r,
 
     return NGX_OK;
 }
+
+
+ngx_int_t
+ngx_http_broadcast_api_number(ngx_http_request_t *r, const char *name,
+    ngx_uint_t *value)
+{
+    ngx_int_t  rc, n;
+    ngx_str_t  text;
+
+    rc = ngx_http_broadcast_arg(r, name, &text);
+
+    if (rc != NGX_OK) {
+        return (rc == NGX_DECLINED) ? NGX_OK : rc;
+    }
+
+    n = ngx_atoi(text.data, text.len);
+
+    if (n < 1 || n > NGX_MAX_INT32_VALUE) {
+        return NGX_ABORT;
+    }
+
+    *value = (ngx_uint_t) n;
+
+    return NGX_OK;
+}

@@ -53,6 +53,8 @@ static const ngx_http_broadcast_api_op_t  ngx_http_broadcast_api_ops[] = {
     ngx_http_broadcast_api_op(HUB, CLOSE, NGX_HTTP_POST, 204, 204, close),
     ngx_http_broadcast_api_op(HUB, GENERATE, NGX_HTTP_POST, 200, 200, entra),
 
+    ngx_http_broadcast_api_op(CONNECTIONS, NO_VERB, NGX_HTTP_BROADCAST_READ,
+                              200, 200, list),
     ngx_http_broadcast_api_op(CONNECTION, SEND, NGX_HTTP_POST, 202, 202,
                               send),
     ngx_http_broadcast_api_op(CONNECTION, NO_VERB, NGX_HTTP_POST, 202, 202,
@@ -64,11 +66,15 @@ static const ngx_http_broadcast_api_op_t  ngx_http_broadcast_api_ops[] = {
     ngx_http_broadcast_api_op(CONNECTION_GROUPS, NO_VERB, NGX_HTTP_DELETE,
                               200, 200, leave),
 
+    ngx_http_broadcast_api_op(GROUPS, NO_VERB, NGX_HTTP_BROADCAST_READ, 200,
+                              200, list),
     ngx_http_broadcast_api_op(GROUP, SEND, NGX_HTTP_POST, 202, 202, send),
     ngx_http_broadcast_api_op(GROUP, NO_VERB, NGX_HTTP_POST, 202, 202, send),
     ngx_http_broadcast_api_op(GROUP, CLOSE, NGX_HTTP_POST, 204, 204, close),
     ngx_http_broadcast_api_op(GROUP, NO_VERB, NGX_HTTP_BROADCAST_READ, 200,
                               200, exists),
+    ngx_http_broadcast_api_op(GROUP_CONNECTIONS, NO_VERB,
+                              NGX_HTTP_BROADCAST_READ, 200, 200, list),
     ngx_http_broadcast_api_op(MEMBER, NO_VERB, NGX_HTTP_PUT, 200, 200, join),
     ngx_http_broadcast_api_op(MEMBER, NO_VERB, NGX_HTTP_DELETE, 200, 200,
                               leave),
@@ -78,6 +84,8 @@ static const ngx_http_broadcast_api_op_t  ngx_http_broadcast_api_ops[] = {
     ngx_http_broadcast_api_op(USER, CLOSE, NGX_HTTP_POST, 204, 204, close),
     ngx_http_broadcast_api_op(USER, NO_VERB, NGX_HTTP_BROADCAST_READ, 200,
                               200, exists),
+    ngx_http_broadcast_api_op(USER_CONNECTIONS, NO_VERB,
+                              NGX_HTTP_BROADCAST_READ, 200, 200, list),
 
     { NGX_HTTP_BROADCAST_API_NOTHING, 0, 0, 0, 0, NULL }
 };

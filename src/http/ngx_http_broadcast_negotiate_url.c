@@ -9,10 +9,6 @@
 #include "http/ngx_http_broadcast_endpoint.h"
 
 
-static void ngx_http_broadcast_negotiate_host(ngx_http_request_t *r,
-    ngx_broadcast_buf_t *b);
-
-
 /* NGX_OK, NGX_ABORT: broken encoding, NGX_ERROR; no value is an empty one */
 
 ngx_int_t
@@ -109,7 +105,7 @@ ngx_http_broadcast_negotiate_url(ngx_http_request_t *r, ngx_str_t *hub,
 
 /* scheme and the Host header with its port */
 
-static void
+void
 ngx_http_broadcast_negotiate_host(ngx_http_request_t *r,
     ngx_broadcast_buf_t *b)
 {

@@ -21,6 +21,7 @@ static void ngx_http_broadcast_send_done(ngx_broadcast_sent_t *sent,
 static void ngx_http_broadcast_call_done(ngx_broadcast_call_result_t *result,
     void *data);
 static void ngx_http_broadcast_ready_handler(ngx_event_t *ev);
+static void ngx_http_broadcast_turn_handler(ngx_event_t *ev);
 static void ngx_http_broadcast_suspend(ngx_http_request_t *r);
 
 
@@ -210,5 +211,47 @@ ngx_http_broadcast_ready_handler(ngx_event_t *ev)
     }
 
     ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
+}
+
+
+ngx_int_t
+ngx_http_broadcast_next_turn(ngx_http_request_t *r,
+    ngx_http_broadcast_ready_pt ready)
+{
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    ctx = ngx_http_broadcast_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->ready = ready;
+
+    ctx->wait.handler = ngx_http_broadcast_turn_handler;
+    ctx->wait.data = r;
+    ctx->wait.log = r->connection->log;
+
+    ngx_post_event(&ctx->wait, &ngx_posted_next_events);
+
+    ngx_http_broadcast_suspend(r);
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_http_broadcast_turn_handler(ngx_event_t *ev)
+{
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    r = ev->data;
+    c = r->connection;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+
+    ngx_http_finalize_request(r, ctx->ready(r));
     ngx_http_run_posted_requests(c);
 }

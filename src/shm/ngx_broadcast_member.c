@@ -21,8 +21,6 @@
  */
 
 
-static uint32_t ngx_broadcast_member_find_locked(ngx_broadcast_zone_t *zone,
-    uint32_t row, uint32_t group);
 static void ngx_broadcast_member_free_locked(ngx_broadcast_zone_t *zone,
     uint32_t member);
 static ngx_uint_t ngx_broadcast_registry_live(ngx_broadcast_zone_t *zone,
@@ -134,7 +132,7 @@ ngx_broadcast_member_make_locked(ngx_broadcast_zone_t *zone, uint32_t row,
 }
 
 
-static uint32_t
+uint32_t
 ngx_broadcast_member_find_locked(ngx_broadcast_zone_t *zone, uint32_t row,
     uint32_t group)
 {

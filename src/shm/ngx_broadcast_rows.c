@@ -15,10 +15,6 @@
  */
 
 
-static void ngx_broadcast_row_info_locked(ngx_broadcast_zone_t *zone,
-    uint32_t row, ngx_broadcast_row_info_t *info);
-
-
 ngx_int_t
 ngx_broadcast_registry_find(ngx_broadcast_zone_t *zone, ngx_str_t *id,
     ngx_broadcast_row_info_t *info)
@@ -39,7 +35,7 @@ ngx_broadcast_registry_find(ngx_broadcast_zone_t *zone, ngx_str_t *id,
 }
 
 
-static void
+void
 ngx_broadcast_row_info_locked(ngx_broadcast_zone_t *zone, uint32_t row,
     ngx_broadcast_row_info_t *info)
 {

@@ -434,6 +434,10 @@ uint32_t ngx_broadcast_member_hash(uint32_t row, uint32_t group);
 void ngx_broadcast_member_make_locked(ngx_broadcast_zone_t *zone, uint32_t row,
     uint32_t group);
 
+/* membership of a row in the group of that first cell, 0: none */
+uint32_t ngx_broadcast_member_find_locked(ngx_broadcast_zone_t *zone,
+    uint32_t row, uint32_t group);
+
 /* puts a membership into the chains of its row and of row and group */
 void ngx_broadcast_member_link_locked(ngx_broadcast_zone_t *zone,
     uint32_t member);
@@ -471,6 +475,10 @@ void ngx_broadcast_rule_apply_locked(ngx_broadcast_zone_t *zone,
 ngx_broadcast_conn_row_t *ngx_broadcast_row_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id);
 
+
+/* what is known of a row that is not FREE */
+void ngx_broadcast_row_info_locked(ngx_broadcast_zone_t *zone, uint32_t row,
+    ngx_broadcast_row_info_t *info);
 
 /* by id, in any state but FREE; 0 if there is none */
 uint32_t ngx_broadcast_row_find_locked(ngx_broadcast_zone_t *zone,
