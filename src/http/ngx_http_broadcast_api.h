@@ -79,6 +79,8 @@ struct ngx_http_broadcast_api_s {
 
     ngx_str_t                  excluded;   /* ids joined by ',' */
     ngx_str_t                  reason;
+    uint32_t                   ttl;        /* of a rule: seconds, or
+                                              NGX_BROADCAST_TTL_… */
     ngx_uint_t                 status;     /* of the answer, if all is well */
 
     void                      *data;       /* the operation's own */
@@ -159,6 +161,8 @@ ngx_int_t ngx_http_broadcast_api_delete(ngx_http_request_t *r,
 ngx_int_t ngx_http_broadcast_api_join(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);
 ngx_int_t ngx_http_broadcast_api_leave(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api);
+ngx_int_t ngx_http_broadcast_api_rule(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);
 
 

@@ -10,10 +10,12 @@
 
 
 #include "http/ngx_http_broadcast_api.h"
+#include "shm/ngx_broadcast_rule.h"
 
 
 static ngx_int_t ngx_http_broadcast_api_look(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, ngx_http_broadcast_api_found_pt found);
+static ngx_uint_t ngx_http_broadcast_api_here(ngx_http_broadcast_api_t *api);
 static ngx_int_t ngx_http_broadcast_api_told(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, ngx_uint_t found);
 static ngx_int_t ngx_http_broadcast_api_end(ngx_http_request_t *r,
@@ -44,32 +46,47 @@ ngx_http_broadcast_api_row(ngx_http_broadcast_api_t *api,
 }
 
 
-/* looks for the path's connection, else its user, else its group */
-
 static ngx_int_t
 ngx_http_broadcast_api_look(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, ngx_http_broadcast_api_found_pt found)
 {
-    ngx_uint_t                n, index;
+    return found(r, api, ngx_http_broadcast_api_here(api));
+}
+
+
+/* what the path names; a user is in a group by a rule, or by a connection */
+
+static ngx_uint_t
+ngx_http_broadcast_api_here(ngx_http_broadcast_api_t *api)
+{
+    ngx_uint_t                hub;
+    ngx_broadcast_zone_t     *zone;
     ngx_broadcast_row_info_t  row;
 
-    n = 0;
+    zone = ngx_broadcast_bus.zone;
 
     if (api->connection.data) {
-        n = (ngx_http_broadcast_api_row(api, &row) == NGX_OK);
-
-    } else if (ngx_broadcast_hub_find(ngx_broadcast_bus.zone, &api->hub,
-                                      &index)
-               == NGX_OK)
-    {
-        n = api->user.data
-            ? ngx_broadcast_registry_user(ngx_broadcast_bus.zone, index,
-                                          &api->user)
-            : ngx_broadcast_registry_group(ngx_broadcast_bus.zone, index,
-                                           &api->group);
+        return ngx_http_broadcast_api_row(api, &row) == NGX_OK;
     }
 
-    return found(r, api, n != 0);
+    if (ngx_broadcast_hub_find(zone, &api->hub, &hub) != NGX_OK) {
+        return 0;
+    }
+
+    switch (api->what) {
+
+    case NGX_HTTP_BROADCAST_API_USER_GROUP:
+        return ngx_broadcast_rule_find(zone, hub, &api->user, &api->group,
+                                       NULL)
+               || ngx_broadcast_registry_user_in_group(zone, hub, &api->user,
+                                                       &api->group);
+
+    case NGX_HTTP_BROADCAST_API_GROUP:
+        return ngx_broadcast_registry_group(zone, hub, &api->group) != 0;
+
+    default: /* NGX_HTTP_BROADCAST_API_USER */
+        return ngx_broadcast_registry_user(zone, hub, &api->user) != 0;
+    }
 }
 
 
@@ -96,6 +113,10 @@ ngx_http_broadcast_api_told(ngx_http_request_t *r,
     case NGX_HTTP_BROADCAST_API_GROUP:
         return ngx_http_broadcast_api_missing(r, "Warning.Group.NotExisted",
                                               "The group does not exist.");
+
+    case NGX_HTTP_BROADCAST_API_USER_GROUP:
+        return ngx_http_broadcast_api_missing(r, "Info.User.NotInGroup",
+                                              "The user is not in the group.");
 
     case NGX_HTTP_BROADCAST_API_USER:
         return ngx_http_broadcast_api_missing(r, "Warning.User.NotExisted",
@@ -158,4 +179,41 @@ ngx_http_broadcast_api_leave(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api)
 {
     return ngx_http_broadcast_api_command(r, api, NGX_BROADCAST_REC_LEAVE);
+}
+
+
+/*
+ * A rule of the user, signalr.md 8.3: without a ttl it lasts, with 0 only the
+ * connections that are there join.
+ */
+
+ngx_int_t
+ngx_http_broadcast_api_rule(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api)
+{
+    ngx_int_t  rc, ttl;
+    ngx_str_t  text;
+
+    rc = ngx_http_broadcast_arg(r, "ttl", &text);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    api->ttl = NGX_BROADCAST_TTL_NONE;
+
+    if (rc == NGX_OK || rc == NGX_ABORT) {
+
+        ttl = (rc == NGX_OK) ? ngx_atoi(text.data, text.len) : NGX_ERROR;
+
+        if (ttl < 0 || ttl > NGX_MAX_INT32_VALUE) {
+            return ngx_http_broadcast_api_bad(r, "ttl",
+                                      "It must be a number of seconds, 0 or "
+                                      "more.");
+        }
+
+        api->ttl = ttl ? (uint32_t) ttl : NGX_BROADCAST_TTL_PRESENT;
+    }
+
+    return ngx_http_broadcast_api_command(r, api, NGX_BROADCAST_REC_JOIN);
 }

@@ -86,6 +86,14 @@ static const ngx_http_broadcast_api_op_t  ngx_http_broadcast_api_ops[] = {
                               200, exists),
     ngx_http_broadcast_api_op(USER_CONNECTIONS, NO_VERB,
                               NGX_HTTP_BROADCAST_READ, 200, 200, list),
+    ngx_http_broadcast_api_op(USER_GROUPS, NO_VERB, NGX_HTTP_DELETE, 204, 202,
+                              leave),
+    ngx_http_broadcast_api_op(USER_GROUP, NO_VERB, NGX_HTTP_BROADCAST_READ,
+                              200, 200, exists),
+    ngx_http_broadcast_api_op(USER_GROUP, NO_VERB, NGX_HTTP_PUT, 200, 202,
+                              rule),
+    ngx_http_broadcast_api_op(USER_GROUP, NO_VERB, NGX_HTTP_DELETE, 204, 202,
+                              leave),
 
     { NGX_HTTP_BROADCAST_API_NOTHING, 0, 0, 0, 0, NULL }
 };
@@ -347,6 +355,7 @@ ngx_http_broadcast_api_command(ngx_http_request_t *r,
     rec->flags = NGX_BROADCAST_REC_UNNUMBERED;
     rec->source = NGX_BROADCAST_SRC_REST;
     rec->group = api->group;
+    rec->ttl = api->ttl;
 
     ngx_http_broadcast_api_scope(api, rec);
 

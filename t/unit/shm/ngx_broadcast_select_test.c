@@ -13,6 +13,7 @@
  *        src/shm/ngx_broadcast_slot.c src/shm/ngx_broadcast_stats.c
  *        src/shm/ngx_broadcast_rebuild.c src/shm/ngx_broadcast_check.c
  *        src/shm/ngx_broadcast_check_names.c src/shm/ngx_broadcast_select.c
+ *        src/shm/ngx_broadcast_rule.c src/shm/ngx_broadcast_rules.c
  *        nginx:core/ngx_slab.c nginx:core/ngx_shmtx.c
  */
 
