@@ -15,7 +15,8 @@
 --                   close_connection, position, bind, unbind
 --     nginx         schema_version, dispatch, stage, ring, and the relay's
 --                   sequence, read, replay, replay_state, positions, head,
---                   begin_anew, bindings, bindings_version, node_beat, sweep
+--                   rules, begin_anew, bindings, bindings_version, node_beat,
+--                   sweep
 --
 -- The way of a message: a send inserts into `staging` in the caller's
 -- transaction and rings an empty NOTIFY.  One relay of the cluster (advisory
@@ -154,6 +155,27 @@ COMMENT ON TABLE broadcast.message IS
 'History: every numbered message and command. type 1 message, 2 join, 3 leave, 4 close, 6 a new epoch; scope 0 all, 1 group, 2 user, 3 connection (its name in name)';
 
 
+-- No unique key over the names: they may be longer than an index takes.  The
+-- sequencer alone writes here, and there is only one.
+
+CREATE TABLE IF NOT EXISTS broadcast.membership (
+    hub      text NOT NULL,
+    user_id  text NOT NULL,
+    grp      text NOT NULL,
+    expires  timestamptz NOT NULL,
+    lasting  boolean NOT NULL,
+    updated  bigint NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS membership_user
+    ON broadcast.membership (hub, user_id);
+CREATE INDEX IF NOT EXISTS membership_expires
+    ON broadcast.membership (expires);
+
+COMMENT ON TABLE broadcast.membership IS
+'Groups that the connections of a user join when they connect, until they expire; updated is the pos of the command in broadcast.message, lasting was added without a ttl';
+
+
 CREATE TABLE IF NOT EXISTS broadcast.node (
     name        text PRIMARY KEY,
     started_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -226,7 +248,7 @@ COMMENT ON TABLE broadcast.function_error IS
 
 CREATE OR REPLACE FUNCTION broadcast.schema_version() RETURNS int
 LANGUAGE sql IMMUTABLE
-AS $$ SELECT 1 $$;
+AS $$ SELECT 2 $$;
 
 COMMENT ON FUNCTION broadcast.schema_version() IS
 'Version of this schema; the module refuses one that is older than it needs';
@@ -433,6 +455,11 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
+    IF octet_length(usr) > 1024 THEN
+        RAISE EXCEPTION 'the user name is longer than 1024 bytes'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
     IF grp IS NOT NULL
        AND (btrim(grp) = '' OR char_length(grp) > 1024)
        OR grp IS NULL AND type = 2
@@ -465,7 +492,7 @@ END
 $$;
 
 COMMENT ON FUNCTION broadcast.add_to_group(text, text, text, text, interval)
-IS 'Adds a connection, or the connections of a user, to a group; messages that are sent later reach it there';
+IS 'Adds a connection, or the connections of a user, to a group; messages that are sent later reach it there. Connections that the user makes later join it, too, for the ttl (0: they do not), or for a year';
 
 
 CREATE OR REPLACE FUNCTION broadcast.remove_from_group(hub text,
@@ -480,7 +507,7 @@ END
 $$;
 
 COMMENT ON FUNCTION broadcast.remove_from_group(text, text, text, text) IS
-'Removes a connection, or the connections of a user, from a group; a null group is all groups';
+'Removes a connection, or the connections of a user, from a group, which later ones do not join any more; a null group is all groups';
 
 
 CREATE OR REPLACE FUNCTION broadcast.close_connection(hub text,
@@ -670,7 +697,7 @@ AS $$
            nullif(r.grp, ''), nullif(r.target, ''),
            CASE WHEN r.type = 1 THEN r.arguments::json END,
            CASE WHEN r.type <> 1 THEN r.arguments END,
-           nullif(r.excluded, ''), nullif(r.mark, 0), nullif(r.ttl, 0)
+           nullif(r.excluded, ''), nullif(r.mark, 0), r.ttl
       FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
            WITH ORDINALITY
            AS r(hub, type, scope, source, name, grp, target, arguments,
@@ -724,6 +751,69 @@ $$;
 
 COMMENT ON FUNCTION broadcast.prune(text[]) IS
 'Internal: removes a bounded piece of what is older or more than broadcast.setting keeps';
+
+
+CREATE OR REPLACE FUNCTION broadcast.membership_apply(after bigint,
+    upto bigint) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    m record;
+BEGIN
+    -- a name that no index takes was not checked by this version
+
+    FOR m IN
+        SELECT r.pos, r.hub, r.type, r.name, r.grp, r.ttl, r.ttl IS NULL AS l,
+               to_timestamp(ceil(extract(epoch FROM r.created_at))
+                            + least(ceil(coalesce(r.ttl, 31536000)),
+                                    2147483647)) AS expires
+          FROM broadcast.message r
+         WHERE r.pos > after AND r.pos <= upto
+           AND r.type IN (2, 3) AND r.scope = 2
+           AND octet_length(r.name) BETWEEN 1 AND 1024
+         ORDER BY r.pos
+    LOOP
+        IF m.type = 3 OR m.grp IS NULL OR m.ttl <= 0 THEN
+            DELETE FROM broadcast.membership x
+             WHERE x.hub = m.hub AND x.user_id = m.name
+               AND (x.grp = m.grp OR m.type = 3 AND m.grp IS NULL);
+
+            CONTINUE;
+        END IF;
+
+        UPDATE broadcast.membership x
+           SET expires = m.expires, lasting = m.l, updated = m.pos
+         WHERE x.hub = m.hub AND x.user_id = m.name AND x.grp = m.grp;
+
+        IF NOT FOUND THEN
+            INSERT INTO broadcast.membership
+                        (hub, user_id, grp, expires, lasting, updated)
+            VALUES (m.hub, m.name, m.grp, m.expires, m.l, m.pos);
+        END IF;
+
+        -- every zone keeps as many, and drops the same ones
+
+        DELETE FROM broadcast.membership x
+         WHERE x.hub = m.hub AND x.user_id = m.name AND x.lasting = m.l
+           AND x.updated <= (SELECT y.updated FROM broadcast.membership y
+                              WHERE y.hub = m.hub AND y.user_id = m.name
+                                AND y.lasting = m.l
+                              ORDER BY y.updated DESC
+                             OFFSET CASE WHEN m.l THEN 100 ELSE 1000 END
+                              LIMIT 1);
+    END LOOP;
+
+    -- not in any other transaction: the sequencer must wait for none
+
+    DELETE FROM broadcast.membership WHERE ctid IN
+        (SELECT x.ctid FROM broadcast.membership x
+          WHERE x.expires <= clock_timestamp() LIMIT 1000);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.membership_apply(bigint, bigint) IS
+'Internal: changes broadcast.membership as the joins and leaves of users say, in their order';
 
 
 CREATE OR REPLACE FUNCTION broadcast.sequence(lim int) RETURNS int
@@ -784,6 +874,8 @@ BEGIN
            r.created_at
       FROM ranked r JOIN hubs_moved h ON h.name = r.hub;
 
+    PERFORM broadcast.membership_apply(start, start + n);
+
     IF start / 1000 <> (start + n) / 1000 THEN
         PERFORM broadcast.prune(hubs);
     END IF;
@@ -802,18 +894,33 @@ COMMENT ON FUNCTION broadcast.sequence(int) IS
 'The leading relay: numbers at most lim staged records and moves them to the history; returns how many. Only in the session that holds the advisory lock';
 
 
+-- version 1 had no ttl there
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_proc p
+                WHERE p.oid = to_regprocedure('broadcast.read(bigint, int)')
+                  AND NOT 'ttl' = ANY (p.proargnames))
+    THEN
+        DROP FUNCTION broadcast.read(bigint, int);
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION broadcast.read(after bigint, lim int)
 RETURNS TABLE (pos bigint, hub text, epoch bigint, seq bigint, type smallint,
                scope smallint, source smallint, name text, grp text,
                target text, arguments text, excluded text, mark bigint,
-               created bigint)
+               created bigint, ttl bigint)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT m.pos, m.hub, m.epoch, m.seq, m.type, m.scope, m.source, m.name,
            m.grp, m.target, coalesce(m.arguments::text, m.detail),
            m.excluded, m.mark,
-           (extract(epoch FROM m.created_at) * 1000000)::bigint
+           (extract(epoch FROM m.created_at) * 1000000)::bigint,
+           CASE WHEN m.ttl IS NOT NULL
+                THEN ceil(greatest(least(m.ttl, 2147483647), 0)) END::bigint
       FROM (SELECT w.*, sum(w.size) OVER (ORDER BY w.pos) AS bytes
               FROM (SELECT * FROM broadcast.message x WHERE x.pos > $1
                      ORDER BY x.pos LIMIT $2) w) m
@@ -887,6 +994,23 @@ AS $$ SELECT s.head FROM broadcast.state s $$;
 
 COMMENT ON FUNCTION broadcast.head() IS
 'The newest pos of the history';
+
+
+CREATE OR REPLACE FUNCTION broadcast.rules()
+RETURNS TABLE (hub text, user_id text, grp text, expires bigint,
+               lasting boolean)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT m.hub, m.user_id, m.grp, extract(epoch FROM m.expires)::bigint,
+           m.lasting
+      FROM broadcast.membership m
+     WHERE m.expires > clock_timestamp()
+     ORDER BY m.updated
+$$;
+
+COMMENT ON FUNCTION broadcast.rules() IS
+'The groups that users are in beyond their connections: nginx keeps them in shared memory, and changes them as the history says. In the order of their last update';
 
 
 CREATE OR REPLACE FUNCTION broadcast.begin_anew(known bigint) RETURNS void

@@ -50,8 +50,8 @@ static const ngx_broadcast_pg_prepared_t
 
     { "broadcast_read",
       "SELECT r.pos, r.hub, r.epoch, r.seq, r.type, r.scope, r.source,"
-      " r.name, r.grp, r.target, r.arguments, r.excluded, r.mark, r.created"
-      " FROM broadcast.read($1::bigint, $2::int) r ORDER BY r.pos" },
+      " r.name, r.grp, r.target, r.arguments, r.excluded, r.mark, r.created,"
+      " r.ttl FROM broadcast.read($1::bigint, $2::int) r ORDER BY r.pos" },
 
     { "broadcast_look",
       "SELECT broadcast.head(), broadcast.bindings_version()" }

@@ -34,6 +34,7 @@ typedef struct {
 } ngx_broadcast_read_batch_t;
 
 
+static uint32_t ngx_broadcast_read_ttl(PGresult *result, int row, int column);
 static void ngx_broadcast_read_hub(ngx_broadcast_read_hub_t *hub,
     ngx_str_t *name);
 static void ngx_broadcast_read_record(ngx_broadcast_read_batch_t *batch,
@@ -82,12 +83,31 @@ ngx_broadcast_relay_deliver(PGresult *result)
         (void) ngx_broadcast_row_record(result, i, 3, &rec);
 
         rec.relay = pos;
+        rec.ttl = ngx_broadcast_read_ttl(result, i, 14);
 
         ngx_broadcast_read_record(&batch, &hub,
                                   ngx_broadcast_pg_number(result, i, 2), &rec);
     }
 
     ngx_broadcast_read_flush(&batch);
+}
+
+
+/* seconds, or null: none was given */
+
+static uint32_t
+ngx_broadcast_read_ttl(PGresult *result, int row, int column)
+{
+    int64_t  ttl;
+
+    if (PQgetisnull(result, row, column)) {
+        return NGX_BROADCAST_TTL_NONE;
+    }
+
+    ttl = ngx_broadcast_pg_number(result, row, column);
+
+    return ttl > 0 ? (uint32_t) ngx_min(ttl, NGX_MAX_INT32_VALUE)
+                   : NGX_BROADCAST_TTL_PRESENT;
 }
 
 

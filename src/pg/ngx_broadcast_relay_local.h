@@ -32,8 +32,9 @@ typedef enum {
 } ngx_broadcast_relay_phase_e;
 
 
-#define NGX_BROADCAST_RELAY_SCHEMA    1       /* least version */
+#define NGX_BROADCAST_RELAY_SCHEMA    2       /* least version */
 #define NGX_BROADCAST_RELAY_ROWS      500     /* a batch */
+#define NGX_BROADCAST_RELAY_RULES     1000    /* a page: FETCH says it, too */
 #define NGX_BROADCAST_RELAY_RECORDS   64      /* one append to the log */
 #define NGX_BROADCAST_RELAY_POLL      1000    /* ms, the doorbell's backup */
 #define NGX_BROADCAST_RELAY_COURT     100     /* ms, tries for the lock of
@@ -59,6 +60,11 @@ typedef struct {
     ngx_uint_t                  step;
     ngx_uint_t                  channel;    /* of the LISTENs */
     char                        text[256];  /* of a LISTEN */
+    ngx_uint_t                  load;       /* 1: rules are read */
+    ngx_uint_t                  anew;       /* 1: the history shall begin
+                                               anew, 2: it has */
+    uint64_t                    head;       /* of the history, in a new zone */
+    uint64_t                    rules_head; /* the same, for the rules */
 
     /* running */
 
@@ -115,6 +121,16 @@ void ngx_broadcast_relay_ask_again(void);
 void ngx_broadcast_relay_bind(PGresult *result);
 
 extern const char  ngx_broadcast_relay_bindings_text[];
+
+
+/* relay_rules.c */
+
+extern const char  ngx_broadcast_relay_rules_text[];
+
+void ngx_broadcast_relay_rules_begin(void);
+/* 1: a page of NGX_BROADCAST_RELAY_RULES, ask for the next one */
+ngx_uint_t ngx_broadcast_relay_rules_page(PGresult *result);
+void ngx_broadcast_relay_rules_end(void);
 
 
 /* relay_turn.c */

@@ -16,15 +16,29 @@
 /*
  * What a new session does before it runs, a query a step: settings, LISTEN on
  * all channels (first, so that nothing is missed behind what is read next),
- * the schema's version, places of the hubs, bindings.  A database that does not
- * reach as far as it was read is asked to begin a new history before.
+ * the schema's version, places of the hubs, bindings.
+ *
+ *   BEGIN -> PLACES -+----------------------------------> COMMIT -> BINDINGS
+ *     ^              |                                     ^  |
+ *     |              +--> RULES -> FETCH, page by page ----+  |
+ *     |           a new zone, or behind ANEW                  |
+ *     +-------------------------- ANEW <----------------------+
+ *
+ * A new zone reads the rules of users, too, in one transaction with the places;
+ * nobody connects before it has the bindings.  A database that does not reach
+ * as far as it was read is asked to begin a new history, and has the rules of
+ * then.
  */
 
 typedef enum {
     NGX_BROADCAST_STEP_SETTINGS = 0,
     NGX_BROADCAST_STEP_LISTEN,
     NGX_BROADCAST_STEP_VERSION,
+    NGX_BROADCAST_STEP_BEGIN,
     NGX_BROADCAST_STEP_PLACES,
+    NGX_BROADCAST_STEP_RULES,
+    NGX_BROADCAST_STEP_FETCH,
+    NGX_BROADCAST_STEP_COMMIT,
     NGX_BROADCAST_STEP_ANEW,
     NGX_BROADCAST_STEP_BINDINGS
 } ngx_broadcast_relay_step_e;
@@ -35,7 +49,8 @@ static void ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
 static void ngx_broadcast_relay_listen(void);
 static void ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result);
-static ngx_uint_t ngx_broadcast_relay_places(PGresult *result);
+static void ngx_broadcast_relay_places(PGresult *result);
+static void ngx_broadcast_relay_begun(void);
 static void ngx_broadcast_relay_place(ngx_str_t *name,
     ngx_broadcast_position_t *place);
 
@@ -128,8 +143,24 @@ ngx_broadcast_relay_step(void)
         text = "SELECT broadcast.schema_version()";
         break;
 
+    case NGX_BROADCAST_STEP_BEGIN:
+        text = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+        break;
+
     case NGX_BROADCAST_STEP_PLACES:
         text = ngx_broadcast_relay_places_text;
+        break;
+
+    case NGX_BROADCAST_STEP_RULES:
+        text = ngx_broadcast_relay_rules_text;
+        break;
+
+    case NGX_BROADCAST_STEP_FETCH:
+        text = "FETCH 1000 FROM broadcast_rules";
+        break;
+
+    case NGX_BROADCAST_STEP_COMMIT:
+        text = "COMMIT";
         break;
 
     case NGX_BROADCAST_STEP_ANEW:
@@ -198,13 +229,46 @@ ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
         relay->step = NGX_BROADCAST_STEP_VERSION;
         break;
 
+    case NGX_BROADCAST_STEP_BEGIN:
+        relay->step = relay->anew ? NGX_BROADCAST_STEP_RULES
+                                  : NGX_BROADCAST_STEP_PLACES;
+        break;
+
     case NGX_BROADCAST_STEP_PLACES:
-        relay->step = ngx_broadcast_relay_places(result)
-                      ? NGX_BROADCAST_STEP_ANEW : NGX_BROADCAST_STEP_BINDINGS;
+        ngx_broadcast_relay_places(result);
+
+        relay->step = relay->load ? NGX_BROADCAST_STEP_RULES
+                                  : NGX_BROADCAST_STEP_COMMIT;
+        break;
+
+    case NGX_BROADCAST_STEP_RULES:
+        ngx_broadcast_relay_rules_begin();
+        relay->step = NGX_BROADCAST_STEP_FETCH;
+        break;
+
+    case NGX_BROADCAST_STEP_FETCH:
+
+        if (ngx_broadcast_relay_rules_page(result)) {
+            break;
+        }
+
+        ngx_broadcast_relay_rules_end();
+
+        if (relay->load) {
+            ngx_broadcast_relay_begun();
+        }
+
+        relay->step = NGX_BROADCAST_STEP_COMMIT;
+        break;
+
+    case NGX_BROADCAST_STEP_COMMIT:
+        relay->step = relay->anew == 1 ? NGX_BROADCAST_STEP_ANEW
+                                       : NGX_BROADCAST_STEP_BINDINGS;
         break;
 
     case NGX_BROADCAST_STEP_ANEW:
-        relay->step = NGX_BROADCAST_STEP_BINDINGS;
+        relay->anew = 2;
+        relay->step = NGX_BROADCAST_STEP_BEGIN;
         break;
 
     default: /* NGX_BROADCAST_STEP_BINDINGS */
@@ -260,7 +324,10 @@ ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result)
     if (status == NGX_BROADCAST_PG_OK
         && ngx_broadcast_pg_number(result, 0, 0) >= NGX_BROADCAST_RELAY_SCHEMA)
     {
-        relay->step = NGX_BROADCAST_STEP_PLACES;
+        relay->step = NGX_BROADCAST_STEP_BEGIN;
+        relay->load = 0;
+        relay->anew = 0;
+
         ngx_broadcast_relay_step();
         return;
     }
@@ -308,11 +375,11 @@ ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result)
 /*
  * Rows of head, hub, epoch, seq; the last three null where there is no hub.
  * A zone that has a cursor goes on behind it, a new one where the history ends
- * now.  1: the database does not reach as far as the cursor, an older state of
+ * now.  If the database does not reach as far as the cursor, an older state of
  * it was put back.
  */
 
-static ngx_uint_t
+static void
 ngx_broadcast_relay_places(PGresult *result)
 {
     int                        i, n;
@@ -326,15 +393,16 @@ ngx_broadcast_relay_places(PGresult *result)
 
     if (ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_RELAY_BEGUN)) {
 
-        if (relay->cursor <= head) {
-            return 0;
+        if (relay->cursor > head) {
+            relay->anew = 1;
+
+            ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
+                          "broadcast: the database is behind what was read "
+                          "from it before (%uL, now %uL), its hubs begin anew",
+                          relay->cursor, head);
         }
 
-        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
-                      "broadcast: the database is behind what was read from "
-                      "it before (%uL, now %uL), its hubs begin anew",
-                      relay->cursor, head);
-        return 1;
+        return;
     }
 
     n = PQntuples(result);
@@ -352,13 +420,21 @@ ngx_broadcast_relay_places(PGresult *result)
         ngx_broadcast_relay_place(&name, &place);
     }
 
-    /* the positions first: who comes between is told less, not too much */
+    relay->load = 1;
+    relay->head = head;
+}
 
-    relay->cursor = head;
-    ngx_broadcast_log_set_relay(ngx_broadcast_bus.zone, head);
+
+/* positions and rules first: who comes between is told less, not too much */
+
+static void
+ngx_broadcast_relay_begun(void)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    relay->cursor = relay->head;
+    ngx_broadcast_log_set_relay(ngx_broadcast_bus.zone, relay->head);
     ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_BEGUN, 1);
-
-    return 0;
 }
 
 

@@ -384,7 +384,20 @@ ngx_broadcast_stage_texts(ngx_uint_t rows)
             ngx_broadcast_pg_array_text(&a[7], &rec->arguments);
             ngx_broadcast_pg_array_text(&a[8], &rec->excluded);
             ngx_broadcast_pg_array_int(&a[9], rec->mark);
-            ngx_broadcast_pg_array_null(&a[10]);
+
+            switch (rec->ttl) {
+
+            case NGX_BROADCAST_TTL_NONE:
+                ngx_broadcast_pg_array_null(&a[10]);
+                break;
+
+            case NGX_BROADCAST_TTL_PRESENT:
+                ngx_broadcast_pg_array_int(&a[10], 0);
+                break;
+
+            default:
+                ngx_broadcast_pg_array_int(&a[10], rec->ttl);
+            }
         }
     }
 

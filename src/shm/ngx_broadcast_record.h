@@ -57,6 +57,10 @@ typedef enum {
 #define NGX_BROADCAST_REC_UNNUMBERED 0x02   /* takes no number: raw NOTIFY,
                                                INPUT and other commands */
 
+#define NGX_BROADCAST_REC_NO_RULE    0x04   /* JOIN of a user, for connections
+                                               that are there: there is a rule
+                                               already */
+
 typedef struct {
     ngx_uint_t                type;
     ngx_uint_t                scope;

@@ -404,6 +404,7 @@ ngx_broadcast_rule_apply_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_rule_t  rule;
 
     if (h->scope != NGX_BROADCAST_USER
+        || (h->flags & NGX_BROADCAST_REC_NO_RULE)
         || h->name_len == 0 || h->name_len > sizeof(user)
         || h->group_len > sizeof(group))
     {
@@ -467,6 +468,7 @@ ngx_broadcast_rule_room_locked(ngx_broadcast_zone_t *zone,
         if (rec->type == NGX_BROADCAST_REC_JOIN
             && rec->scope == NGX_BROADCAST_USER
             && rec->relay == 0
+            && !(rec->flags & NGX_BROADCAST_REC_NO_RULE)
             && rec->ttl != NGX_BROADCAST_TTL_PRESENT)
         {
             cells += ngx_broadcast_rule_need_locked(zone, rec->hub, &rec->name,

@@ -2,7 +2,7 @@
 
 SELECT * FROM no_plan();
 
-SELECT is(broadcast.schema_version(), 1, 'the schema tells its version');
+SELECT is(broadcast.schema_version(), 2, 'the schema tells its version');
 
 SELECT is_empty(
     $$ SELECT p.oid::regprocedure FROM pg_proc p
