@@ -10,12 +10,12 @@
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/rsa.h>
 
 #include "base/ngx_broadcast_buf.h"
 #include "base/ngx_broadcast_id.h"
 #include "base/ngx_broadcast_json.h"
+#include "token/ngx_broadcast_hmac.h"
 #include "token/ngx_broadcast_jws.h"
 
 
@@ -26,6 +26,8 @@
 
 #define NGX_BROADCAST_JWS_COORDINATE  66
 #define NGX_BROADCAST_JWS_DER         160
+
+#define NGX_BROADCAST_JWS_HEADER      256   /* longer ones are read each time */
 
 
 /* A token taken apart; all parts are borrowed from it. */
@@ -38,10 +40,25 @@ typedef struct {
 } ngx_broadcast_jws_t;
 
 
+/* What the header of a token said, and the header. */
+
+typedef struct {
+    size_t                len;       /* of text, 0: none                     */
+    size_t                kid_len;
+    ngx_uint_t            alg;       /* NGX_BROADCAST_ALG_...                */
+    u_char                text[NGX_BROADCAST_JWS_HEADER];
+    u_char                kid[NGX_BROADCAST_JWS_HEADER];
+} ngx_broadcast_jws_header_t;
+
+
 static ngx_int_t ngx_broadcast_jws_split(ngx_str_t *token,
     ngx_broadcast_jws_t *jws);
 static ngx_int_t ngx_broadcast_jws_header(ngx_broadcast_keys_t *keys,
     ngx_broadcast_jws_t *jws, ngx_str_t *signature, const char **error);
+static ngx_int_t ngx_broadcast_jws_recall(ngx_str_t *header, ngx_str_t *kid,
+    ngx_uint_t *alg);
+static void ngx_broadcast_jws_remember(ngx_str_t *header, ngx_str_t *kid,
+    ngx_uint_t alg);
 static ngx_int_t ngx_broadcast_jws_search(ngx_broadcast_keys_t *keys,
     ngx_str_t *kid, ngx_uint_t alg, ngx_str_t *input, ngx_str_t *signature,
     const char **error);
@@ -52,6 +69,9 @@ static ngx_uint_t ngx_broadcast_jws_public(ngx_broadcast_key_t *key,
     ngx_uint_t alg, ngx_str_t *input, ngx_str_t *signature);
 static ngx_int_t ngx_broadcast_jws_ecdsa(ngx_uint_t alg, u_char *der,
     ngx_str_t *signature);
+
+
+static ngx_broadcast_jws_header_t  ngx_broadcast_jws_last;
 
 
 ngx_int_t
@@ -147,7 +167,10 @@ ngx_broadcast_jws_split(ngx_str_t *token, ngx_broadcast_jws_t *jws)
 }
 
 
-/* Nothing of the header is trusted but to choose among the keys. */
+/*
+ * Nothing of the header is trusted but to choose among the keys.  An issuer
+ * writes the same one over and over, so what the last one said is remembered.
+ */
 
 static ngx_int_t
 ngx_broadcast_jws_header(ngx_broadcast_keys_t *keys, ngx_broadcast_jws_t *jws,
@@ -159,6 +182,11 @@ ngx_broadcast_jws_header(ngx_broadcast_keys_t *keys, ngx_broadcast_jws_t *jws,
     ngx_str_t    text, alg, kid;
     ngx_uint_t   bit;
     const char  *reason;
+
+    if (ngx_broadcast_jws_recall(&jws->header, &kid, &bit) == NGX_OK) {
+        return ngx_broadcast_jws_search(keys, &kid, bit, &jws->input,
+                                        signature, error);
+    }
 
     text.data = bytes;
     *error = "the token's header is not JSON";
@@ -196,6 +224,8 @@ ngx_broadcast_jws_header(ngx_broadcast_keys_t *keys, ngx_broadcast_jws_t *jws,
         goto done;
     }
 
+    ngx_broadcast_jws_remember(&jws->header, &kid, bit);
+
     rc = ngx_broadcast_jws_search(keys, &kid, bit, &jws->input, signature,
                                   error);
 
@@ -204,6 +234,55 @@ done:
     json_decref(header);
 
     return rc;
+}
+
+
+/* kid is borrowed from here until the next header is remembered */
+
+static ngx_int_t
+ngx_broadcast_jws_recall(ngx_str_t *header, ngx_str_t *kid, ngx_uint_t *alg)
+{
+    ngx_broadcast_jws_header_t  *h;
+
+    h = &ngx_broadcast_jws_last;
+
+    if (h->len == 0 || h->len != header->len
+        || ngx_memcmp(h->text, header->data, h->len) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    kid->data = h->kid;
+    kid->len = h->kid_len;
+    *alg = h->alg;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_broadcast_jws_remember(ngx_str_t *header, ngx_str_t *kid, ngx_uint_t alg)
+{
+    ngx_broadcast_jws_header_t  *h;
+
+    h = &ngx_broadcast_jws_last;
+
+    if (header->len > NGX_BROADCAST_JWS_HEADER
+        || kid->len > NGX_BROADCAST_JWS_HEADER)
+    {
+        return;
+    }
+
+    h->len = header->len;
+    ngx_memcpy(h->text, header->data, h->len);
+
+    h->kid_len = kid->len;
+
+    if (kid->len) {
+        ngx_memcpy(h->kid, kid->data, kid->len);
+    }
+
+    h->alg = alg;
 }
 
 
@@ -266,13 +345,11 @@ ngx_broadcast_jws_digest(ngx_uint_t alg)
 {
     switch (alg) {
 
-    case NGX_BROADCAST_ALG_HS256:
     case NGX_BROADCAST_ALG_RS256:
     case NGX_BROADCAST_ALG_PS256:
     case NGX_BROADCAST_ALG_ES256:
         return EVP_sha256();
 
-    case NGX_BROADCAST_ALG_HS384:
     case NGX_BROADCAST_ALG_RS384:
     case NGX_BROADCAST_ALG_PS384:
     case NGX_BROADCAST_ALG_ES384:
@@ -287,22 +364,34 @@ ngx_broadcast_jws_digest(ngx_uint_t alg)
 }
 
 
+static ngx_broadcast_hmac_e
+ngx_broadcast_jws_hmac(ngx_uint_t alg)
+{
+    switch (alg) {
+
+    case NGX_BROADCAST_ALG_HS256:
+        return NGX_BROADCAST_HMAC_SHA256;
+
+    case NGX_BROADCAST_ALG_HS384:
+        return NGX_BROADCAST_HMAC_SHA384;
+
+    default:
+        return NGX_BROADCAST_HMAC_SHA512;
+    }
+}
+
+
 static ngx_uint_t
 ngx_broadcast_jws_secret(ngx_broadcast_key_t *key, ngx_uint_t alg,
     ngx_str_t *input, ngx_str_t *signature)
 {
-    u_char    mac[EVP_MAX_MD_SIZE];
-    unsigned  len;
+    u_char  mac[NGX_BROADCAST_HMAC_MAX];
+    size_t  len;
 
-    if (HMAC(ngx_broadcast_jws_digest(alg), key->secret.data,
-             (int) key->secret.len, input->data, input->len, mac, &len)
-        == NULL)
-    {
-        ERR_clear_error();
-        return 0;
-    }
+    len = ngx_broadcast_hmac(mac, ngx_broadcast_jws_hmac(alg), &key->secret,
+                             input->data, input->len);
 
-    return signature->len == len
+    return len && signature->len == len
            && ngx_broadcast_memeq(mac, signature->data, len);
 }
 
@@ -417,9 +506,8 @@ ngx_int_t
 ngx_broadcast_jws_sign(ngx_pool_t *pool, ngx_broadcast_keys_t *keys,
     ngx_str_t *payload, ngx_str_t *token)
 {
-    u_char                mac[EVP_MAX_MD_SIZE], *p;
-    size_t                len;
-    unsigned              mac_len;
+    u_char                mac[NGX_BROADCAST_HMAC_MAX], *p;
+    size_t                len, mac_len;
     ngx_str_t             header;
     ngx_uint_t            alg;
     ngx_broadcast_buf_t   b;
@@ -459,7 +547,7 @@ ngx_broadcast_jws_sign(ngx_pool_t *pool, ngx_broadcast_keys_t *keys,
 
     len = ngx_broadcast_base64url_len(header.len) + 1
           + ngx_broadcast_base64url_len(payload->len) + 1
-          + ngx_broadcast_base64url_len(EVP_MAX_MD_SIZE);
+          + ngx_broadcast_base64url_len(NGX_BROADCAST_HMAC_MAX);
 
     token->data = ngx_pnalloc(pool, len);
     if (token->data == NULL) {
@@ -471,12 +559,9 @@ ngx_broadcast_jws_sign(ngx_pool_t *pool, ngx_broadcast_keys_t *keys,
     *p++ = '.';
     p += ngx_broadcast_base64url(p, payload->data, payload->len);
 
-    if (HMAC(ngx_broadcast_jws_digest(alg), key->secret.data,
-             (int) key->secret.len, token->data, p - token->data, mac,
-             &mac_len)
-        == NULL)
-    {
-        ERR_clear_error();
+    mac_len = ngx_broadcast_hmac(mac, ngx_broadcast_jws_hmac(alg),
+                                 &key->secret, token->data, p - token->data);
+    if (mac_len == 0) {
         return NGX_ERROR;
     }
 

@@ -7,13 +7,9 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
 #include "base/ngx_broadcast_check.h"
 #include "base/ngx_broadcast_name.h"
+#include "token/ngx_broadcast_hmac.h"
 #include "token/ngx_broadcast_ticket.h"
 
 
@@ -57,7 +53,7 @@ ngx_broadcast_ticket_key_at(u_char *key, ngx_broadcast_keys_t *keys,
 {
     static const u_char  label[] = "ngx_broadcast connection token 1";
 
-    unsigned              len;
+    u_char                full[NGX_BROADCAST_HMAC_MAX];
     ngx_uint_t            i;
     ngx_broadcast_key_t  *k;
 
@@ -73,13 +69,14 @@ ngx_broadcast_ticket_key_at(u_char *key, ngx_broadcast_keys_t *keys,
             continue;
         }
 
-        if (HMAC(EVP_sha256(), k[i].secret.data, (int) k[i].secret.len,
-                 label, sizeof(label) - 1, key, &len)
-            == NULL)
+        if (ngx_broadcast_hmac(full, NGX_BROADCAST_HMAC_SHA256, &k[i].secret,
+                               label, sizeof(label) - 1)
+            == 0)
         {
-            ERR_clear_error();
             return NGX_ERROR;
         }
+
+        ngx_memcpy(key, full, NGX_BROADCAST_TICKET_KEY);
 
         return NGX_OK;
     }
@@ -104,10 +101,10 @@ static ngx_int_t
 ngx_broadcast_ticket_mac(u_char *mac, const u_char *key, const u_char *head,
     ngx_str_t *hub, ngx_str_t *user)
 {
-    u_char    input[NGX_BROADCAST_TICKET_SIGNED + 2 + NGX_BROADCAST_HUB_MAX
-                    + 2 + NGX_BROADCAST_USER_MAX];
-    u_char    full[EVP_MAX_MD_SIZE], *p;
-    unsigned  len;
+    u_char     input[NGX_BROADCAST_TICKET_SIGNED + 2 + NGX_BROADCAST_HUB_MAX
+                     + 2 + NGX_BROADCAST_USER_MAX];
+    u_char     full[NGX_BROADCAST_HMAC_MAX], *p;
+    ngx_str_t  secret;
 
     if (hub->len > NGX_BROADCAST_HUB_MAX
         || user->len > NGX_BROADCAST_USER_MAX)
@@ -119,11 +116,13 @@ ngx_broadcast_ticket_mac(u_char *mac, const u_char *key, const u_char *head,
     p = ngx_broadcast_ticket_field(p, hub);
     p = ngx_broadcast_ticket_field(p, user);
 
-    if (HMAC(EVP_sha256(), key, NGX_BROADCAST_TICKET_KEY, input, p - input,
-             full, &len)
-        == NULL)
+    secret.data = (u_char *) key;
+    secret.len = NGX_BROADCAST_TICKET_KEY;
+
+    if (ngx_broadcast_hmac(full, NGX_BROADCAST_HMAC_SHA256, &secret, input,
+                           p - input)
+        == 0)
     {
-        ERR_clear_error();
         return NGX_ERROR;
     }
 

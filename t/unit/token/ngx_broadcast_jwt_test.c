@@ -6,7 +6,8 @@
 
 /*
  * links: src/token/ngx_broadcast_jwt.c src/token/ngx_broadcast_audience.c
- *        src/token/ngx_broadcast_jws.c src/token/ngx_broadcast_key.c
+ *        src/token/ngx_broadcast_jws.c src/token/ngx_broadcast_hmac.c
+ *        src/token/ngx_broadcast_key.c
  *        src/token/ngx_broadcast_jwk.c src/base/ngx_broadcast_json.c
  *        src/base/ngx_broadcast_id.c src/base/ngx_broadcast_buf.c
  *        src/base/ngx_broadcast_name.c src/base/ngx_broadcast_utf8.c

@@ -5,7 +5,8 @@
 
 
 /*
- * links: src/token/ngx_broadcast_ticket.c src/token/ngx_broadcast_key.c
+ * links: src/token/ngx_broadcast_ticket.c src/token/ngx_broadcast_hmac.c
+ *        src/token/ngx_broadcast_key.c
  *        src/token/ngx_broadcast_jwk.c src/base/ngx_broadcast_json.c
  *        src/base/ngx_broadcast_id.c -ljansson -lcrypto
  */

@@ -1,0 +1,33 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_BROADCAST_HMAC_H_INCLUDED_
+#define _NGX_BROADCAST_HMAC_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+#define NGX_BROADCAST_HMAC_MAX    64        /* bytes of the longest MAC      */
+
+
+typedef enum {
+    NGX_BROADCAST_HMAC_SHA256 = 0,
+    NGX_BROADCAST_HMAC_SHA384,
+    NGX_BROADCAST_HMAC_SHA512
+} ngx_broadcast_hmac_e;
+
+
+/*
+ * RFC 2104.  mac holds NGX_BROADCAST_HMAC_MAX bytes; returns how many were
+ * written.  0: OpenSSL could not, its errors are cleared.
+ */
+size_t ngx_broadcast_hmac(u_char *mac, ngx_broadcast_hmac_e digest,
+    ngx_str_t *key, const u_char *input, size_t len);
+
+
+#endif /* _NGX_BROADCAST_HMAC_H_INCLUDED_ */
