@@ -13,27 +13,60 @@
 #include "base/ngx_broadcast_id.h"
 
 
+#define NGX_BROADCAST_RANDOM         1024   /* bytes drawn at once */
+
 #define NGX_BROADCAST_BASE64URL_BAD  64
 
 
 static const u_char  ngx_broadcast_base64url_alphabet[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+static const u_char  ngx_broadcast_base64url_values[128] = {
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64,
+    64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 64, 62, 64, 64,
+    52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 64, 64, 64, 64, 64, 64,
+    64,  0,  1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14,
+    15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 64, 64, 64, 64, 63,
+    64, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40,
+    41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 64, 64, 64, 64, 64
+};
 
-/* OpenSSL's generator notices a fork by itself and never waits for entropy. */
+
+/*
+ * OpenSSL's generator never waits for entropy, but asks the kernel at each
+ * call which process it is, lest two draw the same after a fork: that costs
+ * more than the bytes.  So it is asked for many at once, and what it gave
+ * belongs to the process that asked.
+ */
 
 ngx_int_t
 ngx_broadcast_id_random(u_char *buf, size_t len)
 {
+    static u_char     bytes[NGX_BROADCAST_RANDOM];
+    static size_t     left;
+    static ngx_pid_t  owner;
+
     size_t  n;
 
     while (len) {
-        n = ngx_min(len, 4096);
 
-        if (RAND_bytes(buf, (int) n) != 1) {
-            ERR_clear_error();
-            return NGX_ERROR;
+        if (left == 0 || owner != ngx_pid) {
+
+            if (RAND_bytes(bytes, NGX_BROADCAST_RANDOM) != 1) {
+                ERR_clear_error();
+                return NGX_ERROR;
+            }
+
+            left = NGX_BROADCAST_RANDOM;
+            owner = ngx_pid;
         }
+
+        n = ngx_min(len, left);
+        left -= n;
+
+        ngx_memcpy(buf, bytes + left, n);
+        ngx_memzero(bytes + left, n);
 
         buf += n;
         len -= n;
@@ -78,66 +111,70 @@ ngx_broadcast_base64url(u_char *dst, const u_char *src, size_t len)
 }
 
 
-static ngx_inline u_char
+static ngx_inline uint32_t
 ngx_broadcast_base64url_value(u_char c)
 {
-    if (c >= 'A' && c <= 'Z') {
-        return c - 'A';
-    }
-
-    if (c >= 'a' && c <= 'z') {
-        return c - 'a' + 26;
-    }
-
-    if (c >= '0' && c <= '9') {
-        return c - '0' + 52;
-    }
-
-    if (c == '-') {
-        return 62;
-    }
-
-    if (c == '_') {
-        return 63;
-    }
-
-    return NGX_BROADCAST_BASE64URL_BAD;
+    return (c < 128) ? ngx_broadcast_base64url_values[c]
+                     : NGX_BROADCAST_BASE64URL_BAD;
 }
 
+
+/* dst never gets ahead of what was read of src, it may be the same */
 
 ngx_int_t
 ngx_broadcast_unbase64url(u_char *dst, size_t *len, ngx_str_t *src)
 {
-    size_t       i;
-    u_char      *d, v;
-    uint32_t     bits;
-    ngx_uint_t   have;
+    u_char      *d, *s, *last;
+    uint32_t     bits, v[4];
+    ngx_uint_t   i, n;
 
     d = dst;
-    bits = 0;
-    have = 0;
+    s = src->data;
+    last = s + src->len;
 
-    for (i = 0; i < src->len; i++) {
-        v = ngx_broadcast_base64url_value(src->data[i]);
+    for ( /* void */ ; last - s > 3; s += 4) {
 
-        if (v == NGX_BROADCAST_BASE64URL_BAD) {
+        v[0] = ngx_broadcast_base64url_value(s[0]);
+        v[1] = ngx_broadcast_base64url_value(s[1]);
+        v[2] = ngx_broadcast_base64url_value(s[2]);
+        v[3] = ngx_broadcast_base64url_value(s[3]);
+
+        if ((v[0] | v[1] | v[2] | v[3]) & NGX_BROADCAST_BASE64URL_BAD) {
             return NGX_ERROR;
         }
 
-        bits = (bits << 6) | v;
-        have += 6;
+        bits = v[0] << 18 | v[1] << 12 | v[2] << 6 | v[3];
 
-        if (have >= 8) {
-            have -= 8;
-            *d++ = (u_char) (bits >> have);
-            bits &= (1u << have) - 1;
-        }
+        *d++ = (u_char) (bits >> 16);
+        *d++ = (u_char) (bits >> 8);
+        *d++ = (u_char) bits;
     }
 
-    /* six bits over are a character too many; others must be zero */
+    bits = 0;
+    n = last - s;
 
-    if (have == 6 || bits) {
+    for (i = 0; i < n; i++) {
+        v[0] = ngx_broadcast_base64url_value(s[i]);
+
+        if (v[0] == NGX_BROADCAST_BASE64URL_BAD) {
+            return NGX_ERROR;
+        }
+
+        bits = bits << 6 | v[0];
+    }
+
+    /* one character is less than a byte; the bits over must be zero */
+
+    if (n == 1 || (n == 2 && bits & 0x0f) || (n == 3 && bits & 0x03)) {
         return NGX_ERROR;
+    }
+
+    if (n == 2) {
+        *d++ = (u_char) (bits >> 4);
+
+    } else if (n == 3) {
+        *d++ = (u_char) (bits >> 10);
+        *d++ = (u_char) (bits >> 2);
     }
 
     *len = d - dst;

@@ -181,13 +181,10 @@ ngx_broadcast_unescape(ngx_pool_t *pool, ngx_str_t *src, ngx_str_t *dst,
     p = src->data;
     end = p + src->len;
 
-    while (p < end && *p != '%'
-           && (*p != '+' || where != NGX_BROADCAST_IN_QUERY))
+    if (memchr(p, '%', src->len) == NULL
+        && (where != NGX_BROADCAST_IN_QUERY
+            || memchr(p, '+', src->len) == NULL))
     {
-        p++;
-    }
-
-    if (p == end) {
         *dst = *src;
         return NGX_OK;
     }
@@ -197,7 +194,7 @@ ngx_broadcast_unescape(ngx_pool_t *pool, ngx_str_t *src, ngx_str_t *dst,
         return NGX_ERROR;
     }
 
-    d = ngx_cpymem(out, src->data, p - src->data);
+    d = out;
 
     while (p < end) {
 
@@ -243,13 +240,13 @@ ngx_broadcast_query_next(ngx_str_t *args, ngx_str_t *key, ngx_str_t *value)
     }
 
     p = args->data;
-    end = ngx_strlchr(p, p + args->len, '&');
+    end = memchr(p, '&', args->len);
 
     if (end == NULL) {
         end = p + args->len;
     }
 
-    eq = ngx_strlchr(p, end, '=');
+    eq = memchr(p, '=', end - p);
 
     key->data = p;
     key->len = (eq ? eq : end) - p;
