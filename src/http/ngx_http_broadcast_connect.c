@@ -97,15 +97,17 @@ ngx_http_broadcast_connect(ngx_http_request_t *r, ngx_broadcast_open_t *in,
         }
     }
 
+    /* nobody would read a description */
+
+    if (!in->functions || !ngx_broadcast_pg_enabled()) {
+        return ngx_http_broadcast_connect_open(r);
+    }
+
     ngx_broadcast_buf_init(&b, r->pool, 1024);
     ngx_http_broadcast_describe(r, &b);
 
     if (ngx_broadcast_buf_done(&b, &in->event) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (!in->functions) {
-        return ngx_http_broadcast_connect_open(r);
     }
 
     return ngx_http_broadcast_when_ready(r, ngx_http_broadcast_connect_ready);
@@ -122,10 +124,9 @@ ngx_http_broadcast_connect_ready(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
     cn = ctx->data;
 
-    if (!ngx_broadcast_pg_enabled()
-        || !ngx_broadcast_binding_find(ngx_broadcast_bus.zone,
-                                       NGX_BROADCAST_ON_CONNECT, &ctx->hub,
-                                       NULL, NULL))
+    if (!ngx_broadcast_binding_find(ngx_broadcast_bus.zone,
+                                    NGX_BROADCAST_ON_CONNECT, &ctx->hub, NULL,
+                                    NULL))
     {
         return ngx_http_broadcast_connect_open(r);
     }

@@ -23,6 +23,10 @@
 
 #define NGX_HTTP_BROADCAST_MASK_NAME  "access_token"
 
+/* with each of its characters percent-encoded */
+#define NGX_HTTP_BROADCAST_MASK_ENCODED                                       \
+    ((ngx_int_t) (3 * (sizeof(NGX_HTTP_BROADCAST_MASK_NAME) - 1)))
+
 /* a shorter token is not looked for inside of other texts */
 #define NGX_HTTP_BROADCAST_MASK_MIN   8
 
@@ -30,6 +34,7 @@
 static ngx_uint_t ngx_http_broadcast_mask_key(u_char **pos, u_char *last);
 static ngx_int_t ngx_http_broadcast_mask_next(u_char **pos, u_char *start,
     u_char *last, ngx_str_t *value);
+static u_char *ngx_http_broadcast_mask_end(u_char *start, u_char *last);
 static u_char *ngx_http_broadcast_mask_write(u_char *dst, u_char *src,
     u_char *last);
 static void ngx_http_broadcast_mask_values(ngx_http_request_t *r,
@@ -97,48 +102,109 @@ ngx_http_broadcast_mask_key(u_char **pos, u_char *last)
 }
 
 
-/* NGX_OK with the next value, *pos behind it; NGX_DONE: there is none */
+/* a name may begin at p */
+
+static ngx_inline ngx_uint_t
+ngx_http_broadcast_mask_begins(u_char *p, u_char *start)
+{
+    return p == start || p[-1] == '?' || p[-1] == '&' || p[-1] == '"'
+           || p[-1] == '#';
+}
+
+
+/*
+ * NGX_OK with the next value, *pos behind it; NGX_DONE: there is none.  Where
+ * there is no '=' there is no value: most texts are done with one memchr().
+ */
 
 static ngx_int_t
 ngx_http_broadcast_mask_next(u_char **pos, u_char *start, u_char *last,
     ngx_str_t *value)
 {
-    u_char  *p;
+    u_char  *p, *equal, *first;
 
-    for (p = *pos; p < last; p++) {
+    for (p = *pos; p < last; p = equal + 1) {
 
-        if (p != start && p[-1] != '?' && p[-1] != '&' && p[-1] != '"'
-            && p[-1] != '#')
+        equal = memchr(p, '=', last - p);
+        if (equal == NULL) {
+            break;
+        }
+
+        first = *pos;
+
+        /* the name ends with an "n" or "%6e" */
+
+        if (equal == first
+            || (ngx_tolower(equal[-1]) != 'n'
+                && ngx_tolower(equal[-1]) != 'e'))
         {
             continue;
         }
 
-        if (!ngx_http_broadcast_mask_key(&p, last)) {
+        if (equal - first > NGX_HTTP_BROADCAST_MASK_ENCODED) {
+            first = equal - NGX_HTTP_BROADCAST_MASK_ENCODED;
+        }
+
+        p = equal;
+
+        while (p > first && !ngx_http_broadcast_mask_begins(p, start)) {
+            p--;
+        }
+
+        if (!ngx_http_broadcast_mask_begins(p, start)
+            || !ngx_http_broadcast_mask_key(&p, last))
+        {
             continue;
         }
 
         value->data = p;
-
-        for ( /* void */ ; p < last && *p != '&'; p++) {
-
-            if (*p == '"' && (p + 1 == last || p[1] == ',')) {
-                break;
-            }
-
-            if (*p == ' ' && last - p > 5
-                && ngx_strncmp(p + 1, "HTTP/", 5) == 0)
-            {
-                break;
-            }
-        }
-
-        value->len = p - value->data;
-        *pos = p;
+        value->len = ngx_http_broadcast_mask_end(p, last) - p;
+        *pos = p + value->len;
 
         return NGX_OK;
     }
 
     return NGX_DONE;
+}
+
+
+/* by memchr(): tokens are long, and most of them end with the text */
+
+static u_char *
+ngx_http_broadcast_mask_end(u_char *start, u_char *last)
+{
+    u_char  *p, *end;
+
+    end = memchr(start, '&', last - start);
+    if (end == NULL) {
+        end = last;
+    }
+
+    p = start;
+
+    while ((p = memchr(p, '"', end - p)) != NULL) {
+
+        if (p + 1 == last || p[1] == ',') {
+            end = p;
+            break;
+        }
+
+        p++;
+    }
+
+    p = start;
+
+    while ((p = memchr(p, ' ', end - p)) != NULL) {
+
+        if (last - p > 5 && ngx_strncmp(p + 1, "HTTP/", 5) == 0) {
+            end = p;
+            break;
+        }
+
+        p++;
+    }
+
+    return end;
 }
 
 

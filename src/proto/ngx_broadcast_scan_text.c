@@ -172,6 +172,15 @@ ngx_broadcast_scan_compact(u_char *dst, const ngx_str_t *text)
 }
 
 
+/* stands between quotes as it is */
+
+static ngx_inline ngx_uint_t
+ngx_broadcast_scan_plain(u_char c)
+{
+    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+
 size_t
 ngx_broadcast_scan_quoted_len(const ngx_str_t *src)
 {
@@ -183,6 +192,13 @@ ngx_broadcast_scan_quoted_len(const ngx_str_t *src)
     last = src->len ? p + src->len : p;
 
     while (p < last) {
+
+        if (ngx_broadcast_scan_plain(*p)) {
+            p++;
+            len++;
+            continue;
+        }
+
         len += ngx_broadcast_scan_quote(&p, last, c);
     }
 
@@ -201,6 +217,12 @@ ngx_broadcast_scan_quoted_write(u_char *dst, const ngx_str_t *src)
     *dst++ = '"';
 
     while (p < last) {
+
+        if (ngx_broadcast_scan_plain(*p)) {
+            *dst++ = *p++;
+            continue;
+        }
+
         dst += ngx_broadcast_scan_quote(&p, last, dst);
     }
 
