@@ -21,20 +21,29 @@ my %peers = (
     },
     nchan => {
         port => 19301,
-        load => [ '--path', '/subscribe', '--publish', '/publish' ],
+        load => [ '--path', '/subscribe', '--publish', '/publish',
+                  '--hop', '/hop' ],
     },
     events => {
         port => 19302,
         load => [ '--path', '/events/bench', '--publish', '/publish/bench',
-                  '--status', '/status' ],
+                  '--status', '/status', '--hop', '/hop' ],
     },
     hub => {
         port => 19302,
         load => [ '--path', '/client?hub=bench',
                   '--publish', '/publish/bench',
-                  '--status', '/status', '--signalr' ],
+                  '--status', '/status', '--signalr', '--hop', '/hop' ],
     },
 );
+
+
+# An answer of the hub's size, for the first hop of those that have none.
+
+my $negotiated = '{"negotiateVersion":1,"connectionId":"' . 'A' x 22
+    . '","connectionToken":"' . 'A' x 48 . '","availableTransports":['
+    . join(',', map { qq({"transport":"$_","transferFormats":["Text"]}) }
+                    qw(WebSockets ServerSentEvents)) . ']}';
 
 
 sub known { return exists $peers{$_[0]} }
@@ -193,6 +202,11 @@ http {
 $http
     server {
         listen 127.0.0.1:$self->{port} reuseport backlog=4096;
+
+        location = /hop {
+            default_type application/json;
+            return 200 '$negotiated';
+        }
 
 $server
     }

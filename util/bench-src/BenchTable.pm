@@ -28,6 +28,9 @@ my @rows = (
     [ 'connect, server CPU, us',
       sub { $_[0]{storms} && median(map { $_->{cpu_us} } @{$_[0]{storms}}) },
       1 ],
+    [ 'connect in two requests, server CPU, us',
+      sub { $_[0]{hops} && median(map { $_->{cpu_us} } @{$_[0]{hops}}) },
+      1 ],
 );
 
 my %names = (floor => 'floor', nchan => 'Nchan', events => 'events',

@@ -76,7 +76,8 @@ load_clients_open(int from, int to)
 
         while (next < to && next - from - (opened - first) < conf.inflight) {
             load_client_connect(&clients[next++],
-                                conf.signalr ? LOAD_NEGOTIATE : LOAD_UPGRADE);
+                                conf.signalr || conf.hopping ? LOAD_NEGOTIATE
+                                                             : LOAD_UPGRADE);
         }
 
         load_turn(100);
@@ -271,7 +272,17 @@ load_client_request(load_client_t *c)
     token = ntokens ? tokens[c->number % ntokens] : NULL;
     mark = strchr(conf.path, '?') ? '&' : '?';
 
-    if (c->state == LOAD_NEGOTIATE) {
+    if (c->state == LOAD_NEGOTIATE && !conf.signalr) {
+
+        n = snprintf(request, sizeof(request),
+                     "POST %s HTTP/1.1\r\n"
+                     "Host: 127.0.0.1:%d\r\n"
+                     "Content-Length: 0\r\n"
+                     "X-Requested-With: XMLHttpRequest\r\n"
+                     "Connection: close\r\n\r\n",
+                     conf.hop, conf.port);
+
+    } else if (c->state == LOAD_NEGOTIATE) {
 
         n = (int) strcspn(conf.path, "?");
 

@@ -37,7 +37,8 @@ static const char  usage[] =
     "            [--clients N] [--size N] [--inflight N]\n"
     "            [--signalr] [--tokens FILE] [--status PATH]\n"
     "            [--rate N --paced MS]\n"
-    "            [--publishers N --window N --saturated MS] [--storms N]\n"
+    "            [--publishers N --window N --saturated MS]\n"
+    "            [--storms N [--hop PATH]]\n"
     "Prints one JSON object; \"error\" is not null in a failed run.\n";
 
 
@@ -58,6 +59,7 @@ static const struct option  options[] = {
     { "window",      required_argument, NULL, 'w' },
     { "saturated",   required_argument, NULL, 'D' },
     { "storms",      required_argument, NULL, 'm' },
+    { "hop",         required_argument, NULL, 'h' },
     { NULL,          0,                 NULL, 0 }
 };
 
@@ -90,6 +92,10 @@ main(int argc, char **argv)
         load_storms();
     }
 
+    if (conf.storms && conf.hop) {
+        load_hops();
+    }
+
     printf("\"error\":null}\n");
 
     return 0;
@@ -120,6 +126,7 @@ load_options(int argc, char **argv)
         case 'w': conf.window = atoi(optarg);        break;
         case 'D': conf.saturated_ms = atoi(optarg);  break;
         case 'm': conf.storms = atoi(optarg);        break;
+        case 'h': conf.hop = optarg;                 break;
 
         default:
             fputs(usage, stderr);

@@ -27,6 +27,9 @@ typedef struct {
     const char    *status;          /* our status page, or NULL */
     const char    *tokens;          /* file, one client token a line, or NULL */
     int            signalr;         /* negotiate + WebSocket + handshake */
+    const char    *hop;             /* what a client posts to first while two
+                                       hops are measured, or NULL */
+    int            hopping;         /* they are */
     int            clients;
     int            size;            /* bytes of a published body */
     int            rate;            /* paced: messages a second */
@@ -117,6 +120,7 @@ void load_connect_and_idle(void);
 void load_paced(void);
 void load_saturated(void);
 void load_storms(void);
+void load_hops(void);               /* the same, in two requests for all */
 
 
 /* proc.c: what the servers used */

@@ -18,6 +18,7 @@ static double load_cpu_per(load_sample_t *before, load_sample_t *after,
     double n);
 static double load_softirq_per(load_sample_t *before, load_sample_t *after,
     double n);
+static void load_storm_rounds(const char *name);
 
 
 /* What a server allocates once, at its first client or message, is done. */
@@ -188,18 +189,40 @@ load_saturated(void)
 }
 
 
+void
+load_storms(void)
+{
+    load_storm_rounds("storms");
+}
+
+
+/*
+ * What a client costs that needs two requests on two connections, whoever
+ * answers them: a POST that nginx answers by itself before the plain WebSocket
+ * of a server that has no negotiation.
+ */
+
+void
+load_hops(void)
+{
+    conf.hopping = 1;
+    load_storm_rounds("hops");
+    conf.hopping = 0;
+}
+
+
 /*
  * Closing is outside the clock; a round begins when the servers are done with
  * the one before.
  */
 
-void
-load_storms(void)
+static void
+load_storm_rounds(const char *name)
 {
     uint64_t       start, end;
     load_sample_t  before, after;
 
-    printf("\"storms\":[");
+    printf("\"%s\":[", name);
 
     for (int i = 0; i < conf.storms; i++) {
         load_clients_close();
