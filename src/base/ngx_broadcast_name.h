@@ -23,6 +23,9 @@
 #define NGX_BROADCAST_USER_MAX    1024    /* bytes                            */
 #define NGX_BROADCAST_TARGET_MAX  1024    /* bytes                            */
 
+/* bytes of an invocationId that is kept while something is under way */
+#define NGX_BROADCAST_INVOCATION_ID_MAX  128
+
 
 /* Where a percent-encoded text stood: '+' is a space in a query alone. */
 

@@ -5,6 +5,7 @@
 
 
 #include "conn/ngx_broadcast_index.h"
+#include "conn/ngx_broadcast_invocation.h"
 #include "pg/ngx_broadcast_outbox.h"
 
 
@@ -389,6 +390,7 @@ ngx_broadcast_conn_leave(ngx_broadcast_conn_t *bc)
 {
     ngx_broadcast_index_remove(bc);
     ngx_broadcast_resume_free(bc);
+    ngx_broadcast_invocation_leave(bc);
 
     if (!bc->claimed) {
         return;
@@ -439,6 +441,7 @@ ngx_broadcast_conn_free(ngx_broadcast_conn_t *bc)
     ngx_broadcast_wheel_remove(bc);
     ngx_broadcast_outq_clear(&bc->outq, 0);
     ngx_broadcast_resume_free(bc);
+    ngx_broadcast_invocation_free(bc);
     ngx_broadcast_function_free(bc);
 
     if (bc->listed) {

@@ -5,6 +5,8 @@
 
 
 #include "conn/ngx_broadcast_index.h"
+#include "conn/ngx_broadcast_invocation.h"
+#include "conn/ngx_broadcast_invoke.h"
 #include "pg/ngx_broadcast_outbox.h"
 
 
@@ -141,7 +143,15 @@ ngx_broadcast_fanout_record(ngx_broadcast_record_t *rec)
     case NGX_BROADCAST_REC_INPUT:
     case NGX_BROADCAST_REC_DELETE:
     case NGX_BROADCAST_REC_COMPLETION:
+    case NGX_BROADCAST_REC_INVOKE:
+    case NGX_BROADCAST_REC_FORGET:
+    case NGX_BROADCAST_REC_ITEM:
+    case NGX_BROADCAST_REC_COMPLETE:
         ngx_broadcast_fanout_one(rec);
+        break;
+
+    case NGX_BROADCAST_REC_ANSWER:
+        ngx_broadcast_invoke_answer(rec);
         break;
     }
 
@@ -490,6 +500,20 @@ ngx_broadcast_fanout_one(ngx_broadcast_record_t *rec)
         }
 
         break;
+
+    default:
+        if (bc->state == NGX_BROADCAST_ACTIVE
+            && bc->hub->index == rec->hub
+            && bc->protocol != NGX_BROADCAST_PLAIN)
+        {
+            ngx_broadcast_invocation_record(bc, rec);
+
+        } else if (rec->type == NGX_BROADCAST_REC_INVOKE) {
+            ngx_broadcast_invoke_reply(rec->hub, &rec->name, &rec->group,
+                                       NGX_BROADCAST_INVOKE_GONE, NULL);
+        }
+
+        break;
     }
 }
 
@@ -506,6 +530,8 @@ ngx_broadcast_fanout_overrun(void)
     ngx_broadcast_conn_t     *bc;
     ngx_broadcast_local_t    *hub;
     ngx_broadcast_position_t  from;
+
+    ngx_broadcast_invoke_overrun();
 
     for (bc = ngx_broadcast_conn_next(NULL);
          bc;

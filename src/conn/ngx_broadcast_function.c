@@ -6,6 +6,7 @@
 
 #include "conn/ngx_broadcast_index.h"
 #include "base/ngx_broadcast_buf.h"
+#include "conn/ngx_broadcast_invocation.h"
 #include "pg/ngx_broadcast_call.h"
 #include "pg/ngx_broadcast_settle.h"
 #include "proto/ngx_broadcast_scan.h"
@@ -30,6 +31,8 @@ static void ngx_broadcast_function_handler(
     ngx_broadcast_call_result_t *result, void *data);
 static void ngx_broadcast_function_result(ngx_broadcast_conn_t *bc,
     ngx_broadcast_task_t *task, ngx_broadcast_call_result_t *result);
+static void ngx_broadcast_function_failed(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_task_t *task, ngx_str_t *error);
 static void ngx_broadcast_function_head(ngx_broadcast_buf_t *b,
     ngx_broadcast_conn_t *bc, const char *kind);
 
@@ -110,12 +113,8 @@ done:
 
 
 ngx_int_t
-ngx_broadcast_function_message(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
-    ngx_str_t *id, ngx_str_t *target, ngx_str_t *arguments)
+ngx_broadcast_function_bound(ngx_broadcast_conn_t *bc, ngx_str_t *target)
 {
-    ngx_str_t             event;
-    ngx_broadcast_buf_t   b;
-
     if (!bc->functions || !ngx_broadcast_pg_enabled()) {
         return NGX_DECLINED;
     }
@@ -131,6 +130,24 @@ ngx_broadcast_function_message(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
         return NGX_DECLINED;
     }
 
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_broadcast_function_message(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
+    ngx_uint_t stream, ngx_str_t *id, ngx_str_t *target, ngx_str_t *arguments)
+{
+    ngx_int_t             rc;
+    ngx_str_t             event;
+    ngx_broadcast_buf_t   b;
+
+    rc = ngx_broadcast_function_bound(bc, target);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     ngx_broadcast_buf_init(&b, pool, 512 + arguments->len);
     ngx_broadcast_function_head(&b, bc, "message");
 
@@ -143,6 +160,10 @@ ngx_broadcast_function_message(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     if (id->len) {
         ngx_broadcast_buf_literal(&b, ",\"invocationId\":");
         ngx_broadcast_buf_json(&b, id);
+    }
+
+    if (stream) {
+        ngx_broadcast_buf_literal(&b, ",\"stream\":true");
     }
 
     if (bc->event) {
@@ -160,8 +181,14 @@ ngx_broadcast_function_message(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
         return NGX_ERROR;
     }
 
-    return ngx_broadcast_function_call(bc, NGX_BROADCAST_ON_MESSAGE, &event,
-                                       id, target);
+    rc = ngx_broadcast_function_call(bc, NGX_BROADCAST_ON_MESSAGE, &event, id,
+                                     target);
+
+    if (rc == NGX_OK) {
+        bc->task->stream = stream;
+    }
+
+    return rc;
 }
 
 
@@ -214,6 +241,7 @@ ngx_broadcast_function_call(ngx_broadcast_conn_t *bc, ngx_uint_t kind,
 
     task->serial = ++ngx_broadcast_function_serial;
     task->kind = kind;
+    task->stream = 0;
 
     task->id.data = p;
     task->id.len = id->len;
@@ -306,6 +334,13 @@ ngx_broadcast_function_result(ngx_broadcast_conn_t *bc,
 
     ngx_str_null(&error);
 
+    if (result->status == NGX_BROADCAST_CALL_OK && task->stream) {
+
+        /* items and the end come from whoever was told of the stream */
+
+        return;
+    }
+
     if (result->status == NGX_BROADCAST_CALL_OK) {
         ngx_str_set(&value, "null");
 
@@ -330,7 +365,7 @@ ngx_broadcast_function_result(ngx_broadcast_conn_t *bc,
 
         /* RAISE EXCEPTION: what the function says to its caller */
 
-        ngx_broadcast_inbound_answer(bc, &task->id, NULL, &result->message);
+        ngx_broadcast_function_failed(bc, task, &result->message);
         return;
     }
 
@@ -349,7 +384,23 @@ ngx_broadcast_function_result(ngx_broadcast_conn_t *bc,
                              "the server.", &task->target)
                 - buf;
 
-    ngx_broadcast_inbound_answer(bc, &task->id, NULL, &error);
+    ngx_broadcast_function_failed(bc, task, &error);
+}
+
+
+static void
+ngx_broadcast_function_failed(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_task_t *task, ngx_str_t *error)
+{
+    if (task->stream) {
+
+        /* it may have been completed meanwhile */
+
+        (void) ngx_broadcast_invocation_end(bc, &task->id, error);
+        return;
+    }
+
+    ngx_broadcast_inbound_answer(bc, &task->id, NULL, error);
 }
 
 

@@ -6,6 +6,7 @@
 
 #include "conn/ngx_broadcast_index.h"
 #include "base/ngx_broadcast_buf.h"
+#include "conn/ngx_broadcast_invocation.h"
 #include "proto/ngx_broadcast_handshake.h"
 #include "proto/ngx_broadcast_hub_json.h"
 #include "proto/ngx_broadcast_ws.h"
@@ -298,8 +299,6 @@ static void
 ngx_broadcast_inbound_message(ngx_broadcast_conn_t *bc,
     ngx_broadcast_message_t *m)
 {
-    ngx_int_t  rc;
-
     switch (m->type) {
 
     case NGX_BROADCAST_MESSAGE_INVOCATION:
@@ -322,27 +321,7 @@ ngx_broadcast_inbound_message(ngx_broadcast_conn_t *bc,
         return;
     }
 
-    if (m->type == NGX_BROADCAST_MESSAGE_INVOCATION) {
-
-        /* PostgreSQL has no text with U+0000: no function has such a name */
-
-        rc = m->nul ? NGX_DECLINED
-                    : ngx_broadcast_function_message(bc,
-                                                     ngx_broadcast_inbound_pool,
-                                                     &m->id, &m->target,
-                                                     &m->arguments);
-        if (rc != NGX_OK) {
-            ngx_broadcast_inbound_refuse(bc, ngx_broadcast_inbound_pool,
-                                         &m->id, &m->target, rc);
-        }
-
-        return;
-    }
-
-    if (m->type == NGX_BROADCAST_MESSAGE_STREAM_INVOCATION) {
-        ngx_broadcast_inbound_refuse(bc, ngx_broadcast_inbound_pool, &m->id,
-                                     &m->target, NGX_DECLINED);
-    }
+    ngx_broadcast_invocation_message(bc, ngx_broadcast_inbound_pool, m);
 }
 
 

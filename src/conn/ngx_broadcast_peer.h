@@ -95,6 +95,7 @@ typedef struct {
                                                not for this one */
     ngx_uint_t                kind;         /* NGX_BROADCAST_ON_… */
     ngx_uint_t                answer;       /* a Completion is wanted */
+    ngx_uint_t                stream;       /* of a stream: it stays open */
     ngx_str_t                 id;           /* invocationId */
     ngx_str_t                 target;
 } ngx_broadcast_task_t;
@@ -140,6 +141,7 @@ struct ngx_broadcast_conn_s {
     ngx_broadcast_input_t      *input;      /* owned, or NULL */
     ngx_broadcast_task_t       *task;       /* owned, or NULL */
     ngx_broadcast_resume_t     *resume;     /* owned, or NULL */
+    struct ngx_broadcast_invocation_s  *invocation;  /* owned, or NULL */
     ngx_broadcast_rights_t     *rights;     /* owned, or NULL */
     ngx_broadcast_frame_t      *event;      /* owned until `connected` is
                                                called: members of the event */
@@ -263,13 +265,18 @@ void ngx_broadcast_wheel_hold(void);
 void ngx_broadcast_function_connected(ngx_broadcast_conn_t *bc);
 
 /*
- * Calls the message function; id (of the invocation) may be empty.  NGX_OK:
- * bc->task is set; NGX_DECLINED: none is bound; NGX_BUSY: too many calls wait;
- * NGX_ABORT: the database is away; NGX_ERROR: no memory.
+ * Calls the message function; id (of the invocation) may be empty; stream: of a
+ * StreamInvocation, whose stream is open.  NGX_OK: bc->task is set;
+ * NGX_DECLINED: none is bound; NGX_BUSY: too many calls wait; NGX_ABORT: the
+ * database is away; NGX_ERROR: no memory.
  */
 ngx_int_t ngx_broadcast_function_message(ngx_broadcast_conn_t *bc,
-    ngx_pool_t *pool, ngx_str_t *id, ngx_str_t *target,
+    ngx_pool_t *pool, ngx_uint_t stream, ngx_str_t *id, ngx_str_t *target,
     ngx_str_t *arguments);
+
+/* is there one for the method: NGX_OK, NGX_DECLINED or NGX_ABORT as above */
+ngx_int_t ngx_broadcast_function_bound(ngx_broadcast_conn_t *bc,
+    ngx_str_t *target);
 
 void ngx_broadcast_function_free(ngx_broadcast_conn_t *bc);
 

@@ -72,7 +72,7 @@ ngx_broadcast_plain_input(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
 
     ngx_str_null(&none);
 
-    rc = ngx_broadcast_function_message(bc, pool, &none, &f.target,
+    rc = ngx_broadcast_function_message(bc, pool, 0, &none, &f.target,
                                         &f.arguments);
     if (rc != NGX_OK) {
         ngx_broadcast_inbound_refuse(bc, pool, &none, &f.target, rc);

@@ -5,6 +5,7 @@
 
 
 #include "conn/ngx_broadcast_index.h"
+#include "conn/ngx_broadcast_invoke.h"
 
 #include <sys/eventfd.h>
 
@@ -100,6 +101,7 @@ ngx_broadcast_conn_stop(ngx_cycle_t *cycle)
     ngx_broadcast_wheel_stop();
     ngx_broadcast_fanout_stop();
     ngx_broadcast_inbound_stop();
+    ngx_broadcast_invoke_stop();
     ngx_broadcast_conn_bury_all();
     ngx_broadcast_index_stop();
     ngx_broadcast_frame_stop();

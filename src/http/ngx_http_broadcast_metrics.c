@@ -163,7 +163,8 @@ static const char  *ngx_http_broadcast_closed[] = {
 };
 
 static const char  *ngx_http_broadcast_refused[] = {
-    "token", "origin", "limit", "full", "size", "database", "function", NULL
+    "token", "origin", "limit", "full", "size", "database", "function",
+    "invocation", NULL
 };
 
 

@@ -33,7 +33,18 @@ typedef enum {
                                        of the JSON protocol, whatever protocol
                                        the connection speaks */
     NGX_BROADCAST_REC_MOVE,         /* reserved: move(id, to) */
-    NGX_BROADCAST_REC_STATE         /* reserved: state(id) */
+    NGX_BROADCAST_REC_STATE,        /* reserved: state(id) */
+    NGX_BROADCAST_REC_INVOKE,       /* connection name is asked: group = id of
+                                       the invocation, target, arguments */
+    NGX_BROADCAST_REC_FORGET,       /* connection name: nobody waits for the
+                                       answer to group any more */
+    NGX_BROADCAST_REC_ANSWER,       /* for whoever made the id in group:
+                                       target = what became of it, arguments =
+                                       result (JSON) or error text */
+    NGX_BROADCAST_REC_ITEM,         /* connection name: group = id of its
+                                       stream, arguments = item (JSON) */
+    NGX_BROADCAST_REC_COMPLETE      /* the same: arguments = error text, or
+                                       empty: the stream ended well */
 } ngx_broadcast_record_type_e;
 
 typedef enum {

@@ -34,6 +34,8 @@ typedef enum {
     NGX_BROADCAST_REFUSED_SIZE,         /* 413, 1009 */
     NGX_BROADCAST_REFUSED_DATABASE,     /* 503 */
     NGX_BROADCAST_REFUSED_FUNCTION,     /* connect function said no */
+    NGX_BROADCAST_REFUSED_INVOCATION,   /* too many are under way: client
+                                           results, streams, uploads */
 
     NGX_BROADCAST_SENT_BYTES_WEBSOCKET, /* by transport, in its order */
     NGX_BROADCAST_SENT_BYTES_SSE,

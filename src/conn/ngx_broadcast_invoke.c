@@ -1,0 +1,413 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include "conn/ngx_broadcast_invoke.h"
+#include "base/ngx_broadcast_id.h"
+#include "bus/ngx_broadcast_bus.h"
+#include "shm/ngx_broadcast_registry.h"
+
+
+/*
+ * The table of this worker's questions.  An id is
+ *
+ *     owner.random.serial     all hexadecimal
+ *
+ * where owner is the worker's owner word, random 8 bytes of the process (two
+ * workers without a slot have the same owner word), and the low bits of serial
+ * are the place in the table.
+ *
+ * An answer that is sent comes by the log.  What makes that no answer is sent,
+ * the death of the owner above all, is found by looking: every LOOK ms the
+ * registry is asked whether the connection is still there.
+ */
+
+#define NGX_BROADCAST_INVOKES      1024     /* a worker; a power of two */
+#define NGX_BROADCAST_INVOKE_LOOK  200      /* ms */
+
+#define NGX_BROADCAST_INVOKE_HEAD  (16 + 1 + 16 + 1)
+#define NGX_BROADCAST_INVOKE_ID    (NGX_BROADCAST_INVOKE_HEAD + 16)
+
+
+struct ngx_broadcast_invoke_s {
+    uint64_t                  serial;
+    ngx_msec_t                deadline;
+    ngx_broadcast_invoke_pt   handler;
+    void                     *data;         /* the caller's: it cancels before
+                                               that dies */
+    ngx_uint_t                hub;
+    size_t                    len;
+    u_char                    connection[NGX_BROADCAST_CONN_ID_MAX];
+};
+
+
+static ngx_int_t ngx_broadcast_invoke_start(void);
+static void ngx_broadcast_invoke_handler(ngx_event_t *ev);
+static void ngx_broadcast_invoke_look(ngx_broadcast_invoke_t *invoke);
+static void ngx_broadcast_invoke_end(ngx_broadcast_invoke_t *invoke,
+    ngx_uint_t status, ngx_str_t *text);
+static void ngx_broadcast_invoke_forget(ngx_broadcast_invoke_t *invoke);
+static void ngx_broadcast_invoke_drop(ngx_broadcast_invoke_t *invoke);
+
+
+static ngx_broadcast_invoke_t **ngx_broadcast_invokes;      /* owned, or NULL */
+static ngx_uint_t               ngx_broadcast_invoke_count;
+static uint64_t                 ngx_broadcast_invoke_serial;
+static u_char                   ngx_broadcast_invoke_head[
+                                               NGX_BROADCAST_INVOKE_ID + 1];
+static ngx_event_t              ngx_broadcast_invoke_event;
+static ngx_connection_t         ngx_broadcast_invoke_dumb;
+
+
+/* words of the log for what became of an invocation */
+
+static ngx_str_t  ngx_broadcast_invoke_words[NGX_BROADCAST_INVOKE_STATUSES] = {
+    ngx_string("result"),
+    ngx_string("error"),
+    ngx_string("gone"),
+    ngx_string("busy"),
+    ngx_string("large")
+};
+
+
+static ngx_int_t
+ngx_broadcast_invoke_start(void)
+{
+    uint64_t  random;
+
+    if (ngx_broadcast_invokes) {
+        return NGX_OK;
+    }
+
+    if (ngx_broadcast_id_random((u_char *) &random, sizeof(random)) != NGX_OK) {
+        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_bus.log, 0,
+                      "broadcast: no random bytes for ids of invocations");
+        return NGX_ERROR;
+    }
+
+    ngx_broadcast_invokes = ngx_calloc(NGX_BROADCAST_INVOKES
+                                       * sizeof(ngx_broadcast_invoke_t *),
+                                       ngx_broadcast_bus.log);
+    if (ngx_broadcast_invokes == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_sprintf(ngx_broadcast_invoke_head, "%016xL.%016xL.",
+                (int64_t) ngx_broadcast_bus.owner, (int64_t) random);
+
+    ngx_broadcast_invoke_dumb.fd = (ngx_socket_t) -1;
+
+    ngx_memzero(&ngx_broadcast_invoke_event, sizeof(ngx_event_t));
+
+    /* not cancelable: what clients wait for holds a worker that exits */
+
+    ngx_broadcast_invoke_event.handler = ngx_broadcast_invoke_handler;
+    ngx_broadcast_invoke_event.data = &ngx_broadcast_invoke_dumb;
+    ngx_broadcast_invoke_event.log = ngx_broadcast_bus.log;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_broadcast_invoke_stop(void)
+{
+    ngx_uint_t  i;
+
+    if (ngx_broadcast_invokes == NULL) {
+        return;
+    }
+
+    if (ngx_broadcast_invoke_event.timer_set) {
+        ngx_del_timer(&ngx_broadcast_invoke_event);
+    }
+
+    for (i = 0; i < NGX_BROADCAST_INVOKES; i++) {
+        if (ngx_broadcast_invokes[i]) {
+            ngx_free(ngx_broadcast_invokes[i]);
+        }
+    }
+
+    ngx_free(ngx_broadcast_invokes);
+    ngx_broadcast_invokes = NULL;
+    ngx_broadcast_invoke_count = 0;
+}
+
+
+ngx_int_t
+ngx_broadcast_invoke(ngx_broadcast_record_t *rec, ngx_msec_t timeout,
+    ngx_broadcast_invoke_pt handler, void *data,
+    ngx_broadcast_invoke_t **invokep)
+{
+    u_char                   id[NGX_BROADCAST_INVOKE_ID + 1];
+    uint64_t                 serial;
+    ngx_broadcast_invoke_t  *invoke, **place;
+
+    if (ngx_broadcast_invoke_start() != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_broadcast_invoke_count == NGX_BROADCAST_INVOKES) {
+        ngx_broadcast_count(NGX_BROADCAST_REFUSED_INVOCATION, 1);
+        return NGX_BUSY;
+    }
+
+    do {
+        serial = ++ngx_broadcast_invoke_serial;
+        place = &ngx_broadcast_invokes[serial % NGX_BROADCAST_INVOKES];
+    } while (*place);
+
+    invoke = ngx_calloc(sizeof(ngx_broadcast_invoke_t), ngx_broadcast_bus.log);
+    if (invoke == NULL) {
+        return NGX_ERROR;
+    }
+
+    invoke->serial = serial;
+    invoke->deadline = ngx_current_msec + timeout;
+    invoke->handler = handler;
+    invoke->data = data;
+    invoke->hub = rec->hub;
+    invoke->len = rec->name.len;
+    ngx_memcpy(invoke->connection, rec->name.data, rec->name.len);
+
+    rec->type = NGX_BROADCAST_REC_INVOKE;
+    rec->scope = NGX_BROADCAST_CONNECTION;
+    rec->flags = NGX_BROADCAST_REC_UNNUMBERED;
+    rec->group.data = id;
+    rec->group.len = ngx_sprintf(id, "%s%xL", ngx_broadcast_invoke_head,
+                                 (int64_t) serial)
+                     - id;
+
+    if (ngx_broadcast_publish(rec, 1) != NGX_OK) {
+        ngx_free(invoke);
+        return NGX_DECLINED;
+    }
+
+    *place = invoke;
+
+    if (ngx_broadcast_invoke_count++ == 0) {
+        ngx_add_timer(&ngx_broadcast_invoke_event, NGX_BROADCAST_INVOKE_LOOK);
+    }
+
+    *invokep = invoke;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_broadcast_invoke_cancel(ngx_broadcast_invoke_t *invoke)
+{
+    ngx_broadcast_invoke_forget(invoke);
+    ngx_broadcast_invoke_drop(invoke);
+}
+
+
+/* the owner need not keep it; where this does not fit, it finds out itself */
+
+static void
+ngx_broadcast_invoke_forget(ngx_broadcast_invoke_t *invoke)
+{
+    u_char                  id[NGX_BROADCAST_INVOKE_ID + 1];
+    ngx_broadcast_record_t  rec;
+
+    ngx_memzero(&rec, sizeof(ngx_broadcast_record_t));
+
+    rec.type = NGX_BROADCAST_REC_FORGET;
+    rec.scope = NGX_BROADCAST_CONNECTION;
+    rec.flags = NGX_BROADCAST_REC_UNNUMBERED;
+    rec.hub = invoke->hub;
+    rec.name.data = invoke->connection;
+    rec.name.len = invoke->len;
+    rec.group.data = id;
+    rec.group.len = ngx_sprintf(id, "%s%xL", ngx_broadcast_invoke_head,
+                                (int64_t) invoke->serial)
+                    - id;
+
+    (void) ngx_broadcast_publish(&rec, 1);
+}
+
+
+static void
+ngx_broadcast_invoke_drop(ngx_broadcast_invoke_t *invoke)
+{
+    ngx_broadcast_invokes[invoke->serial % NGX_BROADCAST_INVOKES] = NULL;
+    ngx_free(invoke);
+
+    if (--ngx_broadcast_invoke_count == 0
+        && ngx_broadcast_invoke_event.timer_set)
+    {
+        ngx_del_timer(&ngx_broadcast_invoke_event);
+    }
+}
+
+
+static void
+ngx_broadcast_invoke_end(ngx_broadcast_invoke_t *invoke, ngx_uint_t status,
+    ngx_str_t *text)
+{
+    void                     *data;
+    ngx_str_t                 none = ngx_null_string;
+    ngx_broadcast_invoke_pt   handler;
+
+    handler = invoke->handler;
+    data = invoke->data;
+
+    ngx_broadcast_invoke_drop(invoke);
+
+    handler(status, text ? text : &none, data);
+}
+
+
+void
+ngx_broadcast_invoke_answer(ngx_broadcast_record_t *rec)
+{
+    uint64_t                 serial;
+    ngx_uint_t               i, status;
+    ngx_broadcast_invoke_t  *invoke;
+
+    if (ngx_broadcast_invoke_count == 0
+        || rec->group.len <= NGX_BROADCAST_INVOKE_HEAD
+        || ngx_memcmp(rec->group.data, ngx_broadcast_invoke_head,
+                      NGX_BROADCAST_INVOKE_HEAD)
+           != 0)
+    {
+        return;
+    }
+
+    serial = (uint64_t) ngx_hextoi(rec->group.data + NGX_BROADCAST_INVOKE_HEAD,
+                                   rec->group.len - NGX_BROADCAST_INVOKE_HEAD);
+
+    invoke = ngx_broadcast_invokes[serial % NGX_BROADCAST_INVOKES];
+
+    if (invoke == NULL || invoke->serial != serial) {
+        return;
+    }
+
+    status = NGX_BROADCAST_INVOKE_MISSED;
+
+    for (i = 0; i < NGX_BROADCAST_INVOKE_STATUSES; i++) {
+
+        if (rec->target.len == ngx_broadcast_invoke_words[i].len
+            && ngx_memcmp(rec->target.data, ngx_broadcast_invoke_words[i].data,
+                          rec->target.len)
+               == 0)
+        {
+            status = i;
+        }
+    }
+
+    ngx_broadcast_invoke_end(invoke, status, &rec->arguments);
+}
+
+
+void
+ngx_broadcast_invoke_overrun(void)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_BROADCAST_INVOKES && ngx_broadcast_invoke_count; i++) {
+
+        if (ngx_broadcast_invokes[i]) {
+            ngx_broadcast_invoke_forget(ngx_broadcast_invokes[i]);
+            ngx_broadcast_invoke_end(ngx_broadcast_invokes[i],
+                                     NGX_BROADCAST_INVOKE_MISSED, NULL);
+        }
+    }
+}
+
+
+static void
+ngx_broadcast_invoke_handler(ngx_event_t *ev)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_BROADCAST_INVOKES && ngx_broadcast_invoke_count; i++) {
+
+        if (ngx_broadcast_invokes[i]) {
+            ngx_broadcast_invoke_look(ngx_broadcast_invokes[i]);
+        }
+    }
+
+    if (ngx_broadcast_invoke_count && !ev->timer_set) {
+        ngx_add_timer(ev, NGX_BROADCAST_INVOKE_LOOK);
+    }
+}
+
+
+static void
+ngx_broadcast_invoke_look(ngx_broadcast_invoke_t *invoke)
+{
+    ngx_str_t                 connection;
+    ngx_broadcast_row_info_t  row;
+
+    connection.data = invoke->connection;
+    connection.len = invoke->len;
+
+    /* dead owners are swept once a second; who waits need not wait for that */
+
+    if (ngx_broadcast_registry_find(ngx_broadcast_bus.zone, &connection, &row)
+        != NGX_OK
+        || row.state != NGX_BROADCAST_ROW_LIVE
+        || (row.owner
+            && !ngx_broadcast_slot_alive(ngx_broadcast_bus.zone, row.owner)))
+    {
+        ngx_broadcast_invoke_end(invoke, NGX_BROADCAST_INVOKE_GONE, NULL);
+        return;
+    }
+
+    if ((ngx_msec_int_t) (invoke->deadline - ngx_current_msec) <= 0) {
+        ngx_broadcast_invoke_forget(invoke);
+        ngx_broadcast_invoke_end(invoke, NGX_BROADCAST_INVOKE_TIMEOUT, NULL);
+    }
+}
+
+
+void
+ngx_broadcast_invoke_reply(ngx_uint_t hub, ngx_str_t *connection,
+    ngx_str_t *id, ngx_uint_t status, ngx_str_t *text)
+{
+    ngx_broadcast_record_t  rec;
+
+    ngx_memzero(&rec, sizeof(ngx_broadcast_record_t));
+
+    rec.type = NGX_BROADCAST_REC_ANSWER;
+    rec.scope = NGX_BROADCAST_CONNECTION;
+    rec.flags = NGX_BROADCAST_REC_UNNUMBERED;
+    rec.source = NGX_BROADCAST_SRC_CLIENT;
+    rec.hub = hub;
+    rec.name = *connection;
+    rec.group = *id;
+    rec.target = ngx_broadcast_invoke_words[status];
+
+    if (text) {
+        rec.arguments = *text;
+    }
+
+    if (ngx_broadcast_publish(&rec, 1) == NGX_OK || text == NULL) {
+        return;
+    }
+
+    rec.target = ngx_broadcast_invoke_words[NGX_BROADCAST_INVOKE_LARGE];
+    ngx_str_null(&rec.arguments);
+
+    (void) ngx_broadcast_publish(&rec, 1);
+}
+
+
+ngx_uint_t
+ngx_broadcast_invoke_awaited(ngx_str_t *id)
+{
+    uint64_t  owner;
+
+    if (id->len <= NGX_BROADCAST_INVOKE_HEAD) {
+        return 1;
+    }
+
+    owner = (uint64_t) ngx_hextoi(id->data, 16);
+
+    return owner == 0
+           || ngx_broadcast_slot_alive(ngx_broadcast_bus.zone, owner);
+}
