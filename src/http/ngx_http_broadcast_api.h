@@ -171,4 +171,18 @@ ngx_int_t ngx_http_broadcast_api_list(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);
 
 
+/* ngx_http_broadcast_api_invoke.c, _stream.c */
+
+ngx_int_t ngx_http_broadcast_api_invoke(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api);
+ngx_int_t ngx_http_broadcast_api_stream_send(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api);
+ngx_int_t ngx_http_broadcast_api_stream_complete(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api);
+
+/* JSON, or no type at all; else 415 is the answer */
+ngx_int_t ngx_http_broadcast_api_json(ngx_http_request_t *r,
+    ngx_http_broadcast_body_pt handler);
+
+
 #endif /* _NGX_HTTP_BROADCAST_API_H_INCLUDED_ */

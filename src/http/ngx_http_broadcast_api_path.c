@@ -10,7 +10,6 @@
 
 
 #define NGX_HTTP_BROADCAST_API_SEGMENTS  8
-#define NGX_HTTP_BROADCAST_API_STREAM    128     /* bytes of its id */
 
 
 typedef struct {
@@ -303,7 +302,7 @@ ngx_http_broadcast_api_names(ngx_http_broadcast_api_t *api,
 
     if (api->stream.data
         && (api->stream.len == 0
-            || api->stream.len > NGX_HTTP_BROADCAST_API_STREAM
+            || api->stream.len > NGX_BROADCAST_INVOCATION_ID_MAX
             || !ngx_broadcast_utf8_valid(&api->stream)))
     {
         *error = "Invalid stream id. Valid stream id should be in between 1 "

@@ -17,7 +17,8 @@ typedef struct {
     ngx_uint_t                   verb;
     ngx_uint_t                   methods;
     ngx_uint_t                   status;    /* of the answer, if all is well */
-    ngx_uint_t                   v1;        /* the same below v1/ */
+    ngx_uint_t                   v1;        /* the same below v1/, 0: there
+                                               is no such operation there */
     ngx_http_broadcast_api_pt    handler;
 } ngx_http_broadcast_api_op_t;
 
@@ -41,7 +42,7 @@ static void ngx_http_broadcast_api_scope(ngx_http_broadcast_api_t *api,
       methods, status, v1, ngx_http_broadcast_api_ ## handler }
 
 
-/* signalr.md 8.2; both path families take all of them */
+/* signalr.md 8.2; what is newer than 2023 is not below v1/ */
 
 static const ngx_http_broadcast_api_op_t  ngx_http_broadcast_api_ops[] = {
 
@@ -57,6 +58,8 @@ static const ngx_http_broadcast_api_op_t  ngx_http_broadcast_api_ops[] = {
                               200, 200, list),
     ngx_http_broadcast_api_op(CONNECTION, SEND, NGX_HTTP_POST, 202, 202,
                               send),
+    ngx_http_broadcast_api_op(CONNECTION, INVOKE, NGX_HTTP_POST, 200, 0,
+                              invoke),
     ngx_http_broadcast_api_op(CONNECTION, NO_VERB, NGX_HTTP_POST, 202, 202,
                               send),
     ngx_http_broadcast_api_op(CONNECTION, NO_VERB, NGX_HTTP_BROADCAST_READ,
@@ -65,6 +68,10 @@ static const ngx_http_broadcast_api_op_t  ngx_http_broadcast_api_ops[] = {
                               delete),
     ngx_http_broadcast_api_op(CONNECTION_GROUPS, NO_VERB, NGX_HTTP_DELETE,
                               200, 200, leave),
+    ngx_http_broadcast_api_op(STREAM, SEND, NGX_HTTP_POST, 202, 0,
+                              stream_send),
+    ngx_http_broadcast_api_op(STREAM, COMPLETE, NGX_HTTP_POST, 202, 0,
+                              stream_complete),
 
     ngx_http_broadcast_api_op(GROUPS, NO_VERB, NGX_HTTP_BROADCAST_READ, 200,
                               200, list),
@@ -110,7 +117,9 @@ ngx_http_broadcast_api_run(ngx_http_request_t *r,
 
     for (op = ngx_http_broadcast_api_ops; op->what; op++) {
 
-        if (op->what != api->what || op->verb != api->verb) {
+        if (op->what != api->what || op->verb != api->verb
+            || (api->v1 && op->v1 == 0))
+        {
             continue;
         }
 

@@ -1,0 +1,297 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+/*
+ * Client results, signalr.md 8.4: a connection is asked, whichever worker has
+ * it, and the request waits for what its client answers.
+ */
+
+
+#include "http/ngx_http_broadcast_api.h"
+#include "conn/ngx_broadcast_invoke.h"
+
+
+/* ms to wait where broadcast_client_timeout is off */
+
+#define NGX_HTTP_BROADCAST_INVOKE_TIME  30000
+
+
+/* a request that waits; in r->pool */
+
+typedef struct {
+    ngx_http_request_t        *r;
+    ngx_broadcast_invoke_t    *invoke;     /* NULL: answered */
+} ngx_http_broadcast_invoke_t;
+
+
+static void ngx_http_broadcast_invoke_body(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_invoke_message(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_invoke_ask(ngx_http_request_t *r,
+    ngx_broadcast_record_t *rec);
+static void ngx_http_broadcast_invoke_cleanup(void *data);
+static void ngx_http_broadcast_invoke_done(ngx_uint_t status, ngx_str_t *text,
+    void *data);
+static ngx_int_t ngx_http_broadcast_invoke_answer(ngx_http_request_t *r,
+    ngx_uint_t status, ngx_str_t *text);
+static ngx_int_t ngx_http_broadcast_invoke_result(ngx_http_request_t *r,
+    ngx_str_t *result);
+static ngx_int_t ngx_http_broadcast_invoke_failed(ngx_http_request_t *r,
+    ngx_str_t *error);
+
+
+ngx_int_t
+ngx_http_broadcast_api_invoke(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api)
+{
+    return ngx_http_broadcast_api_json(r, ngx_http_broadcast_invoke_body);
+}
+
+
+ngx_int_t
+ngx_http_broadcast_api_json(ngx_http_request_t *r,
+    ngx_http_broadcast_body_pt handler)
+{
+    if (r->headers_in.content_type
+        && !ngx_http_broadcast_content_type(r, "application/json"))
+    {
+        return ngx_http_broadcast_error(r, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                        "UnsupportedMediaType",
+                                        "The body must be application/json.",
+                                        &r->headers_in.content_type->value);
+    }
+
+    return ngx_http_broadcast_read_body(r, handler);
+}
+
+
+static void
+ngx_http_broadcast_invoke_body(ngx_http_request_t *r)
+{
+    ngx_http_finalize_request(r, ngx_http_broadcast_invoke_message(r));
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_invoke_message(ngx_http_request_t *r)
+{
+    ngx_int_t                    rc;
+    ngx_broadcast_record_t      *rec;
+    ngx_broadcast_row_info_t     row;
+    ngx_http_broadcast_api_t    *api;
+    ngx_http_broadcast_ctx_t    *ctx;
+    ngx_http_broadcast_batch_t   batch;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    api = ctx->data;
+
+    ngx_memzero(&batch, sizeof(ngx_http_broadcast_batch_t));
+
+    batch.r = r;
+    batch.scope.source = NGX_BROADCAST_SRC_REST;
+    batch.scope.name = api->connection;
+
+    rc = ngx_http_broadcast_batch(&batch);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_broadcast_api_refuse(r, NGX_ABORT, batch.error);
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_http_broadcast_api_row(api, &row) != NGX_OK) {
+        return ngx_http_broadcast_api_missing(r,
+                                              "Warning.Connection.NotExisted",
+                                              "The connection does not exist.");
+    }
+
+    if (row.plain) {
+        return ngx_http_broadcast_api_refuse(r, NGX_ABORT,
+                                             "The connection speaks no hub "
+                                             "protocol.");
+    }
+
+    rec = batch.records.elts;
+    rec->hub = row.hub;
+
+    return ngx_http_broadcast_invoke_ask(r, rec);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_invoke_ask(ngx_http_request_t *r,
+    ngx_broadcast_record_t *rec)
+{
+    ngx_int_t                       rc;
+    ngx_msec_t                      timeout;
+    ngx_http_cleanup_t             *cln;
+    ngx_broadcast_sent_t            sent;
+    ngx_http_broadcast_invoke_t    *wait;
+    ngx_http_broadcast_loc_conf_t  *blcf;
+
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_broadcast_module);
+
+    timeout = blcf->limits.client_timeout ? blcf->limits.client_timeout
+                                          : NGX_HTTP_BROADCAST_INVOKE_TIME;
+
+    wait = ngx_pcalloc(r->pool, sizeof(ngx_http_broadcast_invoke_t));
+    cln = ngx_http_cleanup_add(r, 0);
+
+    if (wait == NULL || cln == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    wait->r = r;
+
+    cln->handler = ngx_http_broadcast_invoke_cleanup;
+    cln->data = wait;
+
+    rc = ngx_broadcast_invoke(rec, timeout, ngx_http_broadcast_invoke_done,
+                              wait, &wait->invoke);
+
+    switch (rc) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_BUSY:
+        return ngx_http_broadcast_unavailable(r,
+                                         "Too many invocations are waiting.");
+
+    case NGX_DECLINED:
+        ngx_memzero(&sent, sizeof(ngx_broadcast_sent_t));
+        sent.status = NGX_BROADCAST_NOT_FIT;
+        return ngx_http_broadcast_not_sent(r, &sent);
+
+    default:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* a caller that goes away takes its question back */
+
+    r->main->count++;
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_http_broadcast_invoke_cleanup(void *data)
+{
+    ngx_http_broadcast_invoke_t *wait = data;
+
+    if (wait->invoke) {
+        ngx_broadcast_invoke_cancel(wait->invoke);
+        wait->invoke = NULL;
+    }
+}
+
+
+static void
+ngx_http_broadcast_invoke_done(ngx_uint_t status, ngx_str_t *text, void *data)
+{
+    ngx_http_broadcast_invoke_t *wait = data;
+
+    ngx_connection_t    *c;
+    ngx_http_request_t  *r;
+
+    r = wait->r;
+    c = r->connection;
+
+    wait->invoke = NULL;
+
+    ngx_http_finalize_request(r, ngx_http_broadcast_invoke_answer(r, status,
+                                                                  text));
+    ngx_http_run_posted_requests(c);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_invoke_answer(ngx_http_request_t *r, ngx_uint_t status,
+    ngx_str_t *text)
+{
+    switch (status) {
+
+    case NGX_BROADCAST_INVOKE_RESULT:
+        return ngx_http_broadcast_invoke_result(r, text);
+
+    case NGX_BROADCAST_INVOKE_FAILED:
+        return ngx_http_broadcast_invoke_failed(r, text);
+
+    case NGX_BROADCAST_INVOKE_GONE:
+        return ngx_http_broadcast_error(r, 410, "Gone", "The connection ended "
+                                        "before it answered.", NULL);
+
+    case NGX_BROADCAST_INVOKE_BUSY:
+        return ngx_http_broadcast_error(r, 429, "TooManyRequests",
+                                        "Too many invocations wait for this "
+                                        "client.", NULL);
+
+    case NGX_BROADCAST_INVOKE_LARGE:
+        return ngx_http_broadcast_error(r, NGX_HTTP_INSUFFICIENT_STORAGE,
+                                        "InsufficientStorage",
+                                        "The result does not fit into the "
+                                        "zone.", NULL);
+
+    case NGX_BROADCAST_INVOKE_TIMEOUT:
+        return ngx_http_broadcast_error(r, NGX_HTTP_GATEWAY_TIME_OUT,
+                                        "Timeout", "The client did not answer "
+                                        "in time.", NULL);
+
+    default:
+        return ngx_http_broadcast_error(r, NGX_HTTP_INTERNAL_SERVER_ERROR,
+                                        "Unknown", "What the client answered "
+                                        "was lost.", NULL);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_invoke_result(ngx_http_request_t *r, ngx_str_t *result)
+{
+    ngx_str_t            body;
+    ngx_broadcast_buf_t  b;
+
+    ngx_broadcast_buf_init(&b, r->pool, result->len + sizeof("{\"result\":}"));
+
+    ngx_broadcast_buf_literal(&b, "{\"result\":");
+    ngx_broadcast_buf_str(&b, result);
+    ngx_broadcast_buf_char(&b, '}');
+
+    if (ngx_broadcast_buf_done(&b, &body) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_broadcast_json(r, NGX_HTTP_OK, &body);
+}
+
+
+/* text is the client's, so it may hold anything */
+
+static ngx_int_t
+ngx_http_broadcast_invoke_failed(ngx_http_request_t *r, ngx_str_t *error)
+{
+    ngx_str_t            body;
+    ngx_broadcast_buf_t  b;
+
+    ngx_broadcast_buf_init(&b, r->pool, error->len + 128);
+
+    ngx_broadcast_buf_literal(&b, "{\"code\":\"InvocationError\",\"message\":");
+    ngx_broadcast_buf_json(&b, error);
+    ngx_broadcast_buf_literal(&b, ",\"target\":null}");
+
+    if (ngx_broadcast_buf_done(&b, &body) != NGX_OK
+        || ngx_http_broadcast_header_text(r, "x-ms-error-code",
+                                          "InvocationError")
+           != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_broadcast_json(r, NGX_HTTP_BAD_REQUEST, &body);
+}
