@@ -1,0 +1,339 @@
+#!/usr/bin/perl
+
+# Copyright (C) The nginx-broadcast authors
+
+# Client results, signalr.md 4.8: a connection at one worker is asked by a
+# request at another, and the answer finds its way back.  The wire; what the
+# official client makes of it is in client_invoke.t.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use JSON::PP;
+use Test::More;
+use Time::HiRes qw(time);
+
+use Broadcast::HTTP qw(http);
+use Broadcast::Hub;
+use Broadcast::Nginx qw(wait_for);
+
+my $json = JSON::PP->new->canonical->allow_nonref;
+
+my $nginx = Broadcast::Nginx->new(
+    workers => 4,
+    http    => 'broadcast_zone hubs 2m;',
+    server  => <<'EOC')->start;
+        location /client   { broadcast_hub anonymous; }
+        location /api/     { broadcast_api open; }
+        location /hasty/api/ {
+            broadcast_api open;
+            broadcast_client_timeout 1s;
+        }
+        location = /pid    { return 200 $pid; }
+        location = /status { broadcast_status; }
+EOC
+
+my $port = $nginx->port;
+my $new = 'api-version=2024-12-01';
+
+
+sub status { http($port, 'GET', '/status?format=json')->{json} }
+
+
+sub refused {
+    my $text = http($port, 'GET', '/status?format=prometheus')->{body};
+    return ($text =~ /refused_total\{reason="invocation"\} (\d+)/)[0];
+}
+
+
+# the worker that has the connections of a hub that has no others
+
+sub owners { map { $_->{pid} } grep { $_->{connections} } @{ status()->{workers} } }
+
+
+# a connection that stays with one worker, of those that the caller wants
+
+sub at {
+    my ($wanted) = @_;
+
+    for (1 .. 200) {
+        my $c = Broadcast::HTTP->connect($port);
+        $c->request('GET', '/pid', keepalive => 1);
+        my $r = $c->head;
+        my $pid = $c->body($r);
+
+        return ($c, $pid) if $wanted->($pid);
+        $c->close;
+    }
+
+    die "no worker of the kind accepted\n";
+}
+
+
+sub ask {
+    my ($c, $id, $message, $api) = @_;
+
+    $api //= '/api';
+    $c->request('POST', "$api/hubs/chat/connections/$id/:invoke?$new",
+                keepalive => 1, body => $json->encode($message),
+                headers => [ 'Content-Type' => 'application/json' ]);
+}
+
+
+sub answer {
+    my ($c) = @_;
+
+    my $r = $c->head;
+    $c->body($r);
+
+    return $r;
+}
+
+
+sub asked {
+    my ($hub) = @_;
+    my $record;
+
+    1 while ($record = $hub->next) && $record->{type} == 6;
+
+    return $record;
+}
+
+
+sub result { $_[0]->send({ type => 3, invocationId => $_[1]{invocationId},
+                           result => $_[2] }) }
+
+my $hub = Broadcast::Hub->connect($port, '/client?hub=chat');
+is $hub->{error}, undef, 'a client is connected';
+
+my ($owner) = owners();
+my ($c, $asker) = at(sub { $_[0] != $owner });
+isnt $asker, $owner, 'another worker than its own takes the request';
+
+# --- values -------------------------------------------------------------------
+
+ask($c, $hub->{id}, { target => 'Add', arguments => [ 1, { a => undef } ] });
+my $q = asked($hub);
+my $id = $q->{invocationId};
+like $id, qr/^[0-9a-f]{16}\.[0-9a-f]{16}\.[0-9a-f]+$/,
+    'the client is asked with an id of ours';
+is_deeply $q, { type => 1, invocationId => $id, target => 'Add',
+                arguments => [ 1, { a => undef } ] },
+    'and with target and arguments of the body';
+result($hub, $q, 3);
+my $r = answer($c);
+is "$r->{status} $r->{body}", '200 {"result":3}', 'its answer is the caller\'s';
+$c->close;
+
+my ($d) = at(sub { $_[0] == $asker });
+ask($d, $hub->{id}, { target => 'Big' });
+$hub->{ws}->text('{"type":3,"invocationId":"' . asked($hub)->{invocationId}
+    . '","result":{"z":123456789012345678901234567890,"a":"\u0000"}}' . "\x1e");
+$r = answer($d);
+is "$r->{status} $r->{body}",
+    '200 {"result":{"z":123456789012345678901234567890,"a":"\u0000"}}',
+    'the result comes back byte for byte';
+is $r->{headers}{'content-type'}, 'application/json', 'as JSON';
+
+for ([ '"result":null', '{"result":null}', 'null' ],
+     [ '"x":1', '{"result":null}', 'nothing' ],
+     [ '"result":false', '{"result":false}', 'false' ],
+     [ '"result":""', '{"result":""}', 'an empty string' ])
+{
+    ask($d, $hub->{id}, { target => 'T' });
+    $hub->{ws}->text('{"type":3,"invocationId":"'
+                     . asked($hub)->{invocationId} . "\",$_->[0]}\x1e");
+    $r = answer($d);
+    is "$r->{status} $r->{body}", "200 $_->[1]", "a client may return $_->[2]";
+}
+
+ask($d, $hub->{id}, { target => 'T' });
+$hub->send({ type => 3, invocationId => asked($hub)->{invocationId},
+             error => "Error: \"boom\"\n\x{1f600}\0" });
+$r = answer($d);
+is $r->{status}, 400, 'what a client throws is 400';
+is $r->{headers}{'x-ms-error-code'}, 'InvocationError', 'with a code';
+is_deeply $r->{json}, { code => 'InvocationError', target => undef,
+                        message => "Error: \"boom\"\n\x{1f600}\0" },
+    'and its text as the message';
+$d->close;
+
+# --- ids ----------------------------------------------------------------------
+
+my @c = map { (at(sub { 1 }))[0] } 1 .. 5;
+ask($c[$_], $hub->{id}, { target => 'N', arguments => [ $_ ] }) for 0 .. 4;
+my @q = map { asked($hub) } 0 .. 4;
+is scalar(keys %{ { map { $_->{invocationId} => 1 } @q } }), 5,
+    'five questions of several workers have five ids';
+$hub->{ws}->text(join '', map {
+    $json->encode({ type => 3, invocationId => $_->{invocationId},
+                    result => $_->{arguments}[0] }) . "\x1e" } reverse @q);
+is_deeply [ map { answer($_)->{json}{result} } @c ], [ 0 .. 4 ],
+    'answers in one frame and another order find their callers';
+
+my $stranger = Broadcast::Hub->connect($port, '/client?hub=chat');
+ask($c[0], $hub->{id}, { target => 'Mine' });
+$q = asked($hub);
+result($stranger, $q, 'stolen');
+$hub->send({ type => 3, invocationId => "$q->{invocationId}0", result => 'no' });
+$stranger->send({ type => 1, target => 'X', arguments => [], invocationId => 's' });
+is asked($stranger)->{invocationId}, 's', 'a stranger has answered';
+result($hub, $q, 'mine');
+result($hub, $q, 'twice');
+is answer($c[0])->{json}{result}, 'mine',
+    'an answer counts from the connection that was asked, and once';
+ask($c[0], $hub->{id}, { target => 'More' });
+result($hub, asked($hub), 'more');
+is answer($c[0])->{json}{result}, 'more', 'and the connection lives on';
+
+# --- order --------------------------------------------------------------------
+
+my ($e) = at(sub { 1 });
+my ($f, $worker) = at(sub { 1 });
+($e) = at(sub { $_[0] == $worker });
+
+for my $n (1 .. 20) {
+    $e->request('POST', "/api/hubs/chat/connections/$hub->{id}/:send?$new",
+                keepalive => 1, body => '{"target":"before"}');
+    is answer($e)->{status}, 202, 'a message is sent' if $n == 1;
+    answer($e) if $n > 1;
+    ask($f, $hub->{id}, { target => 'asked' });
+    my @seen = map { asked($hub) } 1 .. 2;
+    result($hub, $seen[1], $n);
+    my $got = join ' ', map { $_->{target} } @seen;
+    $got eq 'before asked' && answer($f)->{json}{result} == $n
+        or fail "round $n: $got";
+}
+
+pass 'a question keeps its place among the messages of its worker';
+
+# --- who cannot be asked ------------------------------------------------------
+
+for ([ "chat/connections/none" ], [ "other/connections/$hub->{id}" ],
+     [ "never/connections/$hub->{id}" ])
+{
+    $r = http($port, 'POST', "/api/hubs/$_->[0]/:invoke?$new",
+              body => '{"target":"T"}');
+    is "$r->{status} $r->{headers}{'x-ms-error-code'}",
+        '404 Warning.Connection.NotExisted', "$_->[0] does not exist";
+}
+
+my $raw = Broadcast::Hub->connect($port, '/client?hub=chat', nohandshake => 1);
+ask($c[0], $raw->{id}, { target => 'T' });
+is answer($c[0])->{status}, 410,
+    'a connection before its handshake cannot be asked';
+$raw->drop;
+
+# --- nobody answers -----------------------------------------------------------
+
+my $start = time;
+ask($c[0], $hub->{id}, { target => 'T' }, '/hasty/api');
+$q = asked($hub);
+$r = answer($c[0]);
+is "$r->{status} $r->{json}{code}", '504 Timeout',
+    'a client that does not answer is 504';
+cmp_ok time - $start, '>=', 0.9, 'after the time of the location';
+result($hub, $q, 'late');
+ask($c[0], $hub->{id}, { target => 'T' });
+result($hub, asked($hub), 'next');
+is answer($c[0])->{json}{result}, 'next', 'its late answer is nobody\'s';
+
+$start = time;
+ask($c[0], $stranger->{id}, { target => 'T' });
+asked($stranger);
+$stranger->drop;
+$r = answer($c[0]);
+is "$r->{status} $r->{json}{code}", '410 Gone',
+    'a client that leaves while it is asked is 410';
+cmp_ok time - $start, '<', 1, 'at once';
+
+my $large = 'x' x 700000;
+ask($c[0], $hub->{id}, { target => 'T' });
+result($hub, asked($hub), $large);
+$r = answer($c[0]);
+is "$r->{status} $r->{json}{code}", '507 InsufficientStorage',
+    'a result that the log cannot carry is 507';
+
+# --- bounds -------------------------------------------------------------------
+
+my $busy = Broadcast::Hub->connect($port, '/client?hub=chat');
+my %owns = map { $_ => 1 } owners();
+my ($first, $doomed) = at(sub { !$owns{ $_[0] } });
+my @many = ($first, map { (at(sub { $_[0] == $doomed }))[0] } 2 .. 64);
+ask($_, $busy->{id}, { target => 'T' }) for @many;
+my @pending = map { asked($busy) } @many;
+is scalar(@pending), 64, '64 may be pending at a connection';
+
+ask($c[1], $busy->{id}, { target => 'T' });
+$r = answer($c[1]);
+is "$r->{status} $r->{json}{code}", '429 TooManyRequests', 'one more is 429';
+is refused(), 1, 'and counted';
+
+(shift @many)->close;
+ok wait_for(sub {
+    ask($c[1], $busy->{id}, { target => 'T' });
+    return 0 if answer_if($c[1]);
+    return 1;
+}), 'a caller that leaves makes room for another';
+
+
+# 429 comes at once; a question that is pending has no answer yet
+
+sub answer_if {
+    my ($c) = @_;
+    my $bits = '';
+
+    vec($bits, fileno $c->{socket}, 1) = 1;
+    select($bits, undef, undef, 0.3) or return undef;
+
+    return answer($c);
+}
+
+
+result($busy, asked($busy), 'room');
+is answer($c[1])->{json}{result}, 'room', 'which is answered';
+
+# --- a worker that asks is killed ---------------------------------------------
+
+my @safe = map { (at(sub { $_[0] != $doomed }))[0] } 1 .. 2;
+
+$nginx->kill_worker($doomed);
+$_->close for @many;
+
+ask($safe[0], $busy->{id}, { target => 'T' });
+my $held = asked($busy);
+ok wait_for(sub {
+    ask($safe[1], $busy->{id}, { target => 'T' });
+    return !answer_if($safe[1]);
+}), 'what a dead worker asked makes room, too';
+result($busy, asked($busy), 'alive');
+is answer($safe[1])->{json}{result}, 'alive', 'and the connection lives on';
+result($busy, $pending[5], 'nobody');
+result($busy, $held, 'held');
+is answer($safe[0])->{json}{result}, 'held',
+    'answers to the dead worker harm nobody';
+
+# --- the owner is killed ------------------------------------------------------
+
+%owns = map { $_ => 1 } owners();
+my @askers = map { [ (at(sub { !$owns{ $_[0] } }))[0], $_ ] } $hub, $busy;
+ask($_->[0], $_->[1]{id}, { target => 'T' }) for @askers;
+asked($_) for $hub, $busy;
+
+$start = time;
+$nginx->kill_worker($_) for keys %owns;
+
+for (@askers) {
+    $r = answer($_->[0]);
+    is "$r->{status} $r->{json}{code}", '410 Gone',
+        'a connection whose worker is killed is 410';
+}
+
+cmp_ok time - $start, '<', 1.5, 'at once, not after the time';
+
+$nginx->stop_ok;
+
+done_testing;
