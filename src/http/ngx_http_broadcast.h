@@ -417,6 +417,16 @@ typedef struct {
  */
 ngx_int_t ngx_http_broadcast_batch(ngx_http_broadcast_batch_t *batch);
 
+/*
+ * Puts one more record, made of a JSON message, into batch->records, which
+ * stands; with bare, what is no message is one argument.  Returns the same.
+ */
+ngx_int_t ngx_http_broadcast_batch_message(ngx_http_broadcast_batch_t *batch,
+    ngx_str_t *text, ngx_uint_t bare);
+
+/* records of one request: each is some hundred bytes */
+#define NGX_HTTP_BROADCAST_BATCH_MAX  10000
+
 
 /* ngx_http_broadcast_send.c: what publish and the API have in common */
 

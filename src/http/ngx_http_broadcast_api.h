@@ -132,6 +132,9 @@ ngx_int_t ngx_http_broadcast_api_missing(ngx_http_request_t *r,
 ngx_int_t ngx_http_broadcast_api_run(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);
 
+/* 415 that names the type of the body */
+ngx_int_t ngx_http_broadcast_api_type(ngx_http_request_t *r);
+
 /* :send, and POST without a verb */
 ngx_int_t ngx_http_broadcast_api_send(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);
@@ -183,6 +186,19 @@ ngx_int_t ngx_http_broadcast_api_stream_complete(ngx_http_request_t *r,
 /* JSON, or no type at all; else 415 is the answer */
 ngx_int_t ngx_http_broadcast_api_json(ngx_http_request_t *r,
     ngx_http_broadcast_body_pt handler);
+
+
+/* ngx_http_broadcast_api_execute.c, _command.c */
+
+ngx_int_t ngx_http_broadcast_api_execute(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api);
+
+/*
+ * Records of ctx->body, an array of commands, into batch->records, in order;
+ * none has a name yet.  NGX_OK; NGX_DECLINED: batch->error is the sentence,
+ * batch->line the command, from 1 (0: none of them); NGX_ERROR.
+ */
+ngx_int_t ngx_http_broadcast_api_commands(ngx_http_broadcast_batch_t *batch);
 
 
 #endif /* _NGX_HTTP_BROADCAST_API_H_INCLUDED_ */

@@ -56,10 +56,7 @@ ngx_http_broadcast_api_json(ngx_http_request_t *r,
     if (r->headers_in.content_type
         && !ngx_http_broadcast_content_type(r, "application/json"))
     {
-        return ngx_http_broadcast_error(r, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                                        "UnsupportedMediaType",
-                                        "The body must be application/json.",
-                                        &r->headers_in.content_type->value);
+        return ngx_http_broadcast_api_type(r);
     }
 
     return ngx_http_broadcast_read_body(r, handler);

@@ -52,6 +52,7 @@ static const ngx_http_broadcast_api_op_t  ngx_http_broadcast_api_ops[] = {
     ngx_http_broadcast_api_op(HUB, SEND, NGX_HTTP_POST, 202, 202, send),
     ngx_http_broadcast_api_op(HUB, NO_VERB, NGX_HTTP_POST, 202, 202, send),
     ngx_http_broadcast_api_op(HUB, CLOSE, NGX_HTTP_POST, 204, 204, close),
+    ngx_http_broadcast_api_op(HUB, EXECUTE, NGX_HTTP_POST, 202, 202, execute),
     ngx_http_broadcast_api_op(HUB, GENERATE, NGX_HTTP_POST, 200, 200, entra),
 
     ngx_http_broadcast_api_op(CONNECTIONS, NO_VERB, NGX_HTTP_BROADCAST_READ,
@@ -202,13 +203,20 @@ ngx_http_broadcast_api_send(ngx_http_request_t *r,
         && !ngx_http_broadcast_content_type(r, "application/json")
         && !ngx_http_broadcast_content_type(r, "application/x-ndjson"))
     {
-        return ngx_http_broadcast_error(r, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                                        "UnsupportedMediaType",
-                                        "The body must be application/json.",
-                                        &r->headers_in.content_type->value);
+        return ngx_http_broadcast_api_type(r);
     }
 
     return ngx_http_broadcast_read_body(r, ngx_http_broadcast_api_body);
+}
+
+
+ngx_int_t
+ngx_http_broadcast_api_type(ngx_http_request_t *r)
+{
+    return ngx_http_broadcast_error(r, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                    "UnsupportedMediaType",
+                                    "The body must be application/json.",
+                                    &r->headers_in.content_type->value);
 }
 
 

@@ -9,15 +9,8 @@
 #include "proto/ngx_broadcast_sse.h"
 
 
-/* messages of one x-ndjson body: a record is some hundred bytes */
-
-#define NGX_HTTP_BROADCAST_BATCH_MAX  10000
-
-
 static ngx_int_t ngx_http_broadcast_batch_lines(
     ngx_http_broadcast_batch_t *batch, ngx_str_t *body);
-static ngx_int_t ngx_http_broadcast_batch_message(
-    ngx_http_broadcast_batch_t *batch, ngx_str_t *text, ngx_uint_t bare);
 static ngx_int_t ngx_http_broadcast_batch_text(
     ngx_http_broadcast_batch_t *batch, ngx_str_t *text);
 static ngx_int_t ngx_http_broadcast_batch_bare(
@@ -141,7 +134,7 @@ ngx_http_broadcast_batch_lines(ngx_http_broadcast_batch_t *batch,
  * bare, what is no object with a target is one argument.
  */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_broadcast_batch_message(ngx_http_broadcast_batch_t *batch,
     ngx_str_t *text, ngx_uint_t bare)
 {
