@@ -58,11 +58,12 @@ my $make = slurp("$dir/objs/Makefile") // '';
 ok($ok, 'static: it configures') or diag $words;
 like($make, qr{addon/shm/ngx_broadcast_log\.o}, 'static: the rooms are built');
 my ($link) = $make =~ /^(\t\$\(LINK\) -o objs\/nginx\b.*?[^\\])\n/ms;
-like($link // '', qr/-lpq\b.*-ljansson\b.*-lcrypto\b/s,
+like($link // '', qr/-lpq\b.*-ljansson\b.*-lmsgpackc\b.*-lcrypto\b/s,
      'static: nginx links the libraries');
 
 for my $case ([ pq => 'libpq 14 or later', 'libpq-dev' ],
               [ jansson => 'jansson', 'libjansson-dev' ],
+              [ msgpackc => 'msgpack-c 3.1 or later', 'libmsgpack-dev' ],
               [ crypto => 'OpenSSL 1.1.1 or later', 'libssl-dev' ])
 {
     my ($library, $name, $package) = @$case;

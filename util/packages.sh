@@ -87,7 +87,8 @@ need_packages()
 
 
 packages_build=(gcc libc6-dev make pkg-config nginx=nginx nginx-dev
-                libpq-dev libjansson-dev libssl-dev libpcre2-dev zlib1g-dev)
+                libpq-dev libjansson-dev libmsgpack-dev libssl-dev
+                libpcre2-dev zlib1g-dev)
 packages_page=(ca-certificates nodejs=node npm=npm)
 
 
