@@ -65,6 +65,7 @@ ngx_broadcast_sender_create(ngx_str_t *hub, ngx_broadcast_record_t *recs,
         rec = &sender->recs[i];
 
         rec->mark = 0;
+        ngx_str_null(&rec->packed);
 
         if (ngx_broadcast_sender_copy(pool, &rec->name) != NGX_OK
             || ngx_broadcast_sender_copy(pool, &rec->group) != NGX_OK

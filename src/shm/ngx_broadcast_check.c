@@ -236,7 +236,7 @@ ngx_broadcast_check_record(ngx_broadcast_check_t *check,
     ngx_broadcast_place_t  *place;
 
     size = sizeof(*h) + (size_t) h->name_len + h->group_len + h->target_len
-           + h->arguments_len + h->excluded_len;
+           + h->arguments_len + h->excluded_len + h->packed_len;
 
     if (ngx_align(size, 8) != h->size) {
         return ngx_broadcast_check_fail(check, "lengths of the record at",

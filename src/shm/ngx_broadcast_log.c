@@ -170,7 +170,8 @@ ngx_broadcast_append_size_locked(ngx_broadcast_zone_t *zone,
             || rec->group.len > 65535
             || rec->target.len > zone->ring_size
             || rec->arguments.len > zone->ring_size
-            || rec->excluded.len > zone->ring_size)
+            || rec->excluded.len > zone->ring_size
+            || rec->packed.len > zone->ring_size)
         {
             return (size_t) -1;
         }
@@ -235,7 +236,7 @@ ngx_broadcast_append_copy_locked(ngx_broadcast_zone_t *zone,
 {
     uint64_t                 offset;
     ngx_uint_t               i;
-    ngx_str_t               *part[5];
+    ngx_str_t               *part[6];
     ngx_broadcast_header_t   h;
 
     ngx_memzero(&h, sizeof(h));
@@ -257,6 +258,7 @@ ngx_broadcast_append_copy_locked(ngx_broadcast_zone_t *zone,
     h.arguments_len = (uint32_t) rec->arguments.len;
     h.excluded_len = (uint32_t) rec->excluded.len;
     h.ttl = rec->ttl;
+    h.packed_len = (uint32_t) rec->packed.len;
 
     ngx_broadcast_append_place_locked(zone, rec, &h);
 
@@ -270,8 +272,9 @@ ngx_broadcast_append_copy_locked(ngx_broadcast_zone_t *zone,
     part[2] = &rec->target;
     part[3] = &rec->arguments;
     part[4] = &rec->excluded;
+    part[5] = &rec->packed;
 
-    for (i = 0; i < 5; i++) {
+    for (i = 0; i < 6; i++) {
         ngx_broadcast_ring_put(zone, offset, part[i]->data, part[i]->len);
         ngx_broadcast_store(append_string);
 

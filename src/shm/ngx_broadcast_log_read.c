@@ -170,6 +170,10 @@ ngx_broadcast_log_next(u_char **pos, u_char *last, ngx_broadcast_record_t *rec)
 
     rec->excluded.len = h.excluded_len;
     rec->excluded.data = p;
+    p += h.excluded_len;
+
+    rec->packed.len = h.packed_len;
+    rec->packed.data = p;
 
     return NGX_OK;
 }

@@ -16,7 +16,8 @@ ngx_broadcast_record_size(ngx_broadcast_record_t *rec)
                      + rec->group.len
                      + rec->target.len
                      + rec->arguments.len
-                     + rec->excluded.len, 8);
+                     + rec->excluded.len
+                     + rec->packed.len, 8);
 }
 
 

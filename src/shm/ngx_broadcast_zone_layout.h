@@ -264,6 +264,8 @@ typedef struct {
     uint32_t                  arguments_len;
     uint32_t                  excluded_len;
     uint32_t                  ttl;          /* JOIN of a user */
+    uint32_t                  packed_len;
+    uint32_t                  unused;
 } ngx_broadcast_header_t;
 
 
