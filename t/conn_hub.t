@@ -62,8 +62,10 @@ is_deeply raw(qq({"version":1,"x":[{}],"protocol":"JSON"}\x1e))->next, {},
     'in any order, with unknown members, ignoring case';
 
 my %errors = (
-    '{"protocol":"messagepack","version":1}' =>
-        "The protocol 'messagepack' is not supported.",
+    '{"protocol":"thrift","version":1}' =>
+        "The protocol 'thrift' is not supported.",
+    '{"protocol":"messagepack","version":3}' =>
+        "The server does not support version 3 of the 'messagepack' protocol.",
     '{"protocol":"json","version":3}' =>
         "The server does not support version 3 of the 'json' protocol.",
     '{"version":1}' =>

@@ -39,7 +39,10 @@ typedef enum {
     NGX_BROADCAST_CLOSED
 } ngx_broadcast_conn_state_e;
 
-/* what is spoken on it: NGX_BROADCAST_HUB_JSON, _HUB_MSGPACK (reserved), or */
+/*
+ * What is spoken on it: NGX_BROADCAST_HUB_JSON, also before the handshake,
+ * NGX_BROADCAST_HUB_MSGPACK, or
+ */
 
 #define NGX_BROADCAST_PLAIN      2          /* broadcast_events */
 #define NGX_BROADCAST_ECHO       3          /* broadcast_echo, debug builds */
@@ -51,7 +54,7 @@ typedef enum {
 /* how an encoded message is framed: one frame a form, shared by all */
 
 typedef enum {
-    NGX_BROADCAST_FRAME_WS = 0,     /* WebSocket text frame */
+    NGX_BROADCAST_FRAME_WS = 0,     /* WebSocket frame, text or binary */
     NGX_BROADCAST_FRAME_SSE,        /* event-stream lines (HTTP/1.0, h2, h3) */
     NGX_BROADCAST_FRAME_SSE_CHUNK,  /* the same in a chunk (HTTP/1.1) */
     NGX_BROADCAST_FRAME_BYTES,      /* bare records (long poll) */

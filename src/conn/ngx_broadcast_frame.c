@@ -6,7 +6,9 @@
 
 #include "conn/ngx_broadcast_conn.h"
 #include "proto/ngx_broadcast_hub_json.h"
+#include "proto/ngx_broadcast_hub_msgpack.h"
 #include "proto/ngx_broadcast_plain.h"
+#include "proto/ngx_broadcast_recode.h"
 #include "proto/ngx_broadcast_sse.h"
 #include "proto/ngx_broadcast_ws.h"
 
@@ -19,17 +21,24 @@ static ngx_broadcast_frame_t *ngx_broadcast_frame_open(ngx_uint_t framing,
     ngx_uint_t opcode, size_t len, u_char **p);
 static ngx_broadcast_frame_t *ngx_broadcast_frame_json(ngx_uint_t framing,
     const ngx_broadcast_message_t *m);
+static ngx_broadcast_frame_t *ngx_broadcast_frame_msgpack(ngx_uint_t framing,
+    const ngx_broadcast_message_t *m);
 static ngx_broadcast_frame_t *ngx_broadcast_frame_plain(ngx_uint_t framing,
     ngx_str_t *id, ngx_str_t *target, ngx_str_t *arguments);
 static void ngx_broadcast_frame_id(ngx_str_t *id, u_char *buf,
     ngx_broadcast_position_t *position);
 static u_char *ngx_broadcast_frame_scratch(size_t len);
+static void ngx_broadcast_frame_scratch_free(void);
 
 
 /* text that is written before its framed length is known */
 
 static u_char  *ngx_broadcast_scratch;          /* owned */
 static size_t   ngx_broadcast_scratch_size;
+
+/* values on their way to the other encoding, emptied behind each message */
+
+static ngx_pool_t  *ngx_broadcast_recode_pool;  /* owned */
 
 
 static ngx_broadcast_frame_t *
@@ -195,6 +204,14 @@ ngx_broadcast_frame_message(ngx_uint_t protocol, ngx_uint_t framing,
         m.target = rec->target;
         m.arguments = rec->arguments;
 
+        if (protocol == NGX_BROADCAST_HUB_MSGPACK && rec->packed.len) {
+
+            /* as they were published: JSON would have lost dates and bytes */
+
+            m.encoding = NGX_BROADCAST_HUB_MSGPACK;
+            m.arguments = rec->packed;
+        }
+
         frame = ngx_broadcast_frame_hub_message(protocol, framing, &m);
     }
 
@@ -217,7 +234,31 @@ ngx_broadcast_frame_t *
 ngx_broadcast_frame_hub_message(ngx_uint_t protocol, ngx_uint_t framing,
     const ngx_broadcast_message_t *m)
 {
-    ngx_broadcast_frame_t  *frame;
+    ngx_broadcast_frame_t    *frame;
+    ngx_broadcast_message_t   own;
+
+    frame = NULL;
+
+    if ((ngx_uint_t) m->encoding != protocol) {
+
+        if (ngx_broadcast_recode_pool == NULL) {
+            ngx_broadcast_recode_pool = ngx_create_pool(4096,
+                                                        ngx_broadcast_bus.log);
+            if (ngx_broadcast_recode_pool == NULL) {
+                return NULL;
+            }
+        }
+
+        if (ngx_broadcast_recode_message(m, protocol,
+                                         ngx_broadcast_recode_pool, &own)
+            != NGX_OK)
+        {
+            ngx_reset_pool(ngx_broadcast_recode_pool);
+            return NULL;
+        }
+
+        m = &own;
+    }
 
     switch (protocol) {
 
@@ -225,12 +266,17 @@ ngx_broadcast_frame_hub_message(ngx_uint_t protocol, ngx_uint_t framing,
         frame = ngx_broadcast_frame_json(framing, m);
         break;
 
-    default:
-        return NULL;
+    case NGX_BROADCAST_HUB_MSGPACK:
+        frame = ngx_broadcast_frame_msgpack(framing, m);
+        break;
     }
 
     if (frame) {
         frame->counted = ngx_broadcast_message_counted(m);
+    }
+
+    if (m == &own) {
+        ngx_reset_pool(ngx_broadcast_recode_pool);
     }
 
     return frame;
@@ -267,6 +313,25 @@ ngx_broadcast_frame_json(ngx_uint_t framing, const ngx_broadcast_message_t *m)
     ngx_broadcast_hub_json_write(text.data, m);
 
     return ngx_broadcast_frame_text(framing, &text);
+}
+
+
+/* MessagePack does not go over an event stream */
+
+static ngx_broadcast_frame_t *
+ngx_broadcast_frame_msgpack(ngx_uint_t framing,
+    const ngx_broadcast_message_t *m)
+{
+    u_char                 *p;
+    ngx_broadcast_frame_t  *frame;
+
+    frame = ngx_broadcast_frame_open(framing, NGX_BROADCAST_WS_BINARY,
+                                     ngx_broadcast_hub_msgpack_len(m), &p);
+    if (frame) {
+        ngx_broadcast_hub_msgpack_write(p, m);
+    }
+
+    return frame;
 }
 
 
@@ -404,7 +469,7 @@ ngx_broadcast_frame_scratch(size_t len)
         || (ngx_broadcast_scratch_size > NGX_BROADCAST_SCRATCH_KEEP
             && len <= NGX_BROADCAST_SCRATCH_KEEP))
     {
-        ngx_broadcast_frame_stop();
+        ngx_broadcast_frame_scratch_free();
 
         len = ngx_max(len, 4096);
 
@@ -429,12 +494,24 @@ ngx_broadcast_frame_free(ngx_broadcast_frame_t *frame)
 }
 
 
-void
-ngx_broadcast_frame_stop(void)
+static void
+ngx_broadcast_frame_scratch_free(void)
 {
     if (ngx_broadcast_scratch) {
         ngx_free(ngx_broadcast_scratch);
         ngx_broadcast_scratch = NULL;
         ngx_broadcast_scratch_size = 0;
+    }
+}
+
+
+void
+ngx_broadcast_frame_stop(void)
+{
+    ngx_broadcast_frame_scratch_free();
+
+    if (ngx_broadcast_recode_pool) {
+        ngx_destroy_pool(ngx_broadcast_recode_pool);
+        ngx_broadcast_recode_pool = NULL;
     }
 }

@@ -28,6 +28,8 @@ static void ngx_broadcast_inbound_record(ngx_broadcast_conn_t *bc,
     ngx_str_t *record);
 static void ngx_broadcast_inbound_message(ngx_broadcast_conn_t *bc,
     ngx_broadcast_message_t *m);
+static void ngx_broadcast_inbound_invalid(ngx_broadcast_conn_t *bc,
+    const char *error);
 static void ngx_broadcast_inbound_too_big(ngx_broadcast_conn_t *bc);
 static ngx_int_t ngx_broadcast_inbound_keep(ngx_broadcast_conn_t *bc,
     u_char *data, size_t len, ngx_uint_t separate);
@@ -184,20 +186,28 @@ static ngx_int_t
 ngx_broadcast_inbound_next(ngx_broadcast_conn_t *bc, u_char **pos,
     u_char *last)
 {
-    ngx_str_t  record;
+    ngx_int_t    rc;
+    ngx_str_t    record;
+    const char  *error;
 
-    if (ngx_broadcast_hub_json_next(pos, last, &record) != NGX_OK) {
+    rc = ngx_broadcast_encoding_next(bc, pos, last, &record, &error);
 
-        if ((size_t) (last - *pos) > bc->limits->message_size) {
-            ngx_broadcast_inbound_too_big(bc);
-        }
+    switch (rc) {
 
-        return NGX_AGAIN;
+    case NGX_OK:
+        ngx_broadcast_inbound_record(bc, &record);
+        return NGX_OK;
+
+    case NGX_BUSY:
+        ngx_broadcast_inbound_too_big(bc);
+        return NGX_DONE;
+
+    case NGX_ERROR:
+        ngx_broadcast_inbound_invalid(bc, error);
+        return NGX_DONE;
     }
 
-    ngx_broadcast_inbound_record(bc, &record);
-
-    return NGX_OK;
+    return NGX_AGAIN;
 }
 
 
@@ -214,6 +224,7 @@ ngx_broadcast_inbound_handshake(ngx_broadcast_conn_t *bc, u_char **pos,
 
     h.limit = bc->limits->message_size;
     h.max_version = 1;
+    h.msgpack = 1;
     h.binary = (bc->type != NGX_BROADCAST_SSE);
 
     rc = ngx_broadcast_handshake_parse(&h, pos, last);
@@ -242,6 +253,8 @@ ngx_broadcast_inbound_handshake(ngx_broadcast_conn_t *bc, u_char **pos,
                                NGX_BROADCAST_WS_NORMAL, NULL);
         return NGX_DONE;
     }
+
+    bc->protocol = h.protocol;
 
     ngx_broadcast_conn_turn(bc, NGX_BROADCAST_ACTIVE);
     ngx_broadcast_function_connected(bc);
@@ -279,16 +292,14 @@ ngx_broadcast_inbound_record(ngx_broadcast_conn_t *bc, ngx_str_t *record)
         return;
     }
 
-    rc = ngx_broadcast_hub_json_parse(record, ngx_broadcast_inbound_pool, &m,
-                                      &error);
+    rc = ngx_broadcast_encoding_parse(bc, record, ngx_broadcast_inbound_pool,
+                                      &m, &error);
 
     if (rc == NGX_OK) {
         ngx_broadcast_inbound_message(bc, &m);
 
     } else if (rc == NGX_ERROR) {
-        ngx_log_error(NGX_LOG_INFO, ngx_broadcast_bus.log, 0,
-                      "broadcast client sent an invalid record: %s", error);
-        ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_PROTOCOL, 0, NULL);
+        ngx_broadcast_inbound_invalid(bc, error);
     }
 
     ngx_reset_pool(ngx_broadcast_inbound_pool);
@@ -421,6 +432,15 @@ ngx_broadcast_inbound_answer(ngx_broadcast_conn_t *bc, ngx_str_t *id,
     }
 
     ngx_broadcast_conn_queue_message(bc, &m);
+}
+
+
+static void
+ngx_broadcast_inbound_invalid(ngx_broadcast_conn_t *bc, const char *error)
+{
+    ngx_log_error(NGX_LOG_INFO, ngx_broadcast_bus.log, 0,
+                  "broadcast client sent an invalid record: %s", error);
+    ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_PROTOCOL, 0, NULL);
 }
 
 

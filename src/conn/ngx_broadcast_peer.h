@@ -284,6 +284,25 @@ void ngx_broadcast_function_free(ngx_broadcast_conn_t *bc);
 void ngx_broadcast_function_release(ngx_broadcast_row_t row, ngx_str_t *id);
 
 
+/* encoding: what comes from a hub's client, by the protocol of bc */
+
+/*
+ * The next record of the bytes that came.  OK; AGAIN: not all of it is there;
+ * BUSY: it is longer than broadcast_message_size; ERROR: the bytes are none,
+ * *error is a static sentence.
+ */
+ngx_int_t ngx_broadcast_encoding_next(ngx_broadcast_conn_t *bc, u_char **pos,
+    u_char *last, ngx_str_t *record, const char **error);
+
+/*
+ * As ngx_broadcast_hub_json_parse() for both protocols: raw values are JSON
+ * behind it, as functions and other clients want them.
+ */
+ngx_int_t ngx_broadcast_encoding_parse(ngx_broadcast_conn_t *bc,
+    const ngx_str_t *record, ngx_pool_t *pool, ngx_broadcast_message_t *m,
+    const char **error);
+
+
 /* inbound: pools and buffers of the worker's inbound side */
 
 /* goes on with what waits in bc->input; may end bc */

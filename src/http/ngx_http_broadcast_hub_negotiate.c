@@ -69,6 +69,7 @@ ngx_http_broadcast_hub_negotiate(ngx_http_request_t *r)
         }
 
         ctx->id = n.id;
+        n.binary = 1;
 
         offered = ngx_http_broadcast_transports(r, ctx);
 

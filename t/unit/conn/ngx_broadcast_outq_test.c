@@ -7,6 +7,10 @@
 /*
  * links: src/conn/ngx_broadcast_outq.c src/conn/ngx_broadcast_frame.c
  *        src/proto/ngx_broadcast_hub_json_write.c
+ *        src/proto/ngx_broadcast_hub_msgpack_write.c
+ *        src/proto/ngx_broadcast_recode.c
+ *        src/proto/ngx_broadcast_recode_text.c
+ *        src/base/ngx_broadcast_msgpack.c src/base/ngx_broadcast_buf.c
  *        src/proto/ngx_broadcast_plain.c src/proto/ngx_broadcast_sse.c
  *        src/proto/ngx_broadcast_scan.c src/proto/ngx_broadcast_scan_text.c
  *        src/proto/ngx_broadcast_ws_frame.c src/base/ngx_broadcast_utf8.c
@@ -151,6 +155,25 @@ frames(void)
                                          NGX_BROADCAST_FRAME_WS, &rec),
              "\x81\x28{\"type\":1,\"target\":\"t\",\"arguments\":[1]}\x1e",
              "an invocation as a WebSocket frame");
+
+    frame_is(ngx_broadcast_frame_message(NGX_BROADCAST_HUB_MSGPACK,
+                                         NGX_BROADCAST_FRAME_WS, &rec),
+             "\x82\x0a\x09\x96\x01\x80\xc0\xa1t\x91\x01\x90",
+             "for MessagePack as a binary WebSocket frame");
+
+    frame_is(ngx_broadcast_frame_message(NGX_BROADCAST_HUB_MSGPACK,
+                                         NGX_BROADCAST_FRAME_BYTES, &rec),
+             "\x09\x96\x01\x80\xc0\xa1t\x91\x01\x90",
+             "and bare");
+
+    ngx_str_set(&rec.packed, "\x91\xc4\x01\x07");
+
+    frame_is(ngx_broadcast_frame_message(NGX_BROADCAST_HUB_MSGPACK,
+                                         NGX_BROADCAST_FRAME_BYTES, &rec),
+             "\x0b\x96\x01\x80\xc0\xa1t\x91\xc4\x01\x07\x90",
+             "what was published in MessagePack goes out as it came");
+
+    ngx_str_null(&rec.packed);
 
     for (type = 1; type <= 5 && counted(type); type++) { /* void */ }
 
