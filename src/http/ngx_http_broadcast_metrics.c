@@ -101,6 +101,10 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
     { "log_overruns_total", "counter", "Workers that fell off the log.",
       ngx_http_broadcast_metric_overruns, 0 },
 
+    { "frames_encoded_total", "counter",
+      "Messages encoded: each once a worker, protocol and framing.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_FRAMES_ENCODED },
+
     { "worker_connections", "gauge", "Connections of a worker.",
       ngx_http_broadcast_metric_workers, 0 },
 
