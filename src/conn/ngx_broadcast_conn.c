@@ -9,7 +9,14 @@
 #include "pg/ngx_broadcast_outbox.h"
 
 
-#define NGX_BROADCAST_ADDRESS_MAX  255
+#define NGX_BROADCAST_ADDRESS_MAX    255
+
+/*
+ * Seconds that a tombstone outlives its ticket: the second that ends one is
+ * still its own, and another worker's clock may be a turn behind.
+ */
+
+#define NGX_BROADCAST_TICKET_MARGIN  2
 
 
 static ngx_broadcast_conn_t *ngx_broadcast_conn_make(ngx_broadcast_open_t *in,
@@ -50,7 +57,7 @@ ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
     claim.id = in->id;
     claim.hub = index;
     claim.user = in->user;
-    claim.expires = in->ticket_expires;
+    claim.expires = in->ticket_expires + NGX_BROADCAST_TICKET_MARGIN;
     claim.plain = !ngx_broadcast_is_hub(in->protocol);
     claim.limit = in->limit;
     claim.hub_limit = in->hub_limit;
@@ -150,6 +157,7 @@ ngx_broadcast_conn_make(ngx_broadcast_open_t *in, ngx_uint_t index,
     bc->row = claimed->row;
     bc->claimed = 1;
     bc->expires = in->token_expires;
+    bc->handshake = (uint8_t) in->handshake;
     bc->functions = in->functions ? 1 : 0;
 
     bc->state = NGX_BROADCAST_NEW;

@@ -138,11 +138,13 @@ typedef struct {
     ngx_uint_t                roles;        /* NGX_BROADCAST_MAY_… */
     ngx_array_t              *role_groups;  /* of ngx_str_t: join.{g}, send.{g},
                                                with or without "broadcast." */
-    time_t                    ticket_expires;   /* tombstone until then */
+    time_t                    ticket_expires;   /* tombstone beyond then */
     time_t                    token_expires;    /* 0 = none; the connection
                                                    is ended then: given for
                                                    SSE, for WebSocket only
                                                    with coae */
+    ngx_uint_t                handshake;    /* seconds that it may take, 0 =
+                                               by limits */
     ngx_broadcast_position_t  resume;       /* epoch 0 = none asked */
     ngx_str_t                 requested;    /* its text, for the gap event;
                                                also when it did not parse */

@@ -163,6 +163,8 @@ struct ngx_broadcast_conn_s {
     ngx_broadcast_row_t         row;
     uint16_t                    code;       /* of END_PROTOCOL */
     uint8_t                     address;    /* bytes behind the id in text */
+    uint8_t                     handshake;  /* seconds that it may take, 0: the
+                                               location's */
     unsigned                    state:3;    /* ngx_broadcast_conn_state_e */
     unsigned                    protocol:2;
     unsigned                    framing:3;

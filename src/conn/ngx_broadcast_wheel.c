@@ -21,6 +21,7 @@
 
 
 static void ngx_broadcast_wheel_handler(ngx_event_t *ev);
+static ngx_msec_t ngx_broadcast_wheel_handshake(ngx_broadcast_conn_t *bc);
 static void ngx_broadcast_wheel_look(ngx_broadcast_conn_t *bc);
 static ngx_uint_t ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc);
 static ngx_msec_int_t ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc);
@@ -180,6 +181,16 @@ ngx_broadcast_wheel_handler(ngx_event_t *ev)
 }
 
 
+/* the token may have another one, signalr.md 7.3 */
+
+static ngx_msec_t
+ngx_broadcast_wheel_handshake(ngx_broadcast_conn_t *bc)
+{
+    return bc->handshake ? (ngx_msec_t) bc->handshake * 1000
+                         : bc->limits->handshake_timeout;
+}
+
+
 static void
 ngx_broadcast_wheel_look(ngx_broadcast_conn_t *bc)
 {
@@ -190,7 +201,7 @@ ngx_broadcast_wheel_look(ngx_broadcast_conn_t *bc)
     switch (bc->state) {
 
     case NGX_BROADCAST_HANDSHAKE:
-        if (age >= bc->limits->handshake_timeout) {
+        if (age >= ngx_broadcast_wheel_handshake(bc)) {
             ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_TIMEOUT, 0, NULL);
         }
 
@@ -313,7 +324,7 @@ ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
 
     case NGX_BROADCAST_HANDSHAKE:
         return ngx_broadcast_wheel_until(bc->since,
-                                         bc->limits->handshake_timeout);
+                                         ngx_broadcast_wheel_handshake(bc));
 
     case NGX_BROADCAST_CLOSING:
         return ngx_broadcast_wheel_until(bc->since, NGX_BROADCAST_CLOSE_TIME);

@@ -86,6 +86,8 @@ ngx_http_broadcast_connect(ngx_http_request_t *r, ngx_broadcast_open_t *in,
             in->token_expires = ctx->jwt->close_at;
         }
 
+        in->handshake = ctx->jwt->handshake;
+
         ngx_str_set(&role, "broadcast.join");
         if (ngx_broadcast_jwt_has_role(ctx->jwt, &role)) {
             in->roles |= NGX_BROADCAST_MAY_JOIN;
