@@ -5,9 +5,9 @@
 
 
 #include "proto/ngx_broadcast_ws.h"
+#include "proto/ngx_broadcast_deflate.h"
 
 
-#define NGX_BROADCAST_WS_FIN       0x80
 #define NGX_BROADCAST_WS_RSV       0x70
 #define NGX_BROADCAST_WS_OPCODE    0x0f
 #define NGX_BROADCAST_WS_CONTROL   0x08    /* bit of all control opcodes */
@@ -276,7 +276,7 @@ static ngx_int_t
 ngx_broadcast_ws_begin(ngx_broadcast_ws_parser_t *p,
     ngx_broadcast_ws_event_t *ev)
 {
-    uint64_t     len;
+    uint64_t     len, limit;
     ngx_uint_t   i, opcode;
     const char  *error;
 
@@ -312,15 +312,21 @@ ngx_broadcast_ws_begin(ngx_broadcast_ws_parser_t *p,
 
     if (!(opcode & NGX_BROADCAST_WS_CONTROL)) {
 
-        if (len > p->limit - p->used) {
-            return ngx_broadcast_ws_fail(p, ev, NGX_BROADCAST_WS_TOO_BIG,
-                                         "message too big");
-        }
-
         if (opcode != NGX_BROADCAST_WS_CONTINUATION) {
             p->opcode = (u_char) opcode;
             p->deflated = (p->header[0] & NGX_BROADCAST_WS_RSV1) ? 1 : 0;
             ngx_broadcast_utf8_init(&p->utf8);
+        }
+
+        limit = p->limit;
+
+        if (p->deflated) {
+            limit += ngx_broadcast_deflate_slack(limit);
+        }
+
+        if (len > limit - p->used) {
+            return ngx_broadcast_ws_fail(p, ev, NGX_BROADCAST_WS_TOO_BIG,
+                                         "message too big");
         }
     }
 

@@ -32,7 +32,9 @@
 #define NGX_BROADCAST_WS_PING            0x9
 #define NGX_BROADCAST_WS_PONG            0xa
 
-/* may be OR-ed to an opcode given to header_write: a deflated message */
+/* bits beside the opcode; RSV1 (a deflated message) may be given with one */
+
+#define NGX_BROADCAST_WS_FIN             0x80
 #define NGX_BROADCAST_WS_RSV1            0x40
 
 /* close codes, section 7.4.1 and the IANA registry */
@@ -94,7 +96,8 @@ typedef struct {
 
 
 /*
- * limit: bytes of the largest message, checked against what frames announce.
+ * limit: bytes of the largest message, checked against what frames announce; a
+ * deflated message may have ngx_broadcast_deflate_slack() more.
  * deflate: permessage-deflate was negotiated; then RSV1 is allowed on the first
  * frame of a data message, and reported.
  */

@@ -9,7 +9,6 @@
 #include <ngx_sha1.h>
 
 
-#define NGX_BROADCAST_WS_FIN      0x80
 #define NGX_BROADCAST_WS_KEY_LEN  24       /* base64 of 16 bytes */
 #define NGX_BROADCAST_WS_GUID     "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

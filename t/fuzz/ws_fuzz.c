@@ -11,6 +11,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "proto/ngx_broadcast_deflate.h"
 #include "proto/ngx_broadcast_ws.h"
 
 
@@ -65,7 +66,8 @@ events(const uint8_t *data, size_t size, size_t piece, uint8_t option)
             }
 
             if ((rc == NGX_ERROR) != (ev.error != NULL)
-                || p.size > p.limit + NGX_BROADCAST_WS_CONTROL_MAX)
+                || p.size > p.limit + ngx_broadcast_deflate_slack(p.limit)
+                            + NGX_BROADCAST_WS_CONTROL_MAX)
             {
                 abort();
             }
