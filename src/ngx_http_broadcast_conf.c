@@ -156,6 +156,7 @@ ngx_http_broadcast_create_loc_conf(ngx_conf_t *cf)
     blcf->limits.queue = NGX_CONF_UNSET_SIZE;
     blcf->limits.rate = NGX_CONF_UNSET_UINT;
     blcf->limits.burst = NGX_CONF_UNSET_UINT;
+    blcf->limits.deflate = NGX_CONF_UNSET_UINT;
 
     return blcf;
 }
@@ -200,6 +201,12 @@ ngx_http_broadcast_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     if (conf->limits.rate == NGX_CONF_UNSET_UINT) {
         ngx_conf_merge_uint_value(conf->limits.rate, prev->limits.rate, 0);
         ngx_conf_merge_uint_value(conf->limits.burst, prev->limits.burst, 0);
+    }
+
+    if (conf->limits.deflate == NGX_CONF_UNSET_UINT) {
+        ngx_conf_merge_uint_value(conf->limits.deflate, prev->limits.deflate,
+                                  0);
+        conf->limits.deflate_min = prev->limits.deflate_min;
     }
 
     if (conf->caps == NULL) {

@@ -104,6 +104,8 @@ char *ngx_http_broadcast_set_size(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_broadcast_set_rate(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_broadcast_set_deflate(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_broadcast_set_connections(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_broadcast_set_origin(ngx_conf_t *cf, ngx_command_t *cmd,

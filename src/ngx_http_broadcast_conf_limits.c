@@ -7,6 +7,7 @@
 
 
 #include "ngx_http_broadcast_conf.h"
+#include "proto/ngx_broadcast_extension.h"
 
 
 /* what frames and the log can hold, proto/ngx_broadcast_ws.h */
@@ -182,6 +183,79 @@ ngx_http_broadcast_set_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     blcf->limits.burst = n;
+
+    return NGX_CONF_OK;
+}
+
+
+/* on|off [min_length=size] [window=bits] */
+
+char *
+ngx_http_broadcast_set_deflate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_broadcast_loc_conf_t *blcf = conf;
+
+    ssize_t      n;
+    ngx_str_t   *value, text;
+    ngx_uint_t   i, on, min, window;
+
+    ngx_http_broadcast_needs_zone(cf);
+
+    if (blcf->limits.deflate != NGX_CONF_UNSET_UINT) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    on = (ngx_strcmp(value[1].data, "on") == 0);
+    min = 0;
+    window = 0;
+
+    if (!on && ngx_strcmp(value[1].data, "off") != 0) {
+        return ngx_http_broadcast_bad(cf, &value[1], "it must be on or off");
+    }
+
+    blcf->limits.deflate = on ? NGX_BROADCAST_WINDOW_MAX : 0;
+    blcf->limits.deflate_min = NGX_HTTP_BROADCAST_DEFLATE_MIN;
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (!on) {
+            return ngx_http_broadcast_bad(cf, &value[i], "it is off");
+        }
+
+        if (!min
+            && ngx_http_broadcast_option(&value[i], "min_length", &text))
+        {
+            min = 1;
+            n = ngx_parse_size(&text);
+
+            if (n == NGX_ERROR || n > NGX_HTTP_BROADCAST_SIZE_MAX) {
+                return ngx_http_broadcast_bad(cf, &value[i],
+                                              "it must be a size");
+            }
+
+            blcf->limits.deflate_min = n;
+            continue;
+        }
+
+        if (!window
+            && ngx_http_broadcast_option(&value[i], "window", &text))
+        {
+            window = 1;
+            n = ngx_atoi(text.data, text.len);
+
+            if (n < NGX_BROADCAST_WINDOW_MIN || n > NGX_BROADCAST_WINDOW_MAX) {
+                return ngx_http_broadcast_bad(cf, &value[i],
+                         "it must be 9 to 15: zlib cannot keep to less");
+            }
+
+            blcf->limits.deflate = n;
+            continue;
+        }
+
+        return ngx_http_broadcast_bad(cf, &value[i],
+                                      "it is no parameter, or given twice");
+    }
 
     return NGX_CONF_OK;
 }

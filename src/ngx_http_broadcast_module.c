@@ -196,6 +196,13 @@ static ngx_command_t  ngx_http_broadcast_commands[] = {
       0,
       NULL },
 
+    { ngx_string("broadcast_deflate"),
+      NGX_HTTP_BROADCAST_ANY_CONF|NGX_CONF_TAKE123,
+      ngx_http_broadcast_set_deflate,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("broadcast_connections"),
       NGX_HTTP_BROADCAST_ANY_CONF|NGX_CONF_TAKE12,
       ngx_http_broadcast_set_connections,

@@ -464,3 +464,75 @@ GET /index.html
 --- must_die
 --- error_log
 "broadcast_connections": bad value "key=remote_addr": it must be key=$variable
+
+=== TEST 50: deflate that is neither on nor off
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_deflate yes;
+--- config
+--- must_die
+--- error_log
+"broadcast_deflate": bad value "yes": it must be on or off
+
+=== TEST 51: a window that zlib has not
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_deflate on window=8;
+--- config
+--- must_die
+--- error_log
+"broadcast_deflate": bad value "window=8": it must be 9 to 15: zlib cannot keep to less
+
+=== TEST 52: a window that there is not
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_deflate on window=16;
+--- config
+--- must_die
+--- error_log
+"broadcast_deflate": bad value "window=16": it must be 9 to 15
+
+=== TEST 53: a window twice
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_deflate on window=9 window=9;
+--- config
+--- must_die
+--- error_log
+"broadcast_deflate": bad value "window=9": it is no parameter, or given twice
+
+=== TEST 54: a least length that is no size
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_deflate on min_length=x;
+--- config
+--- must_die
+--- error_log
+"broadcast_deflate": bad value "min_length=x": it must be a size
+
+=== TEST 55: a parameter of deflate that there is not
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_deflate on level=9;
+--- config
+--- must_die
+--- error_log
+"broadcast_deflate": bad value "level=9": it is no parameter, or given twice
+
+=== TEST 56: a window where deflate is off
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_deflate off window=9;
+--- config
+--- must_die
+--- error_log
+"broadcast_deflate": bad value "window=9": it is off
+
+=== TEST 57: deflate twice
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_deflate on; broadcast_deflate off;
+--- config
+--- must_die
+--- error_log
+"broadcast_deflate" directive is duplicate

@@ -476,6 +476,13 @@ ngx_broadcast_conn_free(ngx_broadcast_conn_t *bc)
 }
 
 
+void
+ngx_broadcast_conn_set_deflate(ngx_broadcast_conn_t *bc, ngx_uint_t bits)
+{
+    bc->deflate = bits;
+}
+
+
 void *
 ngx_broadcast_conn_transport_data(ngx_broadcast_conn_t *bc)
 {

@@ -88,6 +88,8 @@ typedef struct {
     size_t                  queue;
     ngx_uint_t              rate;           /* messages/s * 1000, 0 = off */
     ngx_uint_t              burst;
+    ngx_uint_t              deflate;        /* bits of the window, 0 = off */
+    size_t                  deflate_min;    /* bytes: no less is compressed */
 } ngx_broadcast_limits_t;
 
 
@@ -182,6 +184,13 @@ void ngx_broadcast_conn_attach(ngx_broadcast_conn_t *bc,
     ngx_broadcast_transport_t *transport, void *data);
 
 void *ngx_broadcast_conn_transport_data(ngx_broadcast_conn_t *bc);
+
+/*
+ * permessage-deflate was negotiated, with a window of 2^bits for what is sent;
+ * called before the first frame can be.
+ */
+void ngx_broadcast_conn_set_deflate(ngx_broadcast_conn_t *bc,
+    ngx_uint_t bits);
 
 /* accessors for transport and http */
 ngx_str_t *ngx_broadcast_conn_id(ngx_broadcast_conn_t *bc);

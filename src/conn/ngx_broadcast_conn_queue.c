@@ -22,6 +22,8 @@ ngx_broadcast_conn_queue(ngx_broadcast_conn_t *bc,
         return;
     }
 
+    frame = ngx_broadcast_conn_form(bc, frame);
+
     if (ngx_broadcast_outq_push(&bc->outq, frame) != NGX_OK) {
         ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_ERROR, NULL);
         return;
@@ -39,6 +41,19 @@ ngx_broadcast_conn_queue(ngx_broadcast_conn_t *bc,
     {
         ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_SLOW, NULL);
     }
+}
+
+
+ngx_broadcast_frame_t *
+ngx_broadcast_conn_form(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_frame_t *frame)
+{
+    if (bc->deflate == 0) {
+        return frame;
+    }
+
+    return ngx_broadcast_frame_deflated(frame, bc->deflate,
+                                        bc->limits->deflate_min);
 }
 
 

@@ -56,11 +56,10 @@ ngx_broadcast_frame_new(size_t len)
         return NULL;
     }
 
+    ngx_memzero(frame, sizeof(ngx_broadcast_frame_t));
+
     frame->refs = 1;
     frame->len = (uint32_t) len;
-    frame->time = 0;
-    frame->sql = 0;
-    frame->counted = 0;
 
     return frame;
 }
@@ -488,9 +487,21 @@ ngx_broadcast_frame_scratch(size_t len)
 void
 ngx_broadcast_frame_free(ngx_broadcast_frame_t *frame)
 {
-    if (--frame->refs == 0) {
-        ngx_free(frame);
+    ngx_broadcast_frame_t  *form;
+
+    if (--frame->refs) {
+        return;
     }
+
+    while (frame->forms) {
+        form = frame->forms;
+        frame->forms = form->forms;
+        form->forms = NULL;
+
+        ngx_broadcast_frame_free(form);
+    }
+
+    ngx_free(frame);
 }
 
 

@@ -19,9 +19,14 @@
  * A frame is bytes ready for a socket, made once per worker, protocol and
  * framing, never changed, and shared by the queues of all connections that get
  * it.  Counted within this worker; the bytes stand behind the head.
+ *
+ * A WebSocket frame keeps its compressed forms, one a window size: they are
+ * made when a first connection needs them, and shared like itself.
  */
 
-typedef struct {
+typedef struct ngx_broadcast_frame_s  ngx_broadcast_frame_t;
+
+struct ngx_broadcast_frame_s {
     uint32_t                refs;
     uint32_t                len;
     uint64_t                time;       /* microseconds, wall clock, of the
@@ -30,7 +35,12 @@ typedef struct {
     unsigned                sql:1;      /* came by the database's commit */
     unsigned                counted:1;  /* a hub message of types 1 to 5, which
                                            a stateful reconnect numbers */
-} ngx_broadcast_frame_t;
+    unsigned                bits:4;     /* of a form: its window */
+    unsigned                tried:16;   /* windows (1 << bits) for which there
+                                           is a form, or it is no use */
+    ngx_broadcast_frame_t  *forms;      /* each counted once here; of a form:
+                                           the next one */
+};
 
 
 #define ngx_broadcast_frame_data(f)  ((u_char *) ((f) + 1))
@@ -71,6 +81,15 @@ ngx_broadcast_frame_t *ngx_broadcast_frame_gap(ngx_uint_t framing,
 /* keep-alives: SignalR's Ping, an id alone, a WebSocket ping */
 ngx_broadcast_frame_t *ngx_broadcast_frame_ping(ngx_uint_t protocol,
     ngx_uint_t framing, ngx_broadcast_position_t *position);
+
+/*
+ * What is queued for a connection that negotiated permessage-deflate with a
+ * window of 2^bits: the frame's compressed form, or the frame itself where its
+ * payload has less than min bytes, would not get shorter, or is none of a
+ * whole data frame.  Borrowed from the frame.
+ */
+ngx_broadcast_frame_t *ngx_broadcast_frame_deflated(
+    ngx_broadcast_frame_t *frame, ngx_uint_t bits, size_t min);
 
 /* gives a reference back */
 void ngx_broadcast_frame_free(ngx_broadcast_frame_t *frame);

@@ -169,6 +169,7 @@ struct ngx_broadcast_conn_s {
     unsigned                    protocol:2;
     unsigned                    framing:3;
     unsigned                    type:2;     /* transport */
+    unsigned                    deflate:4;  /* bits of the window, or 0 */
     unsigned                    end:4;      /* why it is CLOSING */
     unsigned                    verdict:4;  /* end + 1, given while lists were
                                                walked; executed by the flush */
@@ -195,6 +196,10 @@ void ngx_broadcast_conn_turn(ngx_broadcast_conn_t *bc, ngx_uint_t state);
 
 /* the peer's socket, as far as it takes bytes; may end bc */
 void ngx_broadcast_conn_flush(ngx_broadcast_conn_t *bc);
+
+/* the form of a frame that goes to bc, borrowed from the frame */
+ngx_broadcast_frame_t *ngx_broadcast_conn_form(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_frame_t *frame);
 
 /*
  * Queues a frame (the caller keeps its reference) and asks for a flush.  Runs

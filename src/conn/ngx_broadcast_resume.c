@@ -105,6 +105,8 @@ ngx_broadcast_resume_hold(ngx_broadcast_conn_t *bc,
         return 0;
     }
 
+    frame = ngx_broadcast_conn_form(bc, frame);
+
     if (ngx_broadcast_outq_push(&r->held, frame) != NGX_OK) {
         ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_ERROR, NULL);
 

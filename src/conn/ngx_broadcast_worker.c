@@ -6,6 +6,7 @@
 
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_invoke.h"
+#include "proto/ngx_broadcast_deflate.h"
 
 #include <sys/eventfd.h>
 
@@ -105,6 +106,7 @@ ngx_broadcast_conn_stop(ngx_cycle_t *cycle)
     ngx_broadcast_conn_bury_all();
     ngx_broadcast_index_stop();
     ngx_broadcast_frame_stop();
+    ngx_broadcast_deflate_stop();
 }
 
 

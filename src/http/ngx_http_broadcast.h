@@ -67,6 +67,7 @@ typedef enum {
 #define NGX_HTTP_BROADCAST_STATUS_PROMETHEUS  3
 
 #define NGX_HTTP_BROADCAST_MESSAGE_SIZE  (1024 * 1024)   /* default */
+#define NGX_HTTP_BROADCAST_DEFLATE_MIN   128             /* the same, bytes */
 
 #define NGX_HTTP_BROADCAST_VERSION  "0.1.0"
 

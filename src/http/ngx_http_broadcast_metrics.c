@@ -105,6 +105,10 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
       "Messages encoded: each once a worker, protocol and framing.",
       ngx_http_broadcast_metric_counter, NGX_BROADCAST_FRAMES_ENCODED },
 
+    { "frames_deflated_total", "counter",
+      "Frames compressed: each once a worker, protocol and window size.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_FRAMES_DEFLATED },
+
     { "worker_connections", "gauge", "Connections of a worker.",
       ngx_http_broadcast_metric_workers, 0 },
 

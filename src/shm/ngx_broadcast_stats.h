@@ -42,6 +42,7 @@ typedef enum {
     NGX_BROADCAST_SENT_BYTES_LONGPOLL,
 
     NGX_BROADCAST_FRAMES_ENCODED,       /* once a worker, protocol, form */
+    NGX_BROADCAST_FRAMES_DEFLATED,      /* the same and window size */
     NGX_BROADCAST_WAKES,
     NGX_BROADCAST_OVERRUNS,
 

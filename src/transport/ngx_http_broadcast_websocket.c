@@ -6,11 +6,12 @@
 
 #include "transport/ngx_http_broadcast_transport.h"
 #include "transport/ngx_http_broadcast_socket.h"
+#include "transport/ngx_http_broadcast_upgrade.h"
+#include "proto/ngx_broadcast_deflate.h"
 #include "proto/ngx_broadcast_ws.h"
-#include "base/ngx_broadcast_compat.h"
 
 
-/* WebSocket over HTTP/1.1, RFC 6455. */
+/* WebSocket over HTTP/1.1, RFC 6455, with permessage-deflate, RFC 7692. */
 
 #define NGX_HTTP_BROADCAST_WS_TURN  16      /* buffers read in a turn */
 
@@ -25,16 +26,13 @@ typedef struct {
 } ngx_http_broadcast_ws_t;
 
 
-static ngx_uint_t ngx_http_broadcast_ws_token(ngx_str_t *list,
-    const char *token);
-static ngx_table_elt_t *ngx_http_broadcast_ws_header(ngx_http_request_t *r,
-    const char *name, size_t len);
-static ngx_int_t ngx_http_broadcast_ws_answer(ngx_http_request_t *r,
-    const char *name, u_char *value, size_t len);
-static ngx_int_t ngx_http_broadcast_ws_101(ngx_http_request_t *r);
 static void ngx_http_broadcast_ws_read(ngx_http_broadcast_socket_t *s);
 static void ngx_http_broadcast_ws_feed(ngx_http_broadcast_socket_t *s,
     u_char *pos, u_char *last);
+static void ngx_http_broadcast_ws_invalid(ngx_http_broadcast_ws_t *ws,
+    ngx_broadcast_ws_event_t *ev);
+static ngx_int_t ngx_http_broadcast_ws_inflate(ngx_http_broadcast_ws_t *ws,
+    ngx_broadcast_ws_event_t *ev);
 static void ngx_http_broadcast_ws_event(ngx_http_broadcast_ws_t *ws,
     ngx_broadcast_ws_event_t *ev);
 static void ngx_http_broadcast_ws_pong(ngx_http_broadcast_ws_t *ws,
@@ -53,167 +51,13 @@ static ngx_broadcast_transport_t  ngx_http_broadcast_ws_transport = {
 };
 
 
-#define ngx_http_broadcast_ws_in(r, name)                                     \
-    ngx_http_broadcast_ws_header(r, name, sizeof(name) - 1)
-
-
-ngx_int_t
-ngx_http_broadcast_websocket_check(ngx_http_request_t *r)
-{
-    u_char            accept[NGX_BROADCAST_WS_ACCEPT_LEN];
-    ngx_table_elt_t  *h;
-
-    h = r->headers_in.upgrade;
-
-    if (h == NULL || !ngx_http_broadcast_ws_token(&h->value, "websocket")) {
-        return 0;
-    }
-
-    if (r != r->main
-        || r->method != NGX_HTTP_GET
-        || r->http_version != NGX_HTTP_VERSION_11
-        || r->headers_in.content_length_n > 0
-        || r->headers_in.chunked)
-    {
-        return NGX_HTTP_BAD_REQUEST;
-    }
-
-    /* before 1.23.0 nginx does not keep the header's place */
-
-    h = ngx_http_broadcast_ws_in(r, "connection");
-
-    if (h == NULL || !ngx_http_broadcast_ws_token(&h->value, "upgrade")) {
-        return NGX_HTTP_BAD_REQUEST;
-    }
-
-    h = ngx_http_broadcast_ws_in(r, "sec-websocket-version");
-
-    if (h == NULL || h->value.len != 2
-        || ngx_strncmp(h->value.data, "13", 2) != 0)
-    {
-        if (ngx_http_broadcast_ws_answer(r, "Sec-WebSocket-Version",
-                                         (u_char *) "13", 2)
-            != NGX_OK)
-        {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        return 426;
-    }
-
-    h = ngx_http_broadcast_ws_in(r, "sec-websocket-key");
-
-    if (h == NULL || ngx_broadcast_ws_accept(&h->value, accept) != NGX_OK) {
-        return NGX_HTTP_BAD_REQUEST;
-    }
-
-    return 1;
-}
-
-
-/* one of the names in a list that is separated by commas, ignoring case */
-
-static ngx_uint_t
-ngx_http_broadcast_ws_token(ngx_str_t *list, const char *token)
-{
-    u_char  *p, *last, *start, *end;
-    size_t   len;
-
-    len = ngx_strlen(token);
-
-    p = list->data;
-    last = p + list->len;
-
-    while (p < last) {
-
-        while (p < last && (*p == ' ' || *p == '\t' || *p == ',')) {
-            p++;
-        }
-
-        start = p;
-
-        while (p < last && *p != ',') {
-            p++;
-        }
-
-        end = p;
-
-        while (end > start && (end[-1] == ' ' || end[-1] == '\t')) {
-            end--;
-        }
-
-        if ((size_t) (end - start) == len
-            && ngx_strncasecmp(start, (u_char *) token, len) == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
-}
-
-
-static ngx_table_elt_t *
-ngx_http_broadcast_ws_header(ngx_http_request_t *r, const char *name,
-    size_t len)
-{
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
-
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NULL;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].key.len == len
-            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
-        {
-            return &h[i];
-        }
-    }
-}
-
-
-static ngx_int_t
-ngx_http_broadcast_ws_answer(ngx_http_request_t *r, const char *name,
-    u_char *value, size_t len)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->hash = 1;
-    ngx_broadcast_header_single(h);
-
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value.data = value;
-    h->value.len = len;
-
-    return NGX_OK;
-}
-
-
 ngx_int_t
 ngx_http_broadcast_websocket(ngx_http_request_t *r, ngx_broadcast_conn_t *bc)
 {
     ngx_int_t                     rc;
     ngx_broadcast_limits_t       *limits;
     ngx_http_broadcast_ws_t      *ws;
+    ngx_broadcast_extension_t     e;
     ngx_http_broadcast_socket_t  *s;
 
     s = ngx_http_broadcast_socket_create(r, bc,
@@ -231,58 +75,22 @@ ngx_http_broadcast_websocket(ngx_http_request_t *r, ngx_broadcast_conn_t *bc)
     s->free = ngx_http_broadcast_ws_free;
 
     limits = ngx_broadcast_conn_limits(bc);
-    ngx_broadcast_ws_init(&ws->parser, limits->message_size, 0);
+
+    ngx_memzero(&e, sizeof(ngx_broadcast_extension_t));
+    e.window = limits->deflate;
 
     /* whatever fails from here on: the request's end closes bc */
 
-    rc = ngx_http_broadcast_ws_101(r);
+    rc = ngx_http_broadcast_upgrade(r, &e);
 
     if (rc == NGX_ERROR || rc > NGX_OK) {
         return rc;
     }
+
+    ngx_broadcast_ws_init(&ws->parser, limits->message_size, e.server != 0);
+    ngx_broadcast_conn_set_deflate(bc, e.server);
 
     return ngx_http_broadcast_socket_begin(s);
-}
-
-
-static ngx_int_t
-ngx_http_broadcast_ws_101(ngx_http_request_t *r)
-{
-    u_char           *accept;
-    ngx_int_t         rc;
-    ngx_table_elt_t  *h;
-
-    h = ngx_http_broadcast_ws_in(r, "sec-websocket-key");
-
-    accept = ngx_pnalloc(r->pool, NGX_BROADCAST_WS_ACCEPT_LEN);
-
-    if (accept == NULL
-        || h == NULL
-        || ngx_broadcast_ws_accept(&h->value, accept) != NGX_OK
-        || ngx_http_broadcast_ws_answer(r, "Upgrade", (u_char *) "websocket",
-                                        sizeof("websocket") - 1)
-           != NGX_OK
-        || ngx_http_broadcast_ws_answer(r, "Sec-WebSocket-Accept", accept,
-                                        NGX_BROADCAST_WS_ACCEPT_LEN)
-           != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    r->headers_out.status = NGX_HTTP_SWITCHING_PROTOCOLS;
-    ngx_str_set(&r->headers_out.status_line, "101 Switching Protocols");
-
-    r->keepalive = 0;
-
-    rc = ngx_http_send_header(r);
-
-    if (rc == NGX_ERROR || rc > NGX_OK) {
-        return rc;
-    }
-
-    rc = ngx_http_send_special(r, NGX_HTTP_FLUSH);
-
-    return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
 }
 
 
@@ -335,7 +143,6 @@ ngx_http_broadcast_ws_feed(ngx_http_broadcast_socket_t *s, u_char *pos,
     u_char *last)
 {
     ngx_int_t                  rc;
-    ngx_str_t                  reason;
     ngx_http_broadcast_ws_t   *ws;
     ngx_broadcast_ws_event_t   ev;
 
@@ -348,25 +155,12 @@ ngx_http_broadcast_ws_feed(ngx_http_broadcast_socket_t *s, u_char *pos,
             return;
         }
 
-        if (rc == NGX_ERROR) {
-            ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
-                          "broadcast client sent an invalid frame: %s",
-                          ev.error);
+        if (rc == NGX_OK && ev.deflated) {
+            rc = ngx_http_broadcast_ws_inflate(ws, &ev);
+        }
 
-            if (ev.close_code == NGX_BROADCAST_WS_TOO_BIG) {
-                ngx_broadcast_count(NGX_BROADCAST_REFUSED_SIZE, 1);
-            }
-
-            reason.data = (u_char *) ev.error;
-            reason.len = ngx_strlen(ev.error);
-
-            /* whatever it sends now is not read as frames any more */
-
-            ws->peer_closed = 1;
-
-            ngx_broadcast_conn_end(s->bc, NGX_BROADCAST_END_PROTOCOL,
-                                   ev.close_code, &reason);
-            ngx_http_broadcast_ws_finish(ws);
+        if (rc != NGX_OK) {
+            ngx_http_broadcast_ws_invalid(ws, &ev);
             return;
         }
 
@@ -376,6 +170,80 @@ ngx_http_broadcast_ws_feed(ngx_http_broadcast_socket_t *s, u_char *pos,
             return;
         }
     }
+}
+
+
+static void
+ngx_http_broadcast_ws_invalid(ngx_http_broadcast_ws_t *ws,
+    ngx_broadcast_ws_event_t *ev)
+{
+    ngx_str_t                     reason;
+    ngx_http_broadcast_socket_t  *s;
+
+    s = &ws->socket;
+
+    ngx_log_error(NGX_LOG_INFO, s->connection->log, 0,
+                  "broadcast client sent an invalid frame: %s", ev->error);
+
+    if (ev->close_code == NGX_BROADCAST_WS_TOO_BIG) {
+        ngx_broadcast_count(NGX_BROADCAST_REFUSED_SIZE, 1);
+    }
+
+    reason.data = (u_char *) ev->error;
+    reason.len = ngx_strlen(ev->error);
+
+    /* whatever it sends now is not read as frames any more */
+
+    ws->parser.closed = 1;
+    ws->peer_closed = 1;
+
+    ngx_broadcast_conn_end(s->bc, NGX_BROADCAST_END_PROTOCOL, ev->close_code,
+                           &reason);
+    ngx_http_broadcast_ws_finish(ws);
+}
+
+
+/*
+ * Without context takeover a message stands for itself: what the parser could
+ * not check, its size and its UTF-8, is checked on what it becomes.
+ */
+
+static ngx_int_t
+ngx_http_broadcast_ws_inflate(ngx_http_broadcast_ws_t *ws,
+    ngx_broadcast_ws_event_t *ev)
+{
+    ngx_str_t  out;
+
+    switch (ngx_broadcast_inflate(&ev->payload, ws->parser.limit, &out)) {
+
+    case NGX_OK:
+        break;
+
+    case NGX_BUSY:
+        ev->close_code = NGX_BROADCAST_WS_TOO_BIG;
+        ev->error = "message too big";
+        return NGX_ERROR;
+
+    case NGX_DECLINED:
+        ev->close_code = NGX_BROADCAST_WS_INVALID_DATA;
+        ev->error = "message is not deflate data";
+        return NGX_ERROR;
+
+    default:
+        ev->close_code = NGX_BROADCAST_WS_SERVER_ERROR;
+        ev->error = "no memory for a message";
+        return NGX_ERROR;
+    }
+
+    if (ev->type == NGX_BROADCAST_WS_TEXT && !ngx_broadcast_utf8_valid(&out)) {
+        ev->close_code = NGX_BROADCAST_WS_INVALID_DATA;
+        ev->error = "text is not UTF-8";
+        return NGX_ERROR;
+    }
+
+    ev->payload = out;
+
+    return NGX_OK;
 }
 
 
