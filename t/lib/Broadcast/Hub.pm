@@ -56,7 +56,7 @@ sub connect {
     my $ws = $self->{ws} = Broadcast::WebSocket->connect($port,
         $path . '?' . join('&', grep { defined && length } $query,
                                 "id=$self->{token}"),
-        tls => $o{tls}, headers => \@headers);
+        tls => $o{tls}, headers => \@headers, offer => $o{offer});
 
     if ($ws->{head}{status} != 101) {
         $self->{error} = "connect: $ws->{head}{status} $ws->{head}{body}";

@@ -15,15 +15,27 @@ package Broadcast::WebSocket;
 #   $ws->close(1000, 'bye');        # sends a close frame, waits for the answer
 #   $ws->drop;                      # cuts the connection
 #
-# message() answers pings by itself and passes pongs over.
+#   offer => 'permessage-deflate'   # for connect; $ws->{window} is what was
+#                                   # agreed for the server, undef: nothing
+#   $ws->deflated('...', opcode)    # sends a message compressed (1)
+#   deflate($bytes, $bits)          # its payload; inflate($payload, $bits)
+#
+# message() answers pings by itself, passes pongs over, and inflates;
+# {compressed} tells whether the last one was.
 
 use strict;
 use warnings;
 
+use Compress::Raw::Zlib ();
 use Digest::SHA ();
+use Exporter ();
 use MIME::Base64 ();
 
 use parent 'Broadcast::HTTP';
+
+our @EXPORT_OK = qw(deflate inflate);
+
+*import = \&Exporter::import;
 
 my $guid = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
@@ -39,6 +51,9 @@ sub connect {
 
     my @headers = ref $o{headers} eq 'HASH' ? %{ $o{headers} }
                                             : @{ $o{headers} // [] };
+
+    push @headers, 'Sec-WebSocket-Extensions' => $o{offer}
+        if defined $o{offer};
 
     $self->request('GET', $uri, headers => [
         Upgrade => 'websocket', Connection => 'Upgrade',
@@ -61,7 +76,55 @@ sub connect {
     ($self->{head}{headers}{'sec-websocket-accept'} // '') eq $accept
         or die "wrong Sec-WebSocket-Accept\n";
 
+    my $agreed = $self->{head}{headers}{'sec-websocket-extensions'};
+
+    if (defined $agreed) {
+        $agreed =~ /^permessage-deflate;[ ]server_no_context_takeover
+                    ;[ ]client_no_context_takeover/x
+            or die "wrong Sec-WebSocket-Extensions: $agreed\n";
+        $self->{window} = $agreed =~ /server_max_window_bits=(\d+)/ ? $1 : 15;
+    }
+
     return $self;
+}
+
+
+# A message without context takeover, RFC 7692 section 7.2.
+
+sub deflate {
+    my ($bytes, $bits) = @_;
+
+    my $z = Compress::Raw::Zlib::Deflate->new(-WindowBits => -($bits // 15),
+                                              -AppendOutput => 1);
+    my $out = '';
+
+    $z->deflate($bytes, $out);
+    $z->flush($out, Compress::Raw::Zlib::Z_SYNC_FLUSH());
+
+    $out =~ s/\0\0\xff\xff\z// or die "no flush at the end\n";
+
+    return $out;
+}
+
+
+sub inflate {
+    my ($payload, $bits) = @_;
+
+    my $z = Compress::Raw::Zlib::Inflate->new(-WindowBits => -($bits // 15));
+    my $in = "$payload\0\0\xff\xff";
+    my $status = $z->inflate($in, my $out);
+
+    $status == Compress::Raw::Zlib::Z_OK() && $in eq ''
+        or die "no deflate data: $status\n";
+
+    return $out // '';
+}
+
+
+sub deflated {
+    my ($self, $bytes, $opcode) = @_;
+
+    return $self->frame($opcode // 1, deflate($bytes), rsv => 4);
 }
 
 
@@ -130,6 +193,8 @@ sub message {
     my ($self, $seconds) = @_;
     my $message;
 
+    $self->{compressed} = 0;
+
     while (my $f = $self->next_frame($seconds)) {
 
         if ($f->{opcode} == 8) {
@@ -146,9 +211,18 @@ sub message {
         next if $f->{opcode} == 10;
 
         $message .= $f->{payload};
-        $self->{opcode} = $f->{opcode} if $f->{opcode};
 
-        return $message if $f->{fin};
+        if ($f->{opcode}) {
+            $self->{opcode} = $f->{opcode};
+            $self->{compressed} = $f->{rsv} == 4 && defined $self->{window};
+            $f->{rsv} = 0 if $self->{compressed};
+        }
+
+        die "reserved bits $f->{rsv}\n" if $f->{rsv};
+
+        return $self->{compressed} ? inflate($message, $self->{window})
+                                   : $message
+            if $f->{fin};
     }
 
     $self->{closed} //= [ 1006, '' ];
