@@ -31,6 +31,7 @@ my $server = <<'EOS';
         location /publish/ { broadcast_publish; }
         location /api/     { broadcast_api open; }
         location = /status { broadcast_status json; }
+        location = /metric { broadcast_status prometheus; }
 EOS
 
 my $nginx = Broadcast::Nginx->new(
@@ -331,6 +332,12 @@ is $r->{status}, 507, "a zone of 1m has no room for rule $n: 507";
 cmp_ok $n, '>', 500, '... after some hundreds';
 like $nginx->error_log, qr/\[error\].*has no room for the groups of a user/,
      '... and the log says so';
+is http($port, 'GET', '/status')->{json}{zone}{rules}, $n,
+   '... and the status how many there are';
+like http($port, 'GET', '/metric')->{body},
+     qr/^nginx_broadcast_user_groups\{state="used"\}\ $n\n
+        nginx_broadcast_user_groups\{state="free"\}\ 0\n/mx,
+     '... which are all';
 rest_is('HEAD', 'users/u0/groups/g', 200, 'those that are there stay');
 rest_is('HEAD', "users/u$n/groups/g", 404, 'the one too many is not');
 rest_is('PUT', "users/u$n/groups/g?ttl=0", 200,

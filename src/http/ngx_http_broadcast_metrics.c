@@ -38,6 +38,8 @@ static void ngx_http_broadcast_metric_reasons(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_zone(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_rules(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_overruns(
     ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
     const ngx_http_broadcast_metric_t *m);
@@ -97,6 +99,9 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
 
     { "zone_bytes", "gauge", "Bytes of the shared memory zone.",
       ngx_http_broadcast_metric_zone, 0 },
+
+    { "user_groups", "gauge", "Groups of users that the zone keeps.",
+      ngx_http_broadcast_metric_rules, 0 },
 
     { "log_overruns_total", "counter", "Workers that fell off the log.",
       ngx_http_broadcast_metric_overruns, 0 },
@@ -350,6 +355,18 @@ ngx_http_broadcast_metric_zone(ngx_http_broadcast_status_t *st,
 
     ngx_http_broadcast_sample(b, m, "{state=\"free\"}");
     ngx_http_broadcast_value(b, st->zone.size - st->zone.used);
+}
+
+
+static void
+ngx_http_broadcast_metric_rules(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "{state=\"used\"}");
+    ngx_http_broadcast_value(b, st->zone.rules_used);
+
+    ngx_http_broadcast_sample(b, m, "{state=\"free\"}");
+    ngx_http_broadcast_value(b, st->zone.rules - st->zone.rules_used);
 }
 
 

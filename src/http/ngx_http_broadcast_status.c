@@ -255,6 +255,7 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
     ngx_http_broadcast_status_member(b, ",\"zone\":{\"size\":",
                                      st->zone.size);
     ngx_http_broadcast_status_member(b, ",\"used\":", st->zone.used);
+    ngx_http_broadcast_status_member(b, ",\"rules\":", st->zone.rules_used);
     ngx_http_broadcast_status_member(b, "},\"log\":{\"bytes\":",
                                      st->zone.log_bytes);
     ngx_http_broadcast_status_member(b, ",\"head\":", st->zone.log_head);

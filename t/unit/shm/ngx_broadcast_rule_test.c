@@ -159,9 +159,10 @@ make(void)
 static void
 facts(void)
 {
-    time_t                expiry;
-    ngx_str_t             id, u, g;
-    ngx_broadcast_row_t   row, second;
+    time_t                   expiry;
+    ngx_str_t                id, u, g;
+    ngx_broadcast_row_t      row, second;
+    ngx_broadcast_record_t   rec;
 
     make();
 
@@ -225,6 +226,19 @@ facts(void)
 
     record(NGX_BROADCAST_REC_JOIN, chat, "", "a", 60, 0);
     is_int(used(), 2, "no user, no rule");
+
+    rec = zone_record(chat, "", 0);
+    rec.type = NGX_BROADCAST_REC_JOIN;
+    rec.scope = NGX_BROADCAST_USER;
+    rec.flags = NGX_BROADCAST_REC_UNNUMBERED|NGX_BROADCAST_REC_NO_RULE;
+    rec.name = tap_str("bob");
+    rec.group = tap_str("b");
+    rec.ttl = NOW;
+    ngx_broadcast_log_append(zone, &rec, 1);
+    rec.group = tap_str("a");
+    ngx_broadcast_log_append(zone, &rec, 1);
+    ok(used() == 2 && found(chat, "bob", "a"),
+       "a join for what is there already changes no rule");
 
     ok(zone_right(zone), "the zone is right");
     zone_free(zone);
