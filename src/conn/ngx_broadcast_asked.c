@@ -43,13 +43,8 @@ ngx_broadcast_asked_open(ngx_broadcast_conn_t *bc,
 
     inv->nasked++;
 
-    ngx_memzero(&m, sizeof(ngx_broadcast_message_t));
-
-    m.type = NGX_BROADCAST_MESSAGE_INVOCATION;
-    m.encoding = NGX_BROADCAST_HUB_JSON;
+    ngx_broadcast_frame_invocation(bc->protocol, rec, &m);
     m.id = rec->group;
-    m.target = rec->target;
-    m.arguments = rec->arguments;
 
     ngx_broadcast_conn_queue_message(bc, &m);
 }

@@ -196,21 +196,7 @@ ngx_broadcast_frame_message(ngx_uint_t protocol, ngx_uint_t framing,
                                           &rec->arguments);
 
     } else {
-        ngx_memzero(&m, sizeof(ngx_broadcast_message_t));
-
-        m.type = NGX_BROADCAST_MESSAGE_INVOCATION;
-        m.encoding = NGX_BROADCAST_HUB_JSON;
-        m.target = rec->target;
-        m.arguments = rec->arguments;
-
-        if (protocol == NGX_BROADCAST_HUB_MSGPACK && rec->packed.len) {
-
-            /* as they were published: JSON would have lost dates and bytes */
-
-            m.encoding = NGX_BROADCAST_HUB_MSGPACK;
-            m.arguments = rec->packed;
-        }
-
+        ngx_broadcast_frame_invocation(protocol, rec, &m);
         frame = ngx_broadcast_frame_hub_message(protocol, framing, &m);
     }
 
@@ -226,6 +212,27 @@ ngx_broadcast_frame_message(ngx_uint_t protocol, ngx_uint_t framing,
     ngx_broadcast_count(NGX_BROADCAST_FRAMES_ENCODED, 1);
 
     return frame;
+}
+
+
+void
+ngx_broadcast_frame_invocation(ngx_uint_t protocol,
+    ngx_broadcast_record_t *rec, ngx_broadcast_message_t *m)
+{
+    ngx_memzero(m, sizeof(ngx_broadcast_message_t));
+
+    m->type = NGX_BROADCAST_MESSAGE_INVOCATION;
+    m->encoding = NGX_BROADCAST_HUB_JSON;
+    m->target = rec->target;
+    m->arguments = rec->arguments;
+
+    if (protocol == NGX_BROADCAST_HUB_MSGPACK && rec->packed.len) {
+
+        /* JSON would have lost dates and bytes */
+
+        m->encoding = NGX_BROADCAST_HUB_MSGPACK;
+        m->arguments = rec->packed;
+    }
 }
 
 

@@ -66,6 +66,13 @@ ngx_broadcast_frame_t *ngx_broadcast_frame_error(ngx_str_t *text);
 ngx_broadcast_frame_t *ngx_broadcast_frame_hub_message(ngx_uint_t protocol,
     ngx_uint_t framing, const ngx_broadcast_message_t *m);
 
+/*
+ * The invocation of a record, borrowed from it: arguments as they were
+ * published, if that was in the encoding of the protocol.
+ */
+void ngx_broadcast_frame_invocation(ngx_uint_t protocol,
+    ngx_broadcast_record_t *rec, ngx_broadcast_message_t *m);
+
 /* a MESSAGE record for connections of that protocol */
 ngx_broadcast_frame_t *ngx_broadcast_frame_message(ngx_uint_t protocol,
     ngx_uint_t framing, ngx_broadcast_record_t *rec);

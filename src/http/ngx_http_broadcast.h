@@ -412,6 +412,9 @@ typedef struct {
     ngx_uint_t                 line;       /* out: of the error, 0: none */
 } ngx_http_broadcast_batch_t;
 
+/* 1 if the body is a message in MessagePack, signalr.md 8.1 */
+ngx_uint_t ngx_http_broadcast_packed_type(ngx_http_request_t *r);
+
 /*
  * Makes records of ctx->body.  NGX_OK; NGX_DECLINED: error and line say why
  * it is 400; NGX_BUSY: too many messages (413); NGX_ERROR: no memory.

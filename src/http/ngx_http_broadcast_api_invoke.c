@@ -45,6 +45,10 @@ ngx_int_t
 ngx_http_broadcast_api_invoke(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api)
 {
+    if (ngx_http_broadcast_packed_type(r)) {
+        return ngx_http_broadcast_read_body(r, ngx_http_broadcast_invoke_body);
+    }
+
     return ngx_http_broadcast_api_json(r, ngx_http_broadcast_invoke_body);
 }
 

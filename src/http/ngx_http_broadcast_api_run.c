@@ -193,7 +193,10 @@ ngx_http_broadcast_api_entra(ngx_http_request_t *r,
 }
 
 
-/* a body without a type is taken for JSON */
+/*
+ * A body without a type is taken for JSON.  The .NET SDK sends octet-stream as
+ * soon as MessagePack is switched on.
+ */
 
 ngx_int_t
 ngx_http_broadcast_api_send(ngx_http_request_t *r,
@@ -201,7 +204,8 @@ ngx_http_broadcast_api_send(ngx_http_request_t *r,
 {
     if (r->headers_in.content_type
         && !ngx_http_broadcast_content_type(r, "application/json")
-        && !ngx_http_broadcast_content_type(r, "application/x-ndjson"))
+        && !ngx_http_broadcast_content_type(r, "application/x-ndjson")
+        && !ngx_http_broadcast_packed_type(r))
     {
         return ngx_http_broadcast_api_type(r);
     }

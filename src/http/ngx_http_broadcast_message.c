@@ -5,11 +5,14 @@
 
 
 #include "http/ngx_http_broadcast.h"
+#include "proto/ngx_broadcast_packed.h"
 #include "proto/ngx_broadcast_scan.h"
 #include "proto/ngx_broadcast_sse.h"
 
 
 static ngx_int_t ngx_http_broadcast_batch_lines(
+    ngx_http_broadcast_batch_t *batch, ngx_str_t *body);
+static ngx_int_t ngx_http_broadcast_batch_packed(
     ngx_http_broadcast_batch_t *batch, ngx_str_t *body);
 static ngx_int_t ngx_http_broadcast_batch_text(
     ngx_http_broadcast_batch_t *batch, ngx_str_t *text);
@@ -52,6 +55,10 @@ ngx_http_broadcast_batch(ngx_http_broadcast_batch_t *batch)
         if (body->len == 0) {
             return ngx_http_broadcast_refuse(batch,
                                      "Message in request body is required.");
+        }
+
+        if (ngx_http_broadcast_packed_type(r)) {
+            return ngx_http_broadcast_batch_packed(batch, body);
         }
 
         return ngx_http_broadcast_batch_message(batch, body, 0);
@@ -211,6 +218,41 @@ ngx_http_broadcast_batch_message(ngx_http_broadcast_batch_t *batch,
     }
 
     return ngx_http_broadcast_batch_push(batch, &target, &arguments);
+}
+
+
+ngx_uint_t
+ngx_http_broadcast_packed_type(ngx_http_request_t *r)
+{
+    return ngx_http_broadcast_content_type(r, "application/x-msgpack")
+           || ngx_http_broadcast_content_type(r, "application/octet-stream");
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_batch_packed(ngx_http_broadcast_batch_t *batch,
+    ngx_str_t *body)
+{
+    ngx_int_t                rc;
+    ngx_broadcast_packed_t   p;
+    ngx_broadcast_record_t  *rec;
+
+    rc = ngx_http_broadcast_content_type(batch->r, "application/x-msgpack")
+         ? ngx_broadcast_packed_message(body, batch->r->pool, &p,
+                                        &batch->error)
+         : ngx_broadcast_packed_encoded(body, batch->r->pool, &p,
+                                        &batch->error);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_broadcast_batch_push(batch, &p.target, &p.arguments);
+    }
+
+    if (rc == NGX_OK) {
+        rec = batch->records.elts;
+        rec->packed = p.packed;
+    }
+
+    return rc;
 }
 
 

@@ -93,10 +93,11 @@ typedef struct {
     ngx_str_t                 target;
     ngx_str_t                 arguments;    /* JSON array as it came */
     ngx_str_t                 excluded;     /* connection ids joined by ',' */
-    ngx_str_t                 packed;       /* MESSAGE: arguments in MessagePack
-                                               where they were published so,
-                                               for clients that speak it; not
-                                               kept by the database */
+    ngx_str_t                 packed;       /* MESSAGE, INVOKE: arguments in
+                                               MessagePack where they were
+                                               published so, for clients that
+                                               speak it; not kept by the
+                                               database */
 } ngx_broadcast_record_t;
 
 
