@@ -415,6 +415,8 @@ ngx_broadcast_parser_starts(ngx_broadcast_parser_t *p)
     ngx_str_t   text;
     ngx_uint_t  op;
 
+    op = 0;
+
     rc = ngx_broadcast_parser_next(p);
 
     if (rc == NGX_OK) {
@@ -464,6 +466,9 @@ ngx_broadcast_parser_field(ngx_broadcast_parser_t *p)
     ngx_str_t   text;
     ngx_uint_t  op, not;
 
+    op = 0;
+    not = 0;
+
     rc = ngx_broadcast_parser_name(p, &op);
 
     if (rc == NGX_OK) {
@@ -510,6 +515,8 @@ ngx_broadcast_parser_value(ngx_broadcast_parser_t *p)
 
     at = p->at;
     text = p->text;
+    op = 0;
+    not = 0;
 
     rc = ngx_broadcast_parser_next(p);
 
