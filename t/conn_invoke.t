@@ -24,7 +24,7 @@ my $json = JSON::PP->new->canonical->allow_nonref;
 
 my $nginx = Broadcast::Nginx->new(
     workers => 4,
-    http    => 'broadcast_zone hubs 2m;',
+    http    => 'broadcast_zone hubs 2m; broadcast_drain off;',
     server  => <<'EOC')->start;
         location /client   { broadcast_hub anonymous; }
         location /api/     { broadcast_api open; }
@@ -32,6 +32,7 @@ my $nginx = Broadcast::Nginx->new(
             broadcast_api open;
             broadcast_client_timeout 1s;
         }
+        location /publish/ { broadcast_publish; }
         location = /pid    { return 200 $pid; }
         location = /status { broadcast_status; }
 EOC
@@ -315,6 +316,45 @@ result($busy, $pending[5], 'nobody');
 result($busy, $held, 'held');
 is answer($safe[0])->{json}{result}, 'held',
     'answers to the dead worker harm nobody';
+
+# --- a worker that asks sleeps too long ---------------------------------------
+
+%owns = map { $_ => 1 } owners();
+my ($sleeps, $sleeper) = at(sub { !$owns{ $_[0] } });
+my ($floods) = at(sub { $_[0] != $sleeper });
+ask($sleeps, $hub->{id}, { target => 'T' });
+$q = asked($hub);
+kill 'STOP', $sleeper;
+result($hub, $q, 'unheard');
+
+# the others keep up: each of them has its clients told before it goes on
+
+for (1 .. 12) {
+    $floods->request('POST', "/publish/$_->[0]", keepalive => 1,
+                     body => $_->[1])
+        and answer($floods)->{status} == 200 or die "publish failed\n"
+        for [ flood => 'x' x 100000 ], [ chat => 'tick' ];
+    asked($_) for $hub, $busy;
+}
+
+kill 'CONT', $sleeper;
+$r = answer($sleeps);
+is "$r->{status} $r->{json}{code}", '500 Unknown',
+    'an answer that the log has lost is 500';
+
+# --- a reload -----------------------------------------------------------------
+
+ask($sleeps, $hub->{id}, { target => 'T' });
+$q = asked($hub);
+ok $nginx->reload, 'new workers run';
+result($hub, $q, 'old');
+is answer($sleeps)->{json}{result}, 'old',
+    'a question of a worker that exits is answered';
+my ($newer) = at(sub { 1 });
+ask($newer, $hub->{id}, { target => 'T' });
+result($hub, asked($hub), 'new');
+is answer($newer)->{json}{result}, 'new',
+    'and a new one asks those that the old ones have kept';
 
 # --- the owner is killed ------------------------------------------------------
 
