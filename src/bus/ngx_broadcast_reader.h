@@ -50,5 +50,13 @@ ngx_int_t ngx_broadcast_replay(ngx_uint_t hub, ngx_broadcast_position_t *after,
     uint64_t upto, ngx_uint_t max, ngx_broadcast_replay_pt handler,
     void *data);
 
+/*
+ * Gives the records from the offset `from` on, up to the one at `upto` and
+ * without it, to the handler, in this call.  NGX_OK; NGX_DECLINED: some of
+ * them are not in the log any more; NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_broadcast_reread(uint64_t from, uint64_t upto,
+    ngx_broadcast_replay_pt handler, void *data);
+
 
 #endif /* _NGX_BROADCAST_READER_H_INCLUDED_ */

@@ -24,6 +24,7 @@ static ngx_broadcast_conn_t *ngx_broadcast_conn_make(ngx_broadcast_open_t *in,
 static ngx_int_t ngx_broadcast_conn_enter(ngx_broadcast_conn_t *bc,
     ngx_broadcast_open_t *in, ngx_broadcast_claimed_t *claimed);
 static void ngx_broadcast_conn_leave(ngx_broadcast_conn_t *bc);
+static void ngx_broadcast_conn_drop(ngx_broadcast_conn_t *bc);
 static void ngx_broadcast_conn_free(ngx_broadcast_conn_t *bc);
 static void ngx_broadcast_conn_bury(ngx_event_t *ev);
 
@@ -93,8 +94,9 @@ ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
     bc = ngx_broadcast_conn_make(in, index, &claimed);
 
     if (bc == NULL) {
-        ngx_broadcast_registry_release(ngx_broadcast_bus.zone, claimed.row,
-                                       &in->id);
+        (void) ngx_broadcast_registry_release(ngx_broadcast_bus.zone,
+                                              claimed.row, &in->id,
+                                              ngx_broadcast_bus.owner);
         return NGX_ERROR;
     }
 
@@ -117,6 +119,31 @@ ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
     *bcp = bc;
 
     return NGX_OK;
+}
+
+
+ngx_broadcast_conn_t *
+ngx_broadcast_conn_adopt(ngx_broadcast_open_t *in, ngx_uint_t type,
+    ngx_uint_t hub, ngx_broadcast_claimed_t *claimed)
+{
+    ngx_broadcast_conn_t  *bc;
+
+    bc = ngx_broadcast_conn_make(in, hub, claimed);
+
+    if (bc == NULL) {
+        return NULL;
+    }
+
+    bc->type = type;
+
+    if (ngx_broadcast_index_add(bc, &in->user) != NGX_OK) {
+        ngx_broadcast_conn_free(bc);
+        return NULL;
+    }
+
+    ngx_broadcast_wheel_set(bc);
+
+    return bc;
 }
 
 
@@ -269,6 +296,42 @@ ngx_broadcast_conn_attach(ngx_broadcast_conn_t *bc,
 
 
 void
+ngx_broadcast_conn_poll(ngx_broadcast_conn_t *bc, void *data)
+{
+    bc->data = data;
+    bc->idle = 0;
+
+    ngx_broadcast_conn_writable(bc);
+}
+
+
+void
+ngx_broadcast_conn_polled(ngx_broadcast_conn_t *bc)
+{
+    bc->data = NULL;
+    bc->idle = 1;
+    bc->blocked = 1;
+    bc->polled = ngx_current_msec;
+
+    ngx_broadcast_wheel_set(bc);
+}
+
+
+void
+ngx_broadcast_conn_expire(ngx_broadcast_conn_t *bc, time_t expires)
+{
+    bc->expires = expires;
+}
+
+
+ngx_uint_t
+ngx_broadcast_conn_why(ngx_broadcast_conn_t *bc)
+{
+    return bc->end;
+}
+
+
+void
 ngx_broadcast_conn_turn(ngx_broadcast_conn_t *bc, ngx_uint_t state)
 {
     ngx_log_debug3(NGX_LOG_DEBUG_CORE, ngx_broadcast_bus.log, 0,
@@ -334,7 +397,16 @@ ngx_broadcast_conn_end(ngx_broadcast_conn_t *bc, ngx_uint_t end,
     was = bc->state;
     bc->end = end;
 
-    ngx_broadcast_conn_leave(bc);
+    /* last words that a poll has to fetch need the row: it is looked for */
+
+    if (bc->type == NGX_BROADCAST_LONGPOLL) {
+        ngx_broadcast_resume_free(bc);
+        ngx_broadcast_invocation_leave(bc);
+
+    } else {
+        ngx_broadcast_conn_leave(bc);
+    }
+
     ngx_broadcast_conn_turn(bc, NGX_BROADCAST_CLOSING);
 
     ngx_broadcast_end_words(bc, was, code, reason);
@@ -357,8 +429,9 @@ ngx_broadcast_conn_closed(ngx_broadcast_conn_t *bc, ngx_uint_t end)
         bc->end = end;
         bc->live = 0;
         ngx_broadcast_end_count(end);
-        ngx_broadcast_conn_leave(bc);
     }
+
+    ngx_broadcast_conn_leave(bc);
 
     address.len = bc->address;
     address.data = bc->text + bc->id.len;
@@ -367,6 +440,29 @@ ngx_broadcast_conn_closed(ngx_broadcast_conn_t *bc, ngx_uint_t end)
                   "broadcast client closed: %s, hub: \"%V\", client: %V",
                   ngx_broadcast_end_name(bc->end), &bc->hub->name, &address);
 
+    ngx_broadcast_conn_drop(bc);
+}
+
+
+void
+ngx_broadcast_conn_moved(ngx_broadcast_conn_t *bc)
+{
+    ngx_broadcast_index_remove(bc);
+
+    /* what has no part in the state ends here, and whoever waits hears it */
+
+    ngx_broadcast_invocation_leave(bc);
+
+    bc->claimed = 0;
+    bc->live = 0;
+
+    ngx_broadcast_conn_drop(bc);
+}
+
+
+static void
+ngx_broadcast_conn_drop(ngx_broadcast_conn_t *bc)
+{
     ngx_broadcast_conn_turn(bc, NGX_BROADCAST_CLOSED);
 
     if (bc->listed) {
@@ -415,7 +511,7 @@ ngx_broadcast_conn_leave(ngx_broadcast_conn_t *bc)
         return;
     }
 
-    ngx_broadcast_function_release(bc->row, &bc->id);
+    ngx_broadcast_function_release(bc->hub->index, bc->row, &bc->id);
 }
 
 

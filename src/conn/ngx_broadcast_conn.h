@@ -120,6 +120,13 @@ struct ngx_broadcast_transport_s {
 
     /* ngx_broadcast_conn_paused() is over: read what waits */
     void                  (*resume)(ngx_broadcast_conn_t *bc);
+
+    /*
+     * The connection goes on in another worker, or with another request: ends
+     * what waits here, as politely as it can in this call, and forgets bc.
+     * Takes nothing out of the queue.  NULL: this transport never moves.
+     */
+    void                  (*leave)(ngx_broadcast_conn_t *bc);
 };
 
 
@@ -191,6 +198,22 @@ void *ngx_broadcast_conn_transport_data(ngx_broadcast_conn_t *bc);
  */
 void ngx_broadcast_conn_set_deflate(ngx_broadcast_conn_t *bc,
     ngx_uint_t bits);
+
+/*
+ * Long polling: a request came to carry what is queued (data is its own), and
+ * it is over.  Without one for NGX_BROADCAST_POLL_GAP the connection ends.
+ * poll() may end bc.
+ */
+#define NGX_BROADCAST_POLL_GAP  15000       /* ms, signalr.md 2.4 */
+
+void ngx_broadcast_conn_poll(ngx_broadcast_conn_t *bc, void *data);
+void ngx_broadcast_conn_polled(ngx_broadcast_conn_t *bc);
+
+/* from now on another token counts, 0: none */
+void ngx_broadcast_conn_expire(ngx_broadcast_conn_t *bc, time_t expires);
+
+/* why it ends, while it is CLOSING: NGX_BROADCAST_END_… */
+ngx_uint_t ngx_broadcast_conn_why(ngx_broadcast_conn_t *bc);
 
 /* accessors for transport and http */
 ngx_str_t *ngx_broadcast_conn_id(ngx_broadcast_conn_t *bc);

@@ -7,6 +7,7 @@
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_invocation.h"
 #include "conn/ngx_broadcast_invoke.h"
+#include "conn/ngx_broadcast_move.h"
 #include "pg/ngx_broadcast_outbox.h"
 
 
@@ -38,8 +39,11 @@ typedef struct {
 typedef void (*ngx_broadcast_each_pt)(ngx_broadcast_conn_t *bc, void *data);
 
 
+static void ngx_broadcast_fanout_apply(ngx_broadcast_record_t *rec);
 static void ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
     ngx_broadcast_each_pt each, void *data);
+static ngx_uint_t ngx_broadcast_fanout_meant(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_record_t *rec);
 static void ngx_broadcast_fanout_message(ngx_broadcast_record_t *rec);
 static void ngx_broadcast_fanout_spread(ngx_broadcast_conn_t *bc, void *data);
 static void ngx_broadcast_fanout_join(ngx_broadcast_conn_t *bc, void *data);
@@ -63,6 +67,11 @@ static ngx_connection_t        ngx_broadcast_flush_dumb;
 static ngx_uint_t              ngx_broadcast_flushing;
 static ngx_uint_t              ngx_broadcast_fanout_turn;
 static ngx_broadcast_local_t  *ngx_broadcast_delivered; /* hubs to account */
+
+/* the one connection that a record is for, which all others had; or NULL */
+
+static ngx_broadcast_conn_t   *ngx_broadcast_fanout_only;
+static uint64_t                ngx_broadcast_fanout_offset;
 
 
 ngx_int_t
@@ -96,11 +105,67 @@ ngx_broadcast_fanout_stop(void)
 ngx_int_t
 ngx_broadcast_fanout_record(ngx_broadcast_record_t *rec)
 {
-    ngx_broadcast_local_t  *hub;
+    ngx_broadcast_fanout_offset = rec->log;
 
     if (rec->mark) {
         ngx_broadcast_outbox_seen(rec);
     }
+
+    switch (rec->type) {
+
+    case NGX_BROADCAST_REC_MOVE:
+        ngx_broadcast_move_asked(rec);
+        break;
+
+    case NGX_BROADCAST_REC_STATE:
+        ngx_broadcast_move_arrived(rec);
+        break;
+
+    case NGX_BROADCAST_REC_ANSWER:
+        ngx_broadcast_invoke_answer(rec);
+        break;
+
+    default:
+        ngx_broadcast_fanout_apply(rec);
+        break;
+    }
+
+    ngx_broadcast_fanout_offset = rec->log + ngx_broadcast_record_size(rec);
+
+    if (ngx_broadcast_fanout_turn >= NGX_BROADCAST_FANOUT_TURN) {
+        ngx_broadcast_fanout_turn = 0;
+        return NGX_AGAIN;
+    }
+
+    return NGX_OK;
+}
+
+
+uint64_t
+ngx_broadcast_fanout_matched(void)
+{
+    return ngx_broadcast_fanout_offset;
+}
+
+
+void
+ngx_broadcast_fanout_again(ngx_broadcast_record_t *rec,
+    ngx_broadcast_conn_t *bc)
+{
+    if (rec->hub != bc->hub->index || bc->state >= NGX_BROADCAST_CLOSING) {
+        return;
+    }
+
+    ngx_broadcast_fanout_only = bc;
+    ngx_broadcast_fanout_apply(rec);
+    ngx_broadcast_fanout_only = NULL;
+}
+
+
+static void
+ngx_broadcast_fanout_apply(ngx_broadcast_record_t *rec)
+{
+    ngx_broadcast_local_t  *hub;
 
     switch (rec->type) {
 
@@ -125,7 +190,9 @@ ngx_broadcast_fanout_record(ngx_broadcast_record_t *rec)
         hub = ngx_broadcast_index_hub(rec->hub);
 
         if (hub) {
-            ngx_broadcast_fanout_gap(hub, &hub->position);
+            if (ngx_broadcast_fanout_only == NULL) {
+                ngx_broadcast_fanout_gap(hub, &hub->position);
+            }
 
             /* raw NOTIFY takes no number: nothing that was kept is missing */
 
@@ -149,18 +216,7 @@ ngx_broadcast_fanout_record(ngx_broadcast_record_t *rec)
     case NGX_BROADCAST_REC_COMPLETE:
         ngx_broadcast_fanout_one(rec);
         break;
-
-    case NGX_BROADCAST_REC_ANSWER:
-        ngx_broadcast_invoke_answer(rec);
-        break;
     }
-
-    if (ngx_broadcast_fanout_turn >= NGX_BROADCAST_FANOUT_TURN) {
-        ngx_broadcast_fanout_turn = 0;
-        return NGX_AGAIN;
-    }
-
-    return NGX_OK;
 }
 
 
@@ -182,6 +238,15 @@ ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
     hub = ngx_broadcast_index_hub(rec->hub);
 
     if (hub == NULL || hub->count == 0) {
+        return;
+    }
+
+    if (ngx_broadcast_fanout_only) {
+
+        if (ngx_broadcast_fanout_meant(ngx_broadcast_fanout_only, rec)) {
+            each(ngx_broadcast_fanout_only, data);
+        }
+
         return;
     }
 
@@ -242,6 +307,44 @@ ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
 }
 
 
+/* the same question as the lists answer, for one connection of the hub */
+
+static ngx_uint_t
+ngx_broadcast_fanout_meant(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_record_t *rec)
+{
+    switch (rec->scope) {
+
+    case NGX_BROADCAST_ALL:
+        break;
+
+    case NGX_BROADCAST_USER:
+        if (bc->user == NULL
+            || bc->user->len != rec->name.len
+            || ngx_memcmp(bc->user->data, rec->name.data, rec->name.len) != 0)
+        {
+            return 0;
+        }
+
+        break;
+
+    case NGX_BROADCAST_GROUP:
+        if (!ngx_broadcast_index_member(bc, &rec->name)) {
+            return 0;
+        }
+
+        break;
+
+    default:
+        return rec->name.len == bc->id.len
+               && ngx_memcmp(rec->name.data, bc->id.data, bc->id.len) == 0;
+    }
+
+    return rec->excluded.len == 0
+           || !ngx_broadcast_record_excludes(rec, &bc->id);
+}
+
+
 static void
 ngx_broadcast_fanout_message(ngx_broadcast_record_t *rec)
 {
@@ -269,7 +372,8 @@ ngx_broadcast_fanout_message(ngx_broadcast_record_t *rec)
     }
 
     if (!(rec->flags & NGX_BROADCAST_REC_UNNUMBERED)
-        && rec->log >= hub->log)
+        && rec->log >= hub->log
+        && ngx_broadcast_fanout_only == NULL)
     {
         hub->position = rec->position;
         hub->log = rec->log;
@@ -434,7 +538,16 @@ ngx_broadcast_fanout_epoch(ngx_broadcast_record_t *rec)
 
     hub = ngx_broadcast_index_hub(rec->hub);
 
-    if (hub == NULL || rec->log < hub->log) {
+    if (hub == NULL) {
+        return;
+    }
+
+    if (ngx_broadcast_fanout_only) {
+        ngx_broadcast_fanout_missed(hub, rec);
+        return;
+    }
+
+    if (rec->log < hub->log) {
         return;
     }
 
@@ -458,6 +571,12 @@ ngx_broadcast_fanout_missed(ngx_broadcast_local_t *hub,
     ngx_queue_t           *q;
     ngx_broadcast_conn_t  *bc;
 
+    if (ngx_broadcast_fanout_only) {
+        ngx_broadcast_conn_condemn(ngx_broadcast_fanout_only,
+                                   NGX_BROADCAST_END_OVERRUN, NULL);
+        return;
+    }
+
     for (q = ngx_queue_head(&hub->conns);
          q != ngx_queue_sentinel(&hub->conns);
          q = ngx_queue_next(q))
@@ -480,7 +599,10 @@ ngx_broadcast_fanout_one(ngx_broadcast_record_t *rec)
 
     bc = ngx_broadcast_index_find(&rec->name);
 
-    if (bc == NULL || bc->verdict) {
+    if (bc == NULL
+        || bc->verdict
+        || (ngx_broadcast_fanout_only && bc != ngx_broadcast_fanout_only))
+    {
         return;
     }
 
@@ -491,6 +613,15 @@ ngx_broadcast_fanout_one(ngx_broadcast_record_t *rec)
         break;
 
     case NGX_BROADCAST_REC_DELETE:
+
+        /* its last words need not wait for a poll any more */
+
+        if (bc->state == NGX_BROADCAST_CLOSING) {
+            bc->transport->destroy(bc);
+            ngx_broadcast_conn_closed(bc, bc->end);
+            break;
+        }
+
         ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_CLIENT, 0, NULL);
         break;
 
@@ -541,6 +672,8 @@ ngx_broadcast_fanout_overrun(void)
             ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_OVERRUN, NULL);
         }
     }
+
+    ngx_broadcast_move_overrun();
 
     i = 0;
 

@@ -5,6 +5,7 @@
 
 
 #include "conn/ngx_broadcast_index.h"
+#include "conn/ngx_broadcast_move.h"
 #include "base/ngx_broadcast_buf.h"
 #include "conn/ngx_broadcast_invocation.h"
 #include "pg/ngx_broadcast_call.h"
@@ -19,6 +20,7 @@
 
 typedef struct {
     uint32_t                 serial;
+    uint32_t                 hub;
     ngx_broadcast_row_t      row;           /* of `connected`, else 0 */
     u_char                   len;
     u_char                   id[NGX_BROADCAST_CONN_ID_MAX];
@@ -260,6 +262,7 @@ ngx_broadcast_function_call(ngx_broadcast_conn_t *bc, ngx_uint_t kind,
     ngx_memzero(&caller, sizeof(ngx_broadcast_caller_t));
 
     caller.serial = task->serial;
+    caller.hub = (uint32_t) bc->hub->index;
     caller.row = (kind == NGX_BROADCAST_ON_CONNECTED) ? bc->row : 0;
     caller.len = (u_char) bc->id.len;
     ngx_memcpy(caller.id, bc->id.data, bc->id.len);
@@ -298,7 +301,7 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
         /* the connection has ended; its row waited for `connected` */
 
         if (caller->row) {
-            ngx_broadcast_function_release(caller->row, &id);
+            ngx_broadcast_function_release(caller->hub, caller->row, &id);
         }
 
         return;
@@ -311,13 +314,19 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
 
     /* what `connected` wants done was staged with it, and comes by the log */
 
-    if (task->kind != NGX_BROADCAST_ON_CONNECTED) {
+    if (task->kind != NGX_BROADCAST_ON_CONNECTED
+        && bc->state < NGX_BROADCAST_CLOSING)
+    {
         ngx_broadcast_function_result(bc, task, result);
     }
 
     ngx_free(task);
 
-    /* what came meanwhile */
+    /* what came meanwhile: goes with it, if it is wanted elsewhere */
+
+    if (bc->moving && ngx_broadcast_move_go(bc) == NGX_OK) {
+        return;
+    }
 
     ngx_broadcast_inbound_run(bc);
 }
@@ -415,9 +424,16 @@ ngx_broadcast_function_free(ngx_broadcast_conn_t *bc)
 
 
 void
-ngx_broadcast_function_release(ngx_broadcast_row_t row, ngx_str_t *id)
+ngx_broadcast_function_release(ngx_uint_t hub, ngx_broadcast_row_t row,
+    ngx_str_t *id)
 {
-    ngx_broadcast_registry_release(ngx_broadcast_bus.zone, row, id);
+    if (ngx_broadcast_registry_release(ngx_broadcast_bus.zone, row, id,
+                                       ngx_broadcast_bus.owner)
+        == NGX_BUSY)
+    {
+        ngx_broadcast_move_gone(hub, id);
+        return;
+    }
 
     if (ngx_broadcast_pg_enabled()) {
         ngx_broadcast_settle_nudge();

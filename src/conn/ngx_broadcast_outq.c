@@ -129,30 +129,40 @@ ngx_broadcast_outq_append(ngx_broadcast_outq_t *q, ngx_broadcast_outq_t *from)
 void
 ngx_broadcast_outq_clear(ngx_broadcast_outq_t *q, ngx_uint_t keep_begun)
 {
-    uint32_t                offset;
-    ngx_broadcast_frame_t  *begun;
+    uint32_t                keep;
+    ngx_broadcast_frame_t  *frame;
 
-    begun = NULL;
-    offset = q->offset;
+    keep = 0;
 
-    if (keep_begun && offset) {
-        begun = ngx_broadcast_outq_shift(q);
+    if (keep_begun) {
+        keep = q->held ? q->held : q->offset != 0;
     }
 
-    while (q->count) {
-        ngx_broadcast_frame_free(ngx_broadcast_outq_shift(q));
+    if (keep == 0) {
+        q->held = 0;
+
+        while (q->count) {
+            ngx_broadcast_frame_free(ngx_broadcast_outq_shift(q));
+        }
+
+        return;
     }
 
-    if (begun) {
+    while (q->count > keep) {
+        frame = *ngx_broadcast_outq_at(q, q->count - 1);
 
-        /* an empty queue has room inside: this cannot fail */
+        q->count--;
+        q->bytes -= frame->len;
 
-        (void) ngx_broadcast_outq_push(q, begun);
-        ngx_broadcast_frame_free(begun);
-
-        q->offset = offset;
-        q->bytes -= offset;
+        ngx_broadcast_frame_free(frame);
     }
+}
+
+
+ngx_broadcast_frame_t *
+ngx_broadcast_outq_frame(ngx_broadcast_outq_t *q, uint32_t i)
+{
+    return *ngx_broadcast_outq_at(q, i);
 }
 
 
@@ -239,6 +249,43 @@ ngx_broadcast_outq_chain(ngx_broadcast_conn_t *bc, size_t limit)
 }
 
 
+ngx_int_t
+ngx_broadcast_outq_hold(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
+    ngx_str_t *bytes)
+{
+    u_char                 *p;
+    uint32_t                i;
+    ngx_broadcast_outq_t   *q;
+    ngx_broadcast_frame_t  *frame;
+
+    q = &bc->outq;
+
+    p = ngx_pnalloc(pool, q->bytes);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    bytes->data = p;
+    bytes->len = q->bytes;
+
+    for (i = 0; i < q->count; i++) {
+        frame = *ngx_broadcast_outq_at(q, i);
+        p = ngx_cpymem(p, ngx_broadcast_frame_data(frame), frame->len);
+    }
+
+    q->held = q->count;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_broadcast_outq_unhold(ngx_broadcast_conn_t *bc)
+{
+    bc->outq.held = 0;
+}
+
+
 void
 ngx_broadcast_outq_sent(ngx_broadcast_conn_t *bc, size_t n)
 {
@@ -249,6 +296,7 @@ ngx_broadcast_outq_sent(ngx_broadcast_conn_t *bc, size_t n)
     ngx_broadcast_frame_t  *frame;
 
     q = &bc->outq;
+    q->held = 0;
     now = 0;
     delivered = 0;
 

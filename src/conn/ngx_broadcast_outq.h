@@ -31,6 +31,8 @@ typedef struct {
     uint32_t                count;
     uint32_t                offset;     /* bytes of the first frame that the
                                            socket took */
+    uint32_t                held;       /* frames at the head that an answer
+                                           under way holds a copy of */
     size_t                  bytes;      /* that still wait */
     ngx_broadcast_frame_t  *inside[NGX_BROADCAST_OUTQ_INSIDE];
 } ngx_broadcast_outq_t;
@@ -46,8 +48,12 @@ ngx_int_t ngx_broadcast_outq_push(ngx_broadcast_outq_t *q,
 ngx_int_t ngx_broadcast_outq_append(ngx_broadcast_outq_t *q,
     ngx_broadcast_outq_t *from);
 
-/* drops everything, or all but a frame that was begun */
+/* drops everything, or all but what was begun: a frame, or an answer */
 void ngx_broadcast_outq_clear(ngx_broadcast_outq_t *q, ngx_uint_t keep_begun);
+
+/* the frame at place i of the queue, borrowed */
+ngx_broadcast_frame_t *ngx_broadcast_outq_frame(ngx_broadcast_outq_t *q,
+    uint32_t i);
 
 /*
  * 1 if more than `limit` bytes wait.  A message larger than that at the head
@@ -64,6 +70,15 @@ ngx_uint_t ngx_broadcast_outq_over(ngx_broadcast_outq_t *q, size_t limit);
  * NULL: the queue is empty.
  */
 ngx_chain_t *ngx_broadcast_outq_chain(ngx_broadcast_conn_t *bc, size_t limit);
+
+/*
+ * All that is queued, copied into one piece of the pool, for an answer that
+ * takes it whole: it stays in the queue until outq_sent() of its length, and
+ * is given anew after outq_unhold().  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_broadcast_outq_hold(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
+    ngx_str_t *bytes);
+void ngx_broadcast_outq_unhold(ngx_broadcast_conn_t *bc);
 
 /* n bytes of it were taken by the socket; counts deliveries and latency */
 void ngx_broadcast_outq_sent(ngx_broadcast_conn_t *bc, size_t n);

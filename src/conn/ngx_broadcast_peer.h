@@ -154,6 +154,7 @@ struct ngx_broadcast_conn_s {
     ngx_msec_t                  since;      /* of the state */
     ngx_msec_t                  progress;   /* last time that the socket took
                                                something */
+    ngx_msec_t                  polled;     /* idle since */
     ngx_msec_t                  counted;    /* token bucket of broadcast_rate */
     ngx_uint_t                  excess;
     time_t                      expires;    /* of the token, 0: never */
@@ -180,6 +181,9 @@ struct ngx_broadcast_conn_s {
     unsigned                    indexed:1;  /* in the index */
     unsigned                    claimed:1;  /* the registry row is ours */
     unsigned                    inside:1;   /* conn_input() is at work */
+    unsigned                    idle:1;     /* long polling, and no request */
+    unsigned                    moving:1;   /* another worker has the row and
+                                               waits for the state */
     u_char                      text[1];    /* id, address */
 };
 
@@ -229,6 +233,18 @@ void ngx_broadcast_conn_queue_records(ngx_broadcast_conn_t *bc,
 /* end it as soon as no list is walked; reason is counted here, or NULL */
 void ngx_broadcast_conn_condemn(ngx_broadcast_conn_t *bc, ngx_uint_t end,
     ngx_broadcast_frame_t *reason);
+
+/*
+ * A connection that came from another worker with its row, which is this
+ * worker's now: state and all that belongs to it are set by the caller.  What
+ * comes of `in`: id, hub, protocol, framing, user, address, token_expires,
+ * functions, limits.  NULL: no memory.
+ */
+ngx_broadcast_conn_t *ngx_broadcast_conn_adopt(ngx_broadcast_open_t *in,
+    ngx_uint_t type, ngx_uint_t hub, ngx_broadcast_claimed_t *claimed);
+
+/* it lives on in another worker: out of all lists here, and freed later */
+void ngx_broadcast_conn_moved(ngx_broadcast_conn_t *bc);
 
 /* frees what was closed, at exit */
 void ngx_broadcast_conn_bury_all(void);
@@ -287,8 +303,12 @@ ngx_int_t ngx_broadcast_function_bound(ngx_broadcast_conn_t *bc,
 
 void ngx_broadcast_function_free(ngx_broadcast_conn_t *bc);
 
-/* the row of a connection that ended; `disconnected` follows where owed */
-void ngx_broadcast_function_release(ngx_broadcast_row_t row, ngx_str_t *id);
+/*
+ * The row of a connection that ended; `disconnected` follows where owed.  If
+ * another worker waits for that connection it is told.
+ */
+void ngx_broadcast_function_release(ngx_uint_t hub, ngx_broadcast_row_t row,
+    ngx_str_t *id);
 
 
 /* encoding: what comes from a hub's client, by the protocol of bc */

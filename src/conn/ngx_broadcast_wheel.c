@@ -5,6 +5,7 @@
 
 
 #include "conn/ngx_broadcast_peer.h"
+#include "conn/ngx_broadcast_move.h"
 
 
 /*
@@ -25,6 +26,7 @@ static ngx_msec_t ngx_broadcast_wheel_handshake(ngx_broadcast_conn_t *bc);
 static void ngx_broadcast_wheel_look(ngx_broadcast_conn_t *bc);
 static ngx_uint_t ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc);
 static ngx_msec_int_t ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc);
+static ngx_uint_t ngx_broadcast_wheel_poll(ngx_broadcast_conn_t *bc);
 static ngx_uint_t ngx_broadcast_wheel_silent(ngx_broadcast_conn_t *bc);
 
 
@@ -198,6 +200,10 @@ ngx_broadcast_wheel_look(ngx_broadcast_conn_t *bc)
 
     age = ngx_current_msec - bc->since;
 
+    if (bc->moving && ngx_broadcast_move_go(bc) == NGX_OK) {
+        return;
+    }
+
     switch (bc->state) {
 
     case NGX_BROADCAST_HANDSHAKE:
@@ -238,6 +244,10 @@ ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc)
     if (bc->expires && ngx_time() >= bc->expires) {
         ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_EXPIRED, 0, NULL);
         return 0;
+    }
+
+    if (bc->type == NGX_BROADCAST_LONGPOLL) {
+        return ngx_broadcast_wheel_poll(bc);
     }
 
     if (ngx_broadcast_wheel_silent(bc)
@@ -288,13 +298,33 @@ ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc)
 }
 
 
+/*
+ * Long polling: neither pings nor silence count, signalr.md 2.4, and a slow
+ * answer is the request's own affair.  While another worker has the row the
+ * client polls there.
+ */
+
+static ngx_uint_t
+ngx_broadcast_wheel_poll(ngx_broadcast_conn_t *bc)
+{
+    if (bc->idle
+        && !bc->moving
+        && ngx_current_msec - bc->polled >= NGX_BROADCAST_POLL_GAP)
+    {
+        ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_TIMEOUT, 0, NULL);
+        return 0;
+    }
+
+    return 1;
+}
+
+
 /* 1 if silence of the client means that it is gone */
 
 static ngx_uint_t
 ngx_broadcast_wheel_silent(ngx_broadcast_conn_t *bc)
 {
     if (bc->limits->client_timeout == 0
-        || bc->type == NGX_BROADCAST_LONGPOLL
         || (bc->type == NGX_BROADCAST_SSE
             && bc->protocol == NGX_BROADCAST_PLAIN))
     {
@@ -320,6 +350,10 @@ ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
 #define ngx_broadcast_wheel_until(from, period)                               \
     (ngx_msec_int_t) ((from) + (period) - now)
 
+    if (bc->moving) {
+        return 0;
+    }
+
     switch (bc->state) {
 
     case NGX_BROADCAST_HANDSHAKE:
@@ -341,6 +375,16 @@ ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
     }
 
     next = NGX_MAX_INT32_VALUE;
+
+    if (bc->type == NGX_BROADCAST_LONGPOLL) {
+
+        if (bc->idle) {
+            next = ngx_broadcast_wheel_until(bc->polled,
+                                             NGX_BROADCAST_POLL_GAP);
+        }
+
+        goto expires;
+    }
 
     if (bc->limits->keepalive) {
         left = ngx_broadcast_wheel_until(bc->sent, bc->limits->keepalive);
@@ -368,6 +412,8 @@ ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
             next = ngx_min(next, left);
         }
     }
+
+expires:
 
     if (bc->expires) {
         left = (ngx_msec_int_t) ngx_min(bc->expires - ngx_time(), 3600) * 1000;

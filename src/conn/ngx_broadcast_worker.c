@@ -6,6 +6,7 @@
 
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_invoke.h"
+#include "conn/ngx_broadcast_move.h"
 #include "proto/ngx_broadcast_deflate.h"
 
 #include <sys/eventfd.h>
@@ -36,6 +37,7 @@ ngx_int_t
 ngx_broadcast_conn_start(ngx_cycle_t *cycle)
 {
     ngx_broadcast_wheel_init(cycle->log);
+    ngx_broadcast_move_start(cycle);
 
     if (ngx_broadcast_index_start() != NGX_OK
         || ngx_broadcast_fanout_start(cycle) != NGX_OK)
@@ -63,6 +65,7 @@ ngx_broadcast_conn_stop(ngx_cycle_t *cycle)
     ngx_broadcast_started = 0;
 
     ngx_broadcast_sentinel_close();
+    ngx_broadcast_move_stop();
 
     for ( ;; ) {
         bc = ngx_broadcast_conn_next(NULL);

@@ -32,8 +32,10 @@ typedef enum {
     NGX_BROADCAST_REC_COMPLETION,   /* connection name: arguments = hub records
                                        of the JSON protocol, whatever protocol
                                        the connection speaks */
-    NGX_BROADCAST_REC_MOVE,         /* reserved: move(id, to) */
-    NGX_BROADCAST_REC_STATE,        /* reserved: state(id) */
+    NGX_BROADCAST_REC_MOVE,         /* connection name: its row has another
+                                       owner, who wants its state */
+    NGX_BROADCAST_REC_STATE,        /* connection name: arguments = its state,
+                                       for the owner that they name */
     NGX_BROADCAST_REC_INVOKE,       /* connection name is asked: group = id of
                                        the invocation, target, arguments */
     NGX_BROADCAST_REC_FORGET,       /* connection name: nobody waits for the

@@ -28,7 +28,8 @@ static ngx_uint_t ngx_broadcast_claim_cells_locked(ngx_broadcast_zone_t *zone,
 static uint32_t ngx_broadcast_row_take_locked(ngx_broadcast_zone_t *zone);
 static void ngx_broadcast_row_count_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_conn_row_t *conn, ngx_int_t n);
-
+static void ngx_broadcast_slot_count_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_owner_t owner, ngx_int_t n);
 
 
 ngx_int_t
@@ -351,25 +352,14 @@ static void
 ngx_broadcast_row_count_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_conn_row_t *conn, ngx_int_t n)
 {
-    ngx_uint_t             slot;
-    ngx_broadcast_hub_t   *hub;
-    ngx_broadcast_slot_t  *owner;
+    ngx_broadcast_hub_t  *hub;
 
     hub = ngx_broadcast_hub_row(zone, conn->hub + 1);
 
     hub->connections[conn->transport] += (uint32_t) n;
     ngx_broadcast_store(count_hub);
 
-    slot = ngx_broadcast_owner_slot(conn->owner);
-
-    if (slot < NGX_BROADCAST_SLOTS) {
-        owner = &zone->slot[slot];
-
-        if (owner->owner == conn->owner) {
-            owner->connections += (uint32_t) n;
-            ngx_broadcast_store(count_slot);
-        }
-    }
+    ngx_broadcast_slot_count_locked(zone, conn->owner, n);
 
     if (conn->user) {
         if (n > 0) {
@@ -391,7 +381,32 @@ ngx_broadcast_row_count_locked(ngx_broadcast_zone_t *zone,
 }
 
 
-/* one store, and nothing derived from it */
+static void
+ngx_broadcast_slot_count_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_owner_t owner, ngx_int_t n)
+{
+    ngx_uint_t             i;
+    ngx_broadcast_slot_t  *slot;
+
+    i = ngx_broadcast_owner_slot(owner);
+
+    if (i >= NGX_BROADCAST_SLOTS) {
+        return;
+    }
+
+    slot = &zone->slot[i];
+
+    if (slot->owner == owner) {
+        slot->connections += (uint32_t) n;
+        ngx_broadcast_store(count_slot);
+    }
+}
+
+
+/*
+ * One store, and nothing derived from it.  Whose the row is does not matter:
+ * who calls `connected` may have lost it to another worker already.
+ */
 
 void
 ngx_broadcast_registry_owe(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row,
@@ -412,24 +427,87 @@ ngx_broadcast_registry_owe(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row,
 }
 
 
-void
+/*
+ * A worker that has no slot yet claims rows for nobody, and gives them back
+ * when it may have one: the rows of nobody are anybody's to release.
+ */
+
+ngx_int_t
 ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
-    ngx_broadcast_row_t row, ngx_str_t *id)
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t owner)
 {
-    ngx_uint_t  more;
+    ngx_int_t                  rc;
+    ngx_uint_t                 more;
+    ngx_broadcast_conn_row_t  *conn;
 
     do {
         ngx_broadcast_zone_lock(zone);
 
         more = 0;
 
-        if (ngx_broadcast_row_locked(zone, row, id)) {
+        conn = ngx_broadcast_row_locked(zone, row, id);
+
+        if (conn == NULL) {
+            rc = NGX_DECLINED;
+
+        } else if (conn->owner && conn->owner != owner) {
+            rc = NGX_BUSY;
+
+        } else {
+            rc = NGX_OK;
             more = ngx_broadcast_row_end_locked(zone, row);
         }
 
         ngx_broadcast_zone_unlock(zone);
 
     } while (more);
+
+    return rc;
+}
+
+
+/*
+ * A death before move_owner: the row is the old owner's, nothing has happened.
+ * From there on: the new one's, who is dead then, and the sweep ends it; the
+ * rebuild counts the connections of the slots.
+ */
+
+ngx_int_t
+ngx_broadcast_registry_move(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t to,
+    ngx_broadcast_owner_t *from)
+{
+    ngx_broadcast_owner_t      old;
+    ngx_broadcast_conn_row_t  *conn;
+
+    ngx_broadcast_zone_lock(zone);
+
+    conn = ngx_broadcast_row_locked(zone, row, id);
+
+    if (conn == NULL) {
+        ngx_broadcast_zone_unlock(zone);
+        return NGX_DECLINED;
+    }
+
+    old = conn->owner;
+
+    if (old != to) {
+        ngx_broadcast_zone_dirty_locked(zone);
+
+        conn->owner = to;
+        ngx_broadcast_store(move_owner);
+
+        ngx_broadcast_slot_count_locked(zone, old, -1);
+        ngx_broadcast_slot_count_locked(zone, to, 1);
+
+        ngx_broadcast_zone_clean_locked(zone);
+    }
+
+    ngx_broadcast_zone_unlock(zone);
+
+    *from = old;
+
+    return NGX_OK;
 }
 
 

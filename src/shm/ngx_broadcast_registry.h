@@ -89,9 +89,22 @@ ngx_int_t ngx_broadcast_registry_claim(ngx_broadcast_zone_t *zone,
 void ngx_broadcast_registry_owe(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id);
 
-/* the connection ended: leaves groups; UNSETTLED if an event is owed */
-void ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
-    ngx_broadcast_row_t row, ngx_str_t *id);
+/*
+ * The connection of this owner ended: leaves groups; UNSETTLED if an event is
+ * owed.  NGX_OK; NGX_DECLINED: there is no such row, or it has ended;
+ * NGX_BUSY: it is another owner's by now, and was left alone.
+ */
+ngx_int_t ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t owner);
+
+/*
+ * Another worker takes the connection: the row is its from now on, *from (out)
+ * tells whose it was.  NGX_OK also if it was its before; NGX_DECLINED: it has
+ * ended.
+ */
+ngx_int_t ngx_broadcast_registry_move(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t to,
+    ngx_broadcast_owner_t *from);
 
 /* the event was settled: the row becomes a tombstone, or free */
 void ngx_broadcast_registry_settled(ngx_broadcast_zone_t *zone,

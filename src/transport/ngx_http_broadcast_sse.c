@@ -27,7 +27,8 @@ static ngx_broadcast_transport_t  ngx_http_broadcast_sse_transport = {
     ngx_http_broadcast_socket_send,
     ngx_http_broadcast_socket_close,
     ngx_http_broadcast_socket_destroy,
-    ngx_http_broadcast_socket_resume
+    ngx_http_broadcast_socket_resume,
+    NULL
 };
 
 static ngx_broadcast_transport_t  ngx_http_broadcast_sse_chunked = {
@@ -35,7 +36,8 @@ static ngx_broadcast_transport_t  ngx_http_broadcast_sse_chunked = {
     ngx_http_broadcast_socket_send,
     ngx_http_broadcast_sse_close_chunked,
     ngx_http_broadcast_socket_destroy,
-    ngx_http_broadcast_socket_resume
+    ngx_http_broadcast_socket_resume,
+    NULL
 };
 
 

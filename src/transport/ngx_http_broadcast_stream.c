@@ -41,7 +41,8 @@ static ngx_broadcast_transport_t  ngx_http_broadcast_stream_transport = {
     ngx_http_broadcast_stream_send,
     ngx_http_broadcast_stream_close,
     ngx_http_broadcast_stream_destroy,
-    ngx_http_broadcast_stream_resume
+    ngx_http_broadcast_stream_resume,
+    NULL
 };
 
 

@@ -47,7 +47,8 @@ static ngx_broadcast_transport_t  ngx_http_broadcast_ws_transport = {
     ngx_http_broadcast_socket_send,
     ngx_http_broadcast_socket_close,
     ngx_http_broadcast_socket_destroy,
-    ngx_http_broadcast_socket_resume
+    ngx_http_broadcast_socket_resume,
+    NULL
 };
 
 

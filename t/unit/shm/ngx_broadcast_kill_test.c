@@ -122,22 +122,22 @@ static const char  *stores[] = {
     "claim_connected", "claim_hub", "claim_transport", "claim_plain",
     "claim_owed", "claim_id_len", "claim_id", "claim_state", "claim_next",
     "claim_head", "row_free", "row_spare", "row_high", "count_hub",
-    "count_slot", "owe_owed", "end_state", "end_key", "end_unsettled",
-    "end_user", "end_tombstones", "settled_state", "settled_user",
-    "settled_unsettled", "settled_tombstones", "free_state", "free_chain",
-    "free_next", "free_list", "free_spare", "free_tombstones", "expire_wrap",
-    "expire_next", "slot_generation", "slot_owner", "slot_pid", "slot_exiting",
-    "slot_connections", "slot_pool", "slot_woken", "slot_state",
-    "release_state", "release_owner", "release_life", "life_dead",
-    "life_consistent", "life_taken", "map_set", "map_clear", "probe_state",
-    "probe_life", "reap_state", "reap_owner", "lock_dirty", "lock_consistent",
-    "dirty_set", "dirty_before_clear", "dirty_clear", "rule_refused",
-    "rule_group", "rule_order", "rule_updated", "rule_expires", "rule_lasting",
-    "rule_user", "rule_next", "rule_head", "rule_free", "rule_spare",
-    "rule_high", "rule_off", "rule_off_link", "rule_off_next", "rule_off_free",
-    "rule_off_spare", "rule_loaded", "rule_expire_wrap", "rule_expire_next",
-    "rebuild_rule_link", "rebuild_rule_head", "rebuild_rule_next",
-    "rebuild_rule_free", "rebuild_rule_spare"
+    "count_slot", "move_owner", "owe_owed", "end_state", "end_key",
+    "end_unsettled", "end_user", "end_tombstones", "settled_state",
+    "settled_user", "settled_unsettled", "settled_tombstones", "free_state",
+    "free_chain", "free_next", "free_list", "free_spare", "free_tombstones",
+    "expire_wrap", "expire_next", "slot_generation", "slot_owner", "slot_pid",
+    "slot_exiting", "slot_connections", "slot_pool", "slot_woken",
+    "slot_state", "release_state", "release_owner", "release_life",
+    "life_dead", "life_consistent", "life_taken", "map_set", "map_clear",
+    "probe_state", "probe_life", "reap_state", "reap_owner", "lock_dirty",
+    "lock_consistent", "dirty_set", "dirty_before_clear", "dirty_clear",
+    "rule_refused", "rule_group", "rule_order", "rule_updated", "rule_expires",
+    "rule_lasting", "rule_user", "rule_next", "rule_head", "rule_free",
+    "rule_spare", "rule_high", "rule_off", "rule_off_link", "rule_off_next",
+    "rule_off_free", "rule_off_spare", "rule_loaded", "rule_expire_wrap",
+    "rule_expire_next", "rebuild_rule_link", "rebuild_rule_head",
+    "rebuild_rule_next", "rebuild_rule_free", "rebuild_rule_spare"
 };
 
 #define STORES  (sizeof(stores) / sizeof(stores[0]))
@@ -461,7 +461,7 @@ release(const char *id)
     ngx_str_t  s;
 
     s = tap_str(id);
-    ngx_broadcast_registry_release(zone, row[id[1] - '0'], &s);
+    (void) ngx_broadcast_registry_release(zone, row[id[1] - '0'], &s, owner);
 }
 
 
@@ -605,6 +605,29 @@ used_rows(void)
     ngx_broadcast_registry_expire(zone, 2);
     ngx_broadcast_registry_expire(zone, 2);
     fill(3000, 5);
+}
+
+
+/* another worker asks for a connection of this one */
+
+static void
+two_workers(void)
+{
+    ngx_uint_t  second;
+
+    used_rows();
+    (void) ngx_broadcast_slot_claim(zone, &second, &other);
+}
+
+
+static void
+move_one(void)
+{
+    ngx_str_t              s;
+    ngx_broadcast_owner_t  from;
+
+    s = tap_str("c1");
+    (void) ngx_broadcast_registry_move(zone, row[1], &s, other, &from);
 }
 
 
@@ -1114,6 +1137,7 @@ static const act_t  acts[] = {
     { "claim without a user", used_rows, claim_nobody, 0 },
     { "owe", used_rows, owe_one, 0 },
     { "release", used_rows, release_one, 0 },
+    { "move", two_workers, move_one, 0 },
     { "release of a key's other connection", used_rows, release_two, 0 },
     { "release of an owed row", owed_rows, release_one, 0 },
     { "release from many groups", many_groups, release_one, STEPS },

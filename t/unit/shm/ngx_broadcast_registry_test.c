@@ -28,6 +28,7 @@
 
 
 static void facts(void);
+static void moves(void);
 static void limits(void);
 static void bounds(void);
 static void walks(void);
@@ -40,6 +41,7 @@ int
 main(void)
 {
     facts();
+    moves();
     limits();
     bounds();
     walks();
@@ -90,13 +92,19 @@ leave(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row, const char *id,
 }
 
 
+/* as its owner, whoever that is */
+
 static void
 release(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row, const char *id)
 {
-    ngx_str_t  i;
+    ngx_str_t                 i;
+    ngx_broadcast_row_info_t  info;
 
     i = tap_str(id);
-    ngx_broadcast_registry_release(zone, row, &i);
+
+    if (ngx_broadcast_registry_find(zone, &i, &info) == NGX_OK) {
+        (void) ngx_broadcast_registry_release(zone, row, &i, info.owner);
+    }
 }
 
 
@@ -212,6 +220,76 @@ facts(void)
     id.len = sizeof(copy);
     is_int(ngx_broadcast_registry_find(zone, &id, &info), NGX_DECLINED,
            "an id of 48 bytes is looked for");
+
+    ok(zone_right(zone), "the zone is right");
+    zone_free(zone);
+}
+
+
+/* slot numbers are the lowest byte of an owner word: 1 and 2 are slots */
+
+static void
+moves(void)
+{
+    ngx_str_t                  id;
+    ngx_uint_t                 chat;
+    ngx_broadcast_row_t        a, n;
+    ngx_broadcast_zone_t      *zone;
+    ngx_broadcast_owner_t      from;
+    ngx_broadcast_row_info_t   info;
+
+    zone = zone_make(SIZE);
+    chat = zone_hub(zone, "chat", 0);
+
+    zone->slot[1].owner = 0x101;
+    zone->slot[2].owner = 0x102;
+
+    (void) zone_claim(zone, 0x101, chat, "a", "ann", 0, LATER, &a);
+    (void) zone_claim(zone, 0, chat, "n", "", 0, LATER, &n);
+    (void) join(zone, a, "a", "g");
+
+    id = tap_str("a");
+
+    is_int(ngx_broadcast_registry_move(zone, a, &id, 0x102, &from), NGX_OK,
+           "a connection moves to another owner");
+    is_int(from, 0x101, "it was the first one's");
+    is_int(ngx_broadcast_registry_find(zone, &id, &info), NGX_OK, "found");
+    is_int(info.owner, 0x102, "it is the second one's now");
+    ok(zone->slot[1].connections == 0 && zone->slot[2].connections == 1,
+       "the slots count it so");
+    ok(users(zone, chat, "ann") == 1 && groups(zone, chat, "g") == 1,
+       "user and group go with it");
+
+    is_int(ngx_broadcast_registry_release(zone, a, &id, 0x101), NGX_BUSY,
+           "who has lost it does not release it");
+    is_int(state(zone, "a"), NGX_BROADCAST_ROW_LIVE, "it lives on");
+
+    ngx_broadcast_registry_sweep(zone, 0x101);
+    is_int(state(zone, "a"), NGX_BROADCAST_ROW_LIVE,
+           "nor does a sweep of what the first one had");
+
+    is_int(ngx_broadcast_registry_move(zone, a, &id, 0x102, &from), NGX_OK,
+           "a move to its owner is none");
+    is_int(from, 0x102, "it was its own before");
+    is_int(zone->slot[2].connections, 1, "and is counted once");
+
+    is_int(ngx_broadcast_registry_move(zone, n, &id, 0x102, &from),
+           NGX_DECLINED, "a row that is another's is declined");
+
+    is_int(ngx_broadcast_registry_release(zone, a, &id, 0x102), NGX_OK,
+           "its owner releases it");
+    is_int(state(zone, "a"), NGX_BROADCAST_ROW_GONE, "it is gone");
+    is_int(ngx_broadcast_registry_move(zone, a, &id, 0x101, &from),
+           NGX_DECLINED, "what has ended does not move");
+    is_int(ngx_broadcast_registry_release(zone, a, &id, 0x102), NGX_DECLINED,
+           "and is not released again");
+
+    id = tap_str("n");
+    is_int(ngx_broadcast_registry_release(zone, n, &id, 0x101), NGX_OK,
+           "the row of a worker without a slot is released with one");
+
+    zone->slot[1].owner = 0;
+    zone->slot[2].owner = 0;
 
     ok(zone_right(zone), "the zone is right");
     zone_free(zone);
@@ -512,6 +590,7 @@ model(void)
     ngx_int_t              rc, want;
     ngx_uint_t             i, n, step, wrong, owner;
     ngx_broadcast_zone_t  *zone;
+    ngx_broadcast_owner_t  from;
 
     zone = zone_make(SIZE);
     (void) zone_hub(zone, "chat", 0);
@@ -537,7 +616,7 @@ model(void)
         m = &rows[i];
         id = tap_str(ids[i]);
 
-        switch (random() % 12) {
+        switch (random() % 13) {
 
         case 0: case 1: case 2:
             owner = 200 + random() % OWNERS;
@@ -602,6 +681,22 @@ model(void)
             if (m->state == NGX_BROADCAST_ROW_UNSETTLED) {
                 m->state = m->expires <= (uint32_t) now
                            ? NGX_BROADCAST_ROW_FREE : NGX_BROADCAST_ROW_GONE;
+            }
+
+            break;
+
+        case 12:
+            owner = 200 + random() % OWNERS;
+            want = m->state == NGX_BROADCAST_ROW_LIVE ? NGX_OK : NGX_DECLINED;
+            from = m->owner;
+
+            wrong += (ngx_broadcast_registry_move(zone, m->row, &id, owner,
+                                                  &from)
+                      != want);
+            wrong += (from != m->owner);
+
+            if (want == NGX_OK) {
+                m->owner = owner;
             }
 
             break;

@@ -218,7 +218,7 @@ pages(void)
         for (i = 0; i < 32 && n < MANY; i += 2, n += 2) {
             *ngx_sprintf((u_char *) id, "id%ui", n) = '\0';
             text = tap_str(id);
-            ngx_broadcast_registry_release(zone, row[n], &text);
+            (void) ngx_broadcast_registry_release(zone, row[n], &text, 1);
 
             *ngx_sprintf((u_char *) id, "new%ui", n) = '\0';
             zone_claim(zone, 1, hub, id, "", 0, 1, NULL);
