@@ -38,7 +38,9 @@ EOC
 )->start;
 
 for my $scheme ('http', 'https') {
-    for my $transport ([ 1, 'WebSocket' ], [ 2, 'SSE' ]) {
+    for my $transport ([ 1, 'WebSocket' ], [ 2, 'SSE' ],
+                       [ 4, 'LongPolling' ])
+    {
         my $port = $nginx->port($scheme eq 'https' ? 'tls' : undef);
 
         local $ENV{BASE} = "$scheme://127.0.0.1:$port";

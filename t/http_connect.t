@@ -124,10 +124,6 @@ is(Broadcast::WebSocket->connect($port, url($id, $bob))->{head}{status}, 404,
    'another user cannot use the token');
 is_answer(http('POST', url($id, $ann), body => 'x'), 404, $gone,
           'a POST before the stream finds nothing');
-is_answer(http('GET', url($id, $ann)), 404,
-          'LongPolling transport not supported by this end point type',
-          'long polling is not offered');
-
 my $sse = Broadcast::SSE->connect($port, url($id, $ann));
 is($sse->{head}{status}, 200, 'the token opens an event stream');
 like($sse->{head}{headers}{'content-type'}, qr{^text/event-stream},

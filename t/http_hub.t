@@ -55,7 +55,7 @@ __DATA__
 --- response_headers eval
 [("Content-Type: application/json\nCache-Control: no-store") x 5]
 --- response_body_like eval
-[(qr/^\{"negotiateVersion":1,"connectionId":"([\w-]{22})","connectionToken":"(?!\1")[\w-]{48}","availableTransports":\[\{"transport":"WebSockets","transferFormats":\["Text","Binary"\]\},\{"transport":"ServerSentEvents","transferFormats":\["Text"\]\}\]\}$/) x 2,
+[(qr/^\{"negotiateVersion":1,"connectionId":"([\w-]{22})","connectionToken":"(?!\1")[\w-]{48}","availableTransports":\[\{"transport":"WebSockets","transferFormats":\["Text","Binary"\]\},\{"transport":"ServerSentEvents","transferFormats":\["Text"\]\},\{"transport":"LongPolling","transferFormats":\["Text","Binary"\]\}\]\}$/) x 2,
  qr/^\{"negotiateVersion":0,"connectionId":"[\w-]{48}","availableTransports":\[/,
  qr/^\{"error":"The client requested a non-integer protocol version."\}$/,
  qr/^\{"error":"The client requested version '-1', but the server does not support this version."\}$/]
@@ -69,7 +69,7 @@ __DATA__
  "POST /fixed/negotiate"]
 --- response_body_like eval
 ['"availableTransports":\[\{"transport":"ServerSentEvents","transferFormats":\["Text"\]\}\]',
- '"availableTransports":\[\]',
+ '"availableTransports":\[\{"transport":"LongPolling","transferFormats":\["Text","Binary"\]\}\]',
  '"availableTransports":\[\{"transport":"ServerSentEvents","transferFormats":\["Text"\]\}\]',
  '"WebSockets"']
 

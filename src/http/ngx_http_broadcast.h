@@ -54,7 +54,9 @@ typedef enum {
 /* those of them that this version can serve */
 
 #define NGX_HTTP_BROADCAST_SERVED                                             \
-    (NGX_HTTP_BROADCAST_WEBSOCKET|NGX_HTTP_BROADCAST_SSE)
+    (NGX_HTTP_BROADCAST_WEBSOCKET                                             \
+     |NGX_HTTP_BROADCAST_SSE                                                  \
+     |NGX_HTTP_BROADCAST_LONGPOLL)
 
 
 #define NGX_HTTP_BROADCAST_AUTH_OFF       0

@@ -63,22 +63,33 @@ ngx_http_broadcast_connect(ngx_http_request_t *r, ngx_broadcast_open_t *in,
     in->limits = &blcf->limits;
     in->functions = !blcf->nofunctions;
 
-    if (transport == NGX_BROADCAST_WEBSOCKET) {
-        in->framing = NGX_BROADCAST_FRAME_WS;
+    switch (transport) {
 
-    } else {
+    case NGX_BROADCAST_WEBSOCKET:
+        in->framing = NGX_BROADCAST_FRAME_WS;
+        break;
+
+    case NGX_BROADCAST_SSE:
         in->framing = ngx_http_broadcast_sse_framing(r);
+        break;
+
+    default:
+        in->framing = NGX_BROADCAST_FRAME_BYTES;
+        break;
     }
 
     if (ctx->jwt) {
         /*
          * A stream would not notice that its POSTs fail, signalr.md 7.5.  A
-         * token that is good by its leeway alone has no more than that.
+         * token that is good by its leeway alone has no more than that, nor
+         * have polls, each of which shows it.
          */
 
         in->token_expires = ctx->jwt->exp;
 
-        if (in->token_expires <= ngx_time()) {
+        if (in->token_expires <= ngx_time()
+            || transport == NGX_BROADCAST_LONGPOLL)
+        {
             in->token_expires += NGX_BROADCAST_JWT_LEEWAY;
         }
 
@@ -346,11 +357,17 @@ ngx_http_broadcast_connect_open(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (cn->transport == NGX_BROADCAST_WEBSOCKET) {
-        return ngx_http_broadcast_websocket(r, bc);
-    }
+    switch (cn->transport) {
 
-    return ngx_http_broadcast_sse(r, bc);
+    case NGX_BROADCAST_WEBSOCKET:
+        return ngx_http_broadcast_websocket(r, bc);
+
+    case NGX_BROADCAST_SSE:
+        return ngx_http_broadcast_sse(r, bc);
+
+    default:
+        return ngx_http_broadcast_longpoll_open(r, bc);
+    }
 }
 
 

@@ -19,9 +19,12 @@
 
 
 #include "http/ngx_http_broadcast.h"
+#include "transport/ngx_http_broadcast_transport.h"
 
 
 #define NGX_HTTP_BROADCAST_NO_CONNECTION  "No Connection with that ID"
+
+#define NGX_HTTP_BROADCAST_POLL           90000     /* ms, signalr.md 2.4 */
 
 
 typedef struct {
@@ -36,6 +39,8 @@ typedef struct {
 static ngx_int_t ngx_http_broadcast_hub_name(ngx_http_request_t *r,
     ngx_uint_t *answered);
 static ngx_int_t ngx_http_broadcast_hub_get(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_hub_poll(ngx_http_request_t *r,
+    ngx_http_broadcast_hub_id_t *id);
 static ngx_int_t ngx_http_broadcast_hub_post(ngx_http_request_t *r);
 static void ngx_http_broadcast_hub_input(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_hub_delete(ngx_http_request_t *r);
@@ -336,6 +341,10 @@ ngx_http_broadcast_hub_get(ngx_http_request_t *r)
                                   "Cannot change transports mid-connection");
             }
 
+            if (transport == NGX_BROADCAST_LONGPOLL) {
+                return ngx_http_broadcast_hub_poll(r, &id);
+            }
+
             return ngx_http_broadcast_in_use(r, &id.id);
         }
 
@@ -368,6 +377,38 @@ ngx_http_broadcast_hub_get(ngx_http_request_t *r)
     }
 
     return ngx_http_broadcast_connect(r, in, transport);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_hub_poll(ngx_http_request_t *r,
+    ngx_http_broadcast_hub_id_t *id)
+{
+    ngx_http_broadcast_ctx_t       *ctx;
+    ngx_http_broadcast_loc_conf_t  *blcf;
+    ngx_http_broadcast_longpoll_t   lp;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    blcf = ngx_http_get_module_loc_conf(r, ngx_http_broadcast_module);
+
+    lp.id = id->id;
+    lp.row = &id->row;
+    lp.limits = &blcf->limits;
+    lp.expires = 0;
+    lp.hold = NGX_HTTP_BROADCAST_POLL;
+
+    if (ctx->jwt) {
+
+        /* as long as polls are let in */
+
+        lp.expires = ctx->jwt->exp + NGX_BROADCAST_JWT_LEEWAY;
+
+        if (ctx->jwt->poll) {
+            lp.hold = ngx_min(lp.hold, ctx->jwt->poll * 1000);
+        }
+    }
+
+    return ngx_http_broadcast_longpoll(r, &lp);
 }
 
 
@@ -485,11 +526,15 @@ ngx_http_broadcast_hub_input(ngx_http_request_t *r)
 }
 
 
+/* its owner is told; what it wanted to say is for nobody any more */
+
 static ngx_int_t
 ngx_http_broadcast_hub_delete(ngx_http_request_t *r)
 {
     ngx_int_t                    rc;
+    ngx_str_t                    none = ngx_null_string;
     ngx_uint_t                   answered;
+    ngx_broadcast_record_t       rec;
     ngx_http_broadcast_hub_id_t  id;
 
     rc = ngx_http_broadcast_hub_id(r, &id, &answered);
@@ -502,6 +547,24 @@ ngx_http_broadcast_hub_delete(ngx_http_request_t *r)
         return ngx_http_broadcast_hub_no_connection(r);
     }
 
-    return ngx_http_broadcast_text(r, NGX_HTTP_BAD_REQUEST,
+    if (id.row.transport != NGX_BROADCAST_LONGPOLL) {
+        return ngx_http_broadcast_text(r, NGX_HTTP_BAD_REQUEST,
             "Cannot terminate this connection using the DELETE endpoint.");
+    }
+
+    ngx_memzero(&rec, sizeof(ngx_broadcast_record_t));
+
+    rec.type = NGX_BROADCAST_REC_DELETE;
+    rec.scope = NGX_BROADCAST_CONNECTION;
+    rec.flags = NGX_BROADCAST_REC_UNNUMBERED;
+    rec.source = NGX_BROADCAST_SRC_CLIENT;
+    rec.hub = id.row.hub;
+    rec.name = id.id;
+
+    if (ngx_broadcast_publish(&rec, 1) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_broadcast_answer(r, NGX_HTTP_ACCEPTED, "text/plain",
+                                     &none);
 }

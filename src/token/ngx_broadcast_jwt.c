@@ -20,6 +20,7 @@
 #define NGX_BROADCAST_JWT_TIME_MAX   253402300799LL
 
 #define NGX_BROADCAST_JWT_HANDSHAKE  30     /* seconds at most, asrs.s.cht   */
+#define NGX_BROADCAST_JWT_POLL       300    /* seconds at most, asrs.s.ttl   */
 
 #define NGX_BROADCAST_JWT_TRANSPORTS                                          \
     (NGX_BROADCAST_JWT_WEBSOCKET                                              \
@@ -299,6 +300,12 @@ ngx_broadcast_jwt_system(ngx_broadcast_jwt_t *jwt)
         && value >= 1 && value <= NGX_BROADCAST_JWT_HANDSHAKE)
     {
         jwt->handshake = value;
+    }
+
+    if (ngx_broadcast_jwt_setting(jwt->claims, "asrs.s.ttl", &value) == NGX_OK
+        && value >= 1 && value <= NGX_BROADCAST_JWT_POLL)
+    {
+        jwt->poll = value;
     }
 
     jwt->transports = NGX_BROADCAST_JWT_TRANSPORTS;

@@ -48,6 +48,7 @@ typedef struct {
     time_t                close_at;  /* 0, or when a live connection must    */
                                      /* end (asrs.s.coae, asrs.s.aeo)        */
     ngx_uint_t            handshake; /* seconds, 0: not given (asrs.s.cht)   */
+    ngx_uint_t            poll;      /* seconds, 0: not given (asrs.s.ttl)   */
     ngx_uint_t            transports;/* NGX_BROADCAST_JWT_WEBSOCKET ...,     */
                                      /* all where not given (asrs.s.htt)     */
 } ngx_broadcast_jwt_t;

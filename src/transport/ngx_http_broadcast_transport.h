@@ -39,5 +39,22 @@ ngx_int_t ngx_http_broadcast_sse(ngx_http_request_t *r,
 /* NGX_BROADCAST_FRAME_SSE or _SSE_CHUNK for this request */
 ngx_uint_t ngx_http_broadcast_sse_framing(ngx_http_request_t *r);
 
+/* the first poll of a connection: 200 at once, empty, signalr.md 2.4 */
+ngx_int_t ngx_http_broadcast_longpoll_open(ngx_http_request_t *r,
+    ngx_broadcast_conn_t *bc);
+
+
+typedef struct {
+    ngx_str_t                  id;
+    ngx_broadcast_row_info_t  *row;         /* LIVE, of this transport */
+    ngx_broadcast_limits_t    *limits;
+    time_t                     expires;     /* of this poll's token, 0: never */
+    ngx_msec_t                 hold;        /* longest wait */
+} ngx_http_broadcast_longpoll_t;
+
+/* any later one, whichever worker has the connection */
+ngx_int_t ngx_http_broadcast_longpoll(ngx_http_request_t *r,
+    ngx_http_broadcast_longpoll_t *lp);
+
 
 #endif /* _NGX_HTTP_BROADCAST_TRANSPORT_H_INCLUDED_ */

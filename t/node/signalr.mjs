@@ -3,7 +3,7 @@
 // The official client against a running server; t/client_signalr.t starts it.
 //
 //     BASE       http(s)://127.0.0.1:port
-//     TRANSPORT  1 WebSocket, 2 SSE
+//     TRANSPORT  1 WebSocket, 2 SSE, 4 long polling
 //     KEY        the secret of broadcast_key, to sign REST tokens
 
 import { createHmac } from 'node:crypto';
@@ -13,7 +13,7 @@ import { ok, is, like, until, rejects, run } from './tap.mjs';
 
 const { BASE, KEY } = process.env;
 const transport = Number(process.env.TRANSPORT);
-const name = { 1: 'websocket', 2: 'sse' }[transport];
+const name = { 1: 'websocket', 2: 'sse', 4: 'longpoll' }[transport];
 
 const quiet = { log() {} };
 

@@ -338,7 +338,7 @@ names(void)
     ok(pieces > MANY / 16 && right, "in the order of their places");
 
     text = tap_str("a");
-    ngx_broadcast_registry_release(zone, row, &text);
+    (void) ngx_broadcast_registry_release(zone, row, &text, 1);
 
     next = 0;
 
