@@ -19,7 +19,6 @@
  */
 
 #define NGX_BROADCAST_FANOUT_TURN   4096    /* pointers queued in a turn */
-#define NGX_BROADCAST_FLUSH_SLICE   256     /* sockets written in a turn */
 
 #define NGX_BROADCAST_FORMS                                                   \
     (NGX_BROADCAST_PROTOCOLS * NGX_BROADCAST_FRAMES)
@@ -57,49 +56,14 @@ static void ngx_broadcast_fanout_epoch(ngx_broadcast_record_t *rec);
 static void ngx_broadcast_fanout_missed(ngx_broadcast_local_t *hub,
     ngx_broadcast_record_t *rec);
 static void ngx_broadcast_fanout_one(ngx_broadcast_record_t *rec);
-static void ngx_broadcast_fanout_handler(ngx_event_t *ev);
-static void ngx_broadcast_fanout_account(void);
 
 
-static ngx_queue_t             ngx_broadcast_flush_list;
-static ngx_event_t             ngx_broadcast_flush_event;
-static ngx_connection_t        ngx_broadcast_flush_dumb;
-static ngx_uint_t              ngx_broadcast_flushing;
-static ngx_uint_t              ngx_broadcast_fanout_turn;
-static ngx_broadcast_local_t  *ngx_broadcast_delivered; /* hubs to account */
+ngx_uint_t                    ngx_broadcast_fanout_turn;
 
 /* the one connection that a record is for, which all others had; or NULL */
 
-static ngx_broadcast_conn_t   *ngx_broadcast_fanout_only;
-static uint64_t                ngx_broadcast_fanout_offset;
-
-
-ngx_int_t
-ngx_broadcast_fanout_start(ngx_cycle_t *cycle)
-{
-    ngx_queue_init(&ngx_broadcast_flush_list);
-
-    ngx_memzero(&ngx_broadcast_flush_event, sizeof(ngx_event_t));
-
-    ngx_broadcast_flush_dumb.fd = (ngx_socket_t) -1;
-
-    ngx_broadcast_flush_event.handler = ngx_broadcast_fanout_handler;
-    ngx_broadcast_flush_event.data = &ngx_broadcast_flush_dumb;
-    ngx_broadcast_flush_event.log = cycle->log;
-
-    return NGX_OK;
-}
-
-
-void
-ngx_broadcast_fanout_stop(void)
-{
-    if (ngx_broadcast_flush_event.posted) {
-        ngx_delete_posted_event(&ngx_broadcast_flush_event);
-    }
-
-    ngx_broadcast_fanout_account();
-}
+static ngx_broadcast_conn_t  *ngx_broadcast_fanout_only;
+static uint64_t               ngx_broadcast_fanout_offset;
 
 
 ngx_int_t
@@ -697,105 +661,5 @@ ngx_broadcast_fanout_overrun(void)
         hub->position = from;
 
         ngx_broadcast_fanout_gap(hub, &from);
-    }
-}
-
-
-void
-ngx_broadcast_fanout_flush(ngx_broadcast_conn_t *bc)
-{
-    if (bc->listed) {
-        return;
-    }
-
-    bc->listed = 1;
-    ngx_queue_insert_tail(&ngx_broadcast_flush_list, &bc->flush);
-
-    if (!ngx_broadcast_flushing && !ngx_broadcast_flush_event.posted) {
-        ngx_post_event(&ngx_broadcast_flush_event, &ngx_posted_events);
-    }
-}
-
-
-static void
-ngx_broadcast_fanout_handler(ngx_event_t *ev)
-{
-    ngx_uint_t             n;
-    ngx_queue_t           *q;
-    ngx_broadcast_conn_t  *bc;
-
-    ngx_broadcast_flushing = 1;
-    ngx_broadcast_fanout_turn = 0;
-
-    for (n = 0; n < NGX_BROADCAST_FLUSH_SLICE; n++) {
-
-        if (ngx_queue_empty(&ngx_broadcast_flush_list)) {
-            break;
-        }
-
-        q = ngx_queue_head(&ngx_broadcast_flush_list);
-        bc = ngx_queue_data(q, ngx_broadcast_conn_t, flush);
-
-        ngx_queue_remove(q);
-        bc->listed = 0;
-
-        ngx_broadcast_conn_flush(bc);
-    }
-
-    ngx_broadcast_flushing = 0;
-
-    ngx_broadcast_fanout_account();
-
-    if (!ngx_queue_empty(&ngx_broadcast_flush_list) && !ev->posted) {
-        ngx_post_event(ev, &ngx_posted_next_events);
-    }
-}
-
-
-/*
- * Deliveries are added up for the turn: one atomic addition in shared memory a
- * hub, not one a client.
- */
-
-void
-ngx_broadcast_fanout_delivered(ngx_broadcast_local_t *hub, ngx_uint_t type,
-    ngx_uint_t n)
-{
-    hub->delivered[type] += n;
-
-    if (hub->dirty) {
-        return;
-    }
-
-    hub->dirty = 1;
-    hub->next = ngx_broadcast_delivered;
-    ngx_broadcast_delivered = hub;
-
-    if (!ngx_broadcast_flushing && !ngx_broadcast_flush_event.posted) {
-        ngx_post_event(&ngx_broadcast_flush_event, &ngx_posted_events);
-    }
-}
-
-
-static void
-ngx_broadcast_fanout_account(void)
-{
-    ngx_uint_t              t;
-    ngx_broadcast_local_t  *hub;
-
-    while (ngx_broadcast_delivered) {
-        hub = ngx_broadcast_delivered;
-
-        ngx_broadcast_delivered = hub->next;
-        hub->dirty = 0;
-
-        for (t = 0; t < NGX_BROADCAST_TRANSPORTS; t++) {
-
-            if (hub->delivered[t]) {
-                ngx_broadcast_hub_delivered(ngx_broadcast_bus.zone, hub->index,
-                                            t, hub->delivered[t]);
-                hub->delivered[t] = 0;
-            }
-        }
     }
 }

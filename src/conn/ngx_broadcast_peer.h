@@ -188,6 +188,10 @@ struct ngx_broadcast_conn_s {
 };
 
 
+/* fan-out: pointers queued since the sockets were last written */
+
+extern ngx_uint_t  ngx_broadcast_fanout_turn;
+
 /* fan-out: n messages of the hub were taken by sockets of the type */
 
 void ngx_broadcast_fanout_delivered(ngx_broadcast_local_t *hub,
