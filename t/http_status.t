@@ -50,7 +50,7 @@ sub prometheus {
         return 0 unless $type{$name};
     }
 
-    return keys %type == 21;
+    return keys %type == 22;
 }
 
 run_tests();
