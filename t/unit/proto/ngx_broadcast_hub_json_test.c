@@ -453,7 +453,7 @@ test_write(void)
         { 5, "1", NULL, NULL, NULL, NULL, NULL, 0, 0,
           "{\"type\":5,\"invocationId\":\"1\"}" RS, "cancelation" },
         { 6, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0,
-          NGX_BROADCAST_HUB_JSON_PING, "ping, as the constant" },
+          "{\"type\":6}" RS, "ping" },
         { 7, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0,
           "{\"type\":7}" RS, "close" },
         { 7, NULL, NULL, NULL, NULL, NULL, NGX_BROADCAST_HUB_JSON_CLOSE_ERROR,
