@@ -292,6 +292,27 @@ is join(' ', map { groups_at($one, "u$_", 'many') } 1, 1000, 1001, 2000, 2001,
    'many many many many many many', 'has all of them';
 
 
+# --- a node that was away for too long ----------------------------------------
+
+my @super = (db => 'app', user => 'postgres');
+
+$pg->psql(q{alter role app nologin;
+    select pg_terminate_backend(pid) from pg_stat_activity
+     where usename = 'app'}, @super);
+ok((wait_for { database($one)->{state} eq 'down' } 15),
+   'a node has lost the database');
+
+$pg->psql(q{select broadcast.add_to_group('chat', 'aged', "user" => 'u3');
+    select broadcast.remove_from_group('chat', 'many', "user" => 'u4');
+    select broadcast.sequence(500);
+    delete from broadcast.message;
+    alter role app login}, @super);
+up($one, '... and has it again, but not all that was numbered meanwhile');
+is groups_at($one, 'u3', 'aged', 'many'), 'aged many',
+   'the rules are those of the database';
+is groups_at($one, 'u4', 'aged', 'many'), '', '... all of them';
+
+
 # --- an older state of the database is put back -------------------------------
 
 $ann = hub($one, 'ann');

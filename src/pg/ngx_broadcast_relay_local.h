@@ -46,6 +46,13 @@ typedef enum {
 #define NGX_BROADCAST_RELAY_PATIENCE  12000   /* ms, above the statement's */
 
 
+typedef enum {
+    NGX_BROADCAST_LOAD_NOTHING = 0,
+    NGX_BROADCAST_LOAD_ALL,                 /* places and rules */
+    NGX_BROADCAST_LOAD_RULES
+} ngx_broadcast_relay_load_e;
+
+
 typedef struct {
     ngx_broadcast_pg_conn_t     conn;
     ngx_uint_t                  running;    /* 1: this worker has the lease */
@@ -60,7 +67,7 @@ typedef struct {
     ngx_uint_t                  step;
     ngx_uint_t                  channel;    /* of the LISTENs */
     char                        text[256];  /* of a LISTEN */
-    ngx_uint_t                  load;       /* 1: rules are read */
+    ngx_uint_t                  load;       /* what is read anew */
     ngx_uint_t                  anew;       /* 1: the history shall begin
                                                anew, 2: it has */
     uint64_t                    head;       /* of the history, in a new zone */
@@ -117,10 +124,13 @@ void ngx_broadcast_relay_set_up(void);
 /* the session had no schema: is it there now? */
 void ngx_broadcast_relay_ask_again(void);
 
-/* puts the bindings that were read into the zone */
-void ngx_broadcast_relay_bind(PGresult *result);
+
+/* relay_bind.c */
 
 extern const char  ngx_broadcast_relay_bindings_text[];
+
+/* puts the bindings that were read into the zone */
+void ngx_broadcast_relay_bind(PGresult *result);
 
 
 /* relay_rules.c */

@@ -16,7 +16,7 @@
 
 /*
  * The rules of users that broadcast.membership has, for a zone that is new, or
- * whose database is an older state of what it was.  They are read in pages, in
+ * that cannot read all records that changed them.  They are read in pages, in
  * one snapshot with the head of the history: what is behind that comes as
  * records.
  *

@@ -21,13 +21,14 @@
  *   BEGIN -> PLACES -+----------------------------------> COMMIT -> BINDINGS
  *     ^              |                                     ^  |
  *     |              +--> RULES -> FETCH, page by page ----+  |
- *     |           a new zone, or behind ANEW                  |
+ *     |       a new zone, a gap, or behind ANEW                 |
  *     +-------------------------- ANEW <----------------------+
  *
  * A new zone reads the rules of users, too, in one transaction with the places;
  * nobody connects before it has the bindings.  A database that does not reach
  * as far as it was read is asked to begin a new history, and has the rules of
- * then.
+ * then.  If the row behind the cursor has gone, aged out or because another
+ * node asked for a new history, it may have changed rules: they are read anew.
  */
 
 typedef enum {
@@ -45,6 +46,7 @@ typedef enum {
 
 
 static void ngx_broadcast_relay_step(void);
+static void ngx_broadcast_relay_cursor(uint64_t cursor);
 static void ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
 static void ngx_broadcast_relay_listen(void);
@@ -76,12 +78,9 @@ static const char  ngx_broadcast_relay_settings[] =
 /* both are of one moment: the functions are STABLE and share the snapshot */
 
 static const char  ngx_broadcast_relay_places_text[] =
-    "SELECT broadcast.head(), p.hub, p.epoch, p.seq"
+    "SELECT broadcast.head(), p.hub, p.epoch, p.seq,"
+    " (SELECT r.pos FROM broadcast.read($1::bigint, 1) r)"
     " FROM (SELECT 1) one LEFT JOIN broadcast.positions() p ON true";
-
-const char  ngx_broadcast_relay_bindings_text[] =
-    "SELECT broadcast.bindings_version(), b.kind, b.hub, b.event, b.role"
-    " FROM (SELECT 1) one LEFT JOIN broadcast.bindings() b ON true";
 
 static const char  *ngx_broadcast_relay_channels[] = {
     "broadcast_doorbell",
@@ -149,6 +148,8 @@ ngx_broadcast_relay_step(void)
 
     case NGX_BROADCAST_STEP_PLACES:
         text = ngx_broadcast_relay_places_text;
+        ngx_broadcast_relay_cursor(ngx_broadcast_log_relay(
+                                       ngx_broadcast_bus.zone));
         break;
 
     case NGX_BROADCAST_STEP_RULES:
@@ -165,12 +166,7 @@ ngx_broadcast_relay_step(void)
 
     case NGX_BROADCAST_STEP_ANEW:
         text = "SELECT broadcast.begin_anew($1::bigint)";
-
-        (void) ngx_sprintf((u_char *) relay->cursor_text, "%uL%Z",
-                           relay->cursor);
-
-        relay->query.nparams = 1;
-        relay->query.params[0] = relay->cursor_text;
+        ngx_broadcast_relay_cursor(relay->cursor);
         break;
 
     default: /* NGX_BROADCAST_STEP_BINDINGS */
@@ -180,6 +176,18 @@ ngx_broadcast_relay_step(void)
 
     ngx_broadcast_relay_send(&relay->query, statement, text,
                              ngx_broadcast_relay_stepped);
+}
+
+
+static void
+ngx_broadcast_relay_cursor(uint64_t cursor)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    (void) ngx_sprintf((u_char *) relay->cursor_text, "%uL%Z", cursor);
+
+    relay->query.nparams = 1;
+    relay->query.params[0] = relay->cursor_text;
 }
 
 
@@ -254,7 +262,7 @@ ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
 
         ngx_broadcast_relay_rules_end();
 
-        if (relay->load) {
+        if (relay->load == NGX_BROADCAST_LOAD_ALL) {
             ngx_broadcast_relay_begun();
         }
 
@@ -373,7 +381,8 @@ ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result)
 
 
 /*
- * Rows of head, hub, epoch, seq; the last three null where there is no hub.
+ * Rows of head, hub, epoch, seq, the row behind the cursor; hub to seq are null
+ * where there is no hub, the last one if there is no such row.
  * A zone that has a cursor goes on behind it, a new one where the history ends
  * now.  If the database does not reach as far as the cursor, an older state of
  * it was put back.
@@ -400,6 +409,12 @@ ngx_broadcast_relay_places(PGresult *result)
                           "broadcast: the database is behind what was read "
                           "from it before (%uL, now %uL), its hubs begin anew",
                           relay->cursor, head);
+
+        } else if (relay->cursor < head
+                   && (uint64_t) ngx_broadcast_pg_number(result, 0, 4)
+                      != relay->cursor + 1)
+        {
+            relay->load = NGX_BROADCAST_LOAD_RULES;
         }
 
         return;
@@ -420,7 +435,7 @@ ngx_broadcast_relay_places(PGresult *result)
         ngx_broadcast_relay_place(&name, &place);
     }
 
-    relay->load = 1;
+    relay->load = NGX_BROADCAST_LOAD_ALL;
     relay->head = head;
 }
 
@@ -448,71 +463,4 @@ ngx_broadcast_relay_place(ngx_str_t *name, ngx_broadcast_position_t *place)
     {
         ngx_broadcast_hub_set_position(ngx_broadcast_bus.zone, hub, place);
     }
-}
-
-
-/* rows of version, kind, hub, event, role; all but the first may be null */
-
-void
-ngx_broadcast_relay_bind(PGresult *result)
-{
-    int                        i, n;
-    ngx_str_t                  kind;
-    ngx_uint_t                 k, event;
-    ngx_array_t                bindings;
-    ngx_pool_t                *pool;
-    ngx_broadcast_binding_t   *b;
-
-    static const char  *kinds[] = {      /* of ngx_broadcast_event_e */
-        "connect", "connected", "disconnected", "message", "http", "timer",
-        "after"
-    };
-
-    n = PQntuples(result);
-
-    pool = ngx_create_pool(4096, ngx_broadcast_pg.log);
-    if (pool == NULL) {
-        return;
-    }
-
-    if (ngx_array_init(&bindings, pool, n,
-                       sizeof(ngx_broadcast_binding_t)) != NGX_OK)
-    {
-        ngx_destroy_pool(pool);
-        return;
-    }
-
-    for (i = 0; i < n; i++) {
-
-        if (PQgetisnull(result, i, 1)) {
-            continue;
-        }
-
-        kind = ngx_broadcast_pg_value(result, i, 1);
-        event = NGX_BROADCAST_EVENTS;
-
-        for (k = 0; k < NGX_BROADCAST_EVENTS; k++) {
-            if (ngx_strcmp(kind.data, kinds[k]) == 0) {
-                event = k;
-            }
-        }
-
-        b = event < NGX_BROADCAST_EVENTS ? ngx_array_push(&bindings) : NULL;
-
-        if (b == NULL) {
-            continue;
-        }
-
-        b->event = event;
-        b->hub = ngx_broadcast_pg_value(result, i, 2);
-        b->name = ngx_broadcast_pg_value(result, i, 3);
-        b->role = ngx_broadcast_pg_value(result, i, 4);
-    }
-
-    ngx_broadcast_binding_replace(ngx_broadcast_bus.zone, bindings.elts,
-                                  bindings.nelts);
-
-    ngx_broadcast_relay.version = ngx_broadcast_pg_number(result, 0, 0);
-
-    ngx_destroy_pool(pool);
 }
