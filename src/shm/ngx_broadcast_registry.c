@@ -175,6 +175,9 @@ ngx_broadcast_claim_locked(ngx_broadcast_zone_t *zone,
     conn->owed = 0;
     ngx_broadcast_store(claim_owed);
 
+    conn->stateful = 0;
+    ngx_broadcast_store(claim_stateful);
+
     conn->id_len = (uint8_t) in->id.len;
     ngx_broadcast_store(claim_id_len);
 
@@ -421,6 +424,27 @@ ngx_broadcast_registry_owe(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row,
     if (conn) {
         conn->owed = 1;
         ngx_broadcast_store(owe_owed);
+    }
+
+    ngx_broadcast_zone_unlock(zone);
+}
+
+
+/* the same */
+
+void
+ngx_broadcast_registry_stateful(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id)
+{
+    ngx_broadcast_conn_row_t  *conn;
+
+    ngx_broadcast_zone_lock(zone);
+
+    conn = ngx_broadcast_row_locked(zone, row, id);
+
+    if (conn) {
+        conn->stateful = 1;
+        ngx_broadcast_store(stateful_set);
     }
 
     ngx_broadcast_zone_unlock(zone);

@@ -65,6 +65,8 @@ typedef struct {
     ngx_uint_t                hub;
     ngx_uint_t                transport;
     ngx_uint_t                plain;
+    ngx_uint_t                stateful;     /* another WebSocket may take it
+                                               over, signalr.md 6 */
     time_t                    connected;    /* wall clock, seconds */
     size_t                    id_len;
     size_t                    user_len;
@@ -87,6 +89,10 @@ ngx_int_t ngx_broadcast_registry_claim(ngx_broadcast_zone_t *zone,
 
 /* from now on a `disconnected` event is owed for the row */
 void ngx_broadcast_registry_owe(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id);
+
+/* from now on the row's connection outlives its socket */
+void ngx_broadcast_registry_stateful(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id);
 
 /*

@@ -49,6 +49,7 @@ ngx_broadcast_row_info_locked(ngx_broadcast_zone_t *zone, uint32_t row,
     info->hub = conn->hub;
     info->transport = conn->transport;
     info->plain = conn->plain;
+    info->stateful = conn->stateful;
     info->connected = (time_t) conn->connected;
 
     info->id_len = conn->id_len;

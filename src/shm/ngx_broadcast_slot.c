@@ -83,6 +83,9 @@ ngx_broadcast_slot_claim(ngx_broadcast_zone_t *zone, ngx_uint_t *out,
     ngx_memzero(slot->pool, sizeof(slot->pool));
     ngx_broadcast_store(slot_pool);
 
+    slot->away = 0;
+    ngx_broadcast_store(slot_away);
+
     __atomic_store_n(&slot->woken, 0, __ATOMIC_SEQ_CST);
     ngx_broadcast_store(slot_woken);
 

@@ -45,6 +45,8 @@ typedef enum {
     NGX_BROADCAST_FRAMES_DEFLATED,      /* the same and window size */
     NGX_BROADCAST_WAKES,
     NGX_BROADCAST_OVERRUNS,
+    NGX_BROADCAST_RECONNECTS,           /* sockets that took a stateful
+                                           connection over */
 
     NGX_BROADCAST_DB_RECONNECTS,
     NGX_BROADCAST_DB_CALLS,
@@ -128,6 +130,11 @@ void ngx_broadcast_stats_pool(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
     ngx_uint_t n[NGX_BROADCAST_POOL_STATES]);
 void ngx_broadcast_stats_pools(ngx_broadcast_zone_t *zone,
     ngx_uint_t n[NGX_BROADCAST_POOL_STATES]);        /* living slots */
+
+/* connections of one slot that wait for another socket; of living slots */
+void ngx_broadcast_stats_away(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    ngx_uint_t n);
+ngx_uint_t ngx_broadcast_stats_aways(ngx_broadcast_zone_t *zone);
 
 void ngx_broadcast_stats_set(ngx_broadcast_zone_t *zone, ngx_uint_t gauge,
     uint64_t value);

@@ -102,6 +102,7 @@ typedef struct {
     uint32_t                  exiting;
     uint32_t                  connections;  /* d */
     uint64_t                  pool[NGX_BROADCAST_POOL_STATES];
+    uint64_t                  away;         /* connections without a socket */
 
     /* alone in its line: written by every publisher and by the owner */
     uint32_t                  woken __attribute__((aligned(64)));
@@ -172,6 +173,7 @@ typedef struct {
     uint8_t                   transport;
     uint8_t                   plain;
     uint8_t                   owed;
+    uint8_t                   stateful;
     uint8_t                   id_len;
     u_char                    id[NGX_BROADCAST_CONN_ID_MAX];
 } ngx_broadcast_conn_row_t;

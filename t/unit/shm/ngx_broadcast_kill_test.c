@@ -120,24 +120,25 @@ static const char  *stores[] = {
     "rebuild_cell_next", "rebuild_cell_free", "rebuild_cell_spare",
     "claim_user", "claim_key", "claim_owner", "claim_members", "claim_expires",
     "claim_connected", "claim_hub", "claim_transport", "claim_plain",
-    "claim_owed", "claim_id_len", "claim_id", "claim_state", "claim_next",
-    "claim_head", "row_free", "row_spare", "row_high", "count_hub",
-    "count_slot", "move_owner", "owe_owed", "end_state", "end_key",
-    "end_unsettled", "end_user", "end_tombstones", "settled_state",
-    "settled_user", "settled_unsettled", "settled_tombstones", "free_state",
-    "free_chain", "free_next", "free_list", "free_spare", "free_tombstones",
-    "expire_wrap", "expire_next", "slot_generation", "slot_owner", "slot_pid",
-    "slot_exiting", "slot_connections", "slot_pool", "slot_woken",
-    "slot_state", "release_state", "release_owner", "release_life",
-    "life_dead", "life_consistent", "life_taken", "map_set", "map_clear",
-    "probe_state", "probe_life", "reap_state", "reap_owner", "lock_dirty",
-    "lock_consistent", "dirty_set", "dirty_before_clear", "dirty_clear",
-    "rule_refused", "rule_group", "rule_order", "rule_updated", "rule_expires",
-    "rule_lasting", "rule_user", "rule_next", "rule_head", "rule_free",
-    "rule_spare", "rule_high", "rule_off", "rule_off_link", "rule_off_next",
-    "rule_off_free", "rule_off_spare", "rule_loaded", "rule_expire_wrap",
-    "rule_expire_next", "rebuild_rule_link", "rebuild_rule_head",
-    "rebuild_rule_next", "rebuild_rule_free", "rebuild_rule_spare"
+    "claim_owed", "claim_stateful", "claim_id_len", "claim_id", "claim_state",
+    "claim_next", "claim_head", "row_free", "row_spare", "row_high",
+    "count_hub", "count_slot", "move_owner", "owe_owed", "stateful_set",
+    "end_state", "end_key", "end_unsettled", "end_user", "end_tombstones",
+    "settled_state", "settled_user", "settled_unsettled", "settled_tombstones",
+    "free_state", "free_chain", "free_next", "free_list", "free_spare",
+    "free_tombstones", "expire_wrap", "expire_next", "slot_generation",
+    "slot_owner", "slot_pid", "slot_exiting", "slot_connections", "slot_pool",
+    "slot_away", "slot_woken", "slot_state", "release_state", "release_owner",
+    "release_life", "life_dead", "life_consistent", "life_taken", "map_set",
+    "map_clear", "probe_state", "probe_life", "reap_state", "reap_owner",
+    "lock_dirty", "lock_consistent", "dirty_set", "dirty_before_clear",
+    "dirty_clear", "rule_refused", "rule_group", "rule_order", "rule_updated",
+    "rule_expires", "rule_lasting", "rule_user", "rule_next", "rule_head",
+    "rule_free", "rule_spare", "rule_high", "rule_off", "rule_off_link",
+    "rule_off_next", "rule_off_free", "rule_off_spare", "rule_loaded",
+    "rule_expire_wrap", "rule_expire_next", "rebuild_rule_link",
+    "rebuild_rule_head", "rebuild_rule_next", "rebuild_rule_free",
+    "rebuild_rule_spare"
 };
 
 #define STORES  (sizeof(stores) / sizeof(stores[0]))
@@ -476,6 +477,16 @@ owe(const char *id)
 
 
 static void
+stateful(const char *id)
+{
+    ngx_str_t  s;
+
+    s = tap_str(id);
+    ngx_broadcast_registry_stateful(zone, row[id[1] - '0'], &s);
+}
+
+
+static void
 settled(const char *id)
 {
     ngx_str_t  s;
@@ -637,6 +648,7 @@ static void claim_nobody(void)  { claim("c6", "", 0, LATER); }
 static void release_one(void)   { release("c1"); }
 static void release_two(void)   { release("c2"); }
 static void owe_one(void)       { owe("c1"); }
+static void stateful_one(void)  { stateful("c1"); }
 static void join_new(void)      { join("c2", LONG LONG); join("c2", "n0"); }
 static void join_first(void)    { join("c2", "n4"); }
 static void join_known(void)    { join("c2", LONG); }
@@ -1136,6 +1148,7 @@ static const act_t  acts[] = {
     { "claim for a new user and key", used_rows, claim_other, 0 },
     { "claim without a user", used_rows, claim_nobody, 0 },
     { "owe", used_rows, owe_one, 0 },
+    { "stateful", used_rows, stateful_one, 0 },
     { "release", used_rows, release_one, 0 },
     { "move", two_workers, move_one, 0 },
     { "release of a key's other connection", used_rows, release_two, 0 },

@@ -181,6 +181,13 @@ facts(void)
     id = tap_str("b");
     ngx_broadcast_registry_owe(zone, b, &id);
 
+    ngx_broadcast_registry_find(zone, &id, &info);
+    ok(!info.stateful, "a connection goes with its socket");
+
+    ngx_broadcast_registry_stateful(zone, b, &id);
+    ngx_broadcast_registry_find(zone, &id, &info);
+    ok(info.stateful, "unless it is said to outlive it");
+
     release(zone, b, "b");
     is_int(state(zone, "b"), NGX_BROADCAST_ROW_UNSETTLED,
            "a row with an event owed waits to be settled");
