@@ -12,8 +12,6 @@
 
 
 static ngx_int_t ngx_broadcast_outq_grow(ngx_broadcast_outq_t *q);
-static ngx_broadcast_frame_t *ngx_broadcast_outq_shift(
-    ngx_broadcast_outq_t *q);
 static void ngx_broadcast_outq_observe(ngx_broadcast_frame_t *frame,
     uint64_t now);
 
@@ -77,9 +75,7 @@ ngx_broadcast_outq_grow(ngx_broadcast_outq_t *q)
 }
 
 
-/* takes the first frame off; its reference becomes the caller's */
-
-static ngx_broadcast_frame_t *
+ngx_broadcast_frame_t *
 ngx_broadcast_outq_shift(ngx_broadcast_outq_t *q)
 {
     ngx_broadcast_frame_t  *frame;
@@ -101,6 +97,24 @@ ngx_broadcast_outq_shift(ngx_broadcast_outq_t *q)
     }
 
     return frame;
+}
+
+
+ngx_int_t
+ngx_broadcast_outq_copy(ngx_broadcast_outq_t *q, ngx_broadcast_outq_t *from)
+{
+    uint32_t  i;
+
+    for (i = 0; i < from->count; i++) {
+
+        if (ngx_broadcast_outq_push(q, *ngx_broadcast_outq_at(from, i))
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 

@@ -1,0 +1,125 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include "conn/ngx_broadcast_sequence.h"
+
+
+void
+ngx_broadcast_sequence_init(ngx_broadcast_sequence_t *s, size_t limit)
+{
+    s->limit = ngx_min(limit, NGX_BROADCAST_SEQUENCE_LIMIT);
+    s->next = 1;
+}
+
+
+void
+ngx_broadcast_sequence_clear(ngx_broadcast_sequence_t *s)
+{
+    ngx_broadcast_outq_clear(&s->unacked, 0);
+    ngx_broadcast_outq_clear(&s->waiting, 0);
+}
+
+
+ngx_int_t
+ngx_broadcast_sequence_send(ngx_broadcast_sequence_t *s,
+    ngx_broadcast_frame_t *frame)
+{
+    if (s->waiting.count == 0 && s->unacked.bytes < s->limit) {
+        return ngx_broadcast_outq_push(&s->unacked, frame);
+    }
+
+    if (ngx_broadcast_outq_push(&s->waiting, frame) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return NGX_AGAIN;
+}
+
+
+ngx_int_t
+ngx_broadcast_sequence_ack(ngx_broadcast_sequence_t *s, int64_t n)
+{
+    if (n > ngx_broadcast_sequence_sent(s)) {
+        return NGX_ERROR;
+    }
+
+    if (n <= s->acked) {
+        return NGX_DECLINED;
+    }
+
+    while (s->acked < n) {
+        ngx_broadcast_frame_free(ngx_broadcast_outq_shift(&s->unacked));
+        s->acked++;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_broadcast_sequence_release(ngx_broadcast_sequence_t *s,
+    ngx_broadcast_outq_t *q)
+{
+    ngx_int_t               rc;
+    ngx_broadcast_frame_t  *frame;
+
+    while (s->waiting.count && s->unacked.bytes < s->limit) {
+        frame = ngx_broadcast_outq_shift(&s->waiting);
+
+        rc = ngx_broadcast_outq_push(&s->unacked, frame);
+
+        if (rc == NGX_OK && q) {
+            rc = ngx_broadcast_outq_push(q, frame);
+        }
+
+        ngx_broadcast_frame_free(frame);
+
+        if (rc != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_broadcast_sequence_receive(ngx_broadcast_sequence_t *s)
+{
+    int64_t  n;
+
+    if (s->deaf) {
+        return NGX_DECLINED;
+    }
+
+    /* also for what is known: the Ack may have been lost with the socket */
+
+    s->owed = 1;
+
+    n = s->next++;
+
+    if (n <= s->received) {
+        return NGX_DECLINED;
+    }
+
+    s->received = n;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_broadcast_sequence_reset(ngx_broadcast_sequence_t *s, int64_t n)
+{
+    if (n > s->received + 1) {
+        return NGX_ERROR;
+    }
+
+    s->next = n;
+    s->deaf = 0;
+
+    return NGX_OK;
+}
