@@ -6,6 +6,7 @@
 
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_invocation.h"
+#include "conn/ngx_broadcast_stateful.h"
 #include "pg/ngx_broadcast_outbox.h"
 
 
@@ -186,6 +187,7 @@ ngx_broadcast_conn_make(ngx_broadcast_open_t *in, ngx_uint_t index,
     bc->expires = in->token_expires;
     bc->handshake = (uint8_t) in->handshake;
     bc->functions = in->functions ? 1 : 0;
+    bc->granted = in->stateful ? 1 : 0;
 
     bc->state = NGX_BROADCAST_NEW;
     bc->since = ngx_current_msec;
@@ -366,6 +368,14 @@ ngx_broadcast_conn_end(ngx_broadcast_conn_t *bc, ngx_uint_t end,
         return;
     }
 
+    if (bc->transport == NULL && bc->state != NGX_BROADCAST_NEW) {
+
+        /* it waits for another socket: nobody to talk to */
+
+        ngx_broadcast_conn_closed(bc, end);
+        return;
+    }
+
     if (bc->transport == NULL) {
 
         /* not attached yet: nobody to talk to, the flush will do it */
@@ -392,6 +402,11 @@ ngx_broadcast_conn_end(ngx_broadcast_conn_t *bc, ngx_uint_t end,
 
     if (end == NGX_BROADCAST_END_SLOW) {
         ngx_broadcast_outq_clear(&bc->outq, 1);
+    }
+
+    if (bc->sequence) {
+        ngx_broadcast_stateful_finish(bc, end != NGX_BROADCAST_END_SLOW
+                                          && end != NGX_BROADCAST_END_CLIENT);
     }
 
     was = bc->state;
@@ -546,6 +561,7 @@ ngx_broadcast_conn_free(ngx_broadcast_conn_t *bc)
     ngx_broadcast_outq_clear(&bc->outq, 0);
     ngx_broadcast_resume_free(bc);
     ngx_broadcast_invocation_free(bc);
+    ngx_broadcast_stateful_free(bc);
     ngx_broadcast_function_free(bc);
 
     if (bc->listed) {

@@ -26,7 +26,7 @@
  *   NEW         -                                 HANDSHAKE, ACTIVE (plain),
  *                                                 CLOSED
  *   HANDSHAKE   handshake record, timeout         ACTIVE, CLOSING
- *   ACTIVE      messages, pings, records          CLOSING
+ *   ACTIVE      messages, pings, records          CLOSING; CLOSED
  *   CLOSING     flush done, timeout               CLOSED
  *   CLOSED      nothing; freed by a posted event  -
  */
@@ -74,6 +74,7 @@ typedef enum {
     NGX_BROADCAST_END_COMMAND,      /* API, SQL, action: reason,
                                        allowReconnect */
     NGX_BROADCAST_END_EXPIRED,      /* token ran out (SSE) */
+    NGX_BROADCAST_END_SEQUENCE,     /* bad numbers of a stateful client */
     NGX_BROADCAST_END_ERROR         /* of ours: 1011 */
 } ngx_broadcast_end_e;
 
@@ -162,6 +163,8 @@ typedef struct {
     uint64_t                  key;
     ngx_uint_t                hub_limit;    /* beside a key's */
     ngx_uint_t                functions;    /* 0: location says nofunctions */
+    ngx_uint_t                stateful;     /* negotiate granted a stateful
+                                               reconnect */
     ngx_str_t                 event;        /* members of an event: claims,
                                                query, headers, remoteAddress
                                                as JSON without braces; may be
@@ -258,6 +261,27 @@ void ngx_broadcast_conn_end(ngx_broadcast_conn_t *bc, ngx_uint_t end,
  * frees its own things.
  */
 void ngx_broadcast_conn_closed(ngx_broadcast_conn_t *bc, ngx_uint_t end);
+
+/*
+ * The socket is gone without a word of the peer's (end of file, reset).  A
+ * stateful connection waits for another one, all others are closed; either
+ * way bc must not be touched again.
+ */
+void ngx_broadcast_conn_lost(ngx_broadcast_conn_t *bc);
+
+/* 1 if another socket may take it over */
+ngx_uint_t ngx_broadcast_conn_stateful(ngx_broadcast_conn_t *bc);
+
+/*
+ * In place of ngx_broadcast_conn_attach(): another socket takes over the
+ * connection of that id, whose old one, if it has one, is destroyed.  NULL:
+ * there is none here that can be taken over.  deflate is the new socket's, as
+ * of ngx_broadcast_conn_set_deflate(); expires is the token's, as in
+ * ngx_broadcast_open_t.
+ */
+ngx_broadcast_conn_t *ngx_broadcast_conn_reattach(ngx_str_t *id,
+    ngx_broadcast_transport_t *transport, void *data, ngx_uint_t deflate,
+    time_t expires);
 
 /* raw control frame of the transport (pong, close), in front of nothing:
    takes its place behind what is queued; copied */

@@ -4,7 +4,7 @@
  */
 
 
-#include "conn/ngx_broadcast_peer.h"
+#include "conn/ngx_broadcast_stateful.h"
 #include "proto/ngx_broadcast_hub_json.h"
 
 
@@ -19,6 +19,10 @@ ngx_broadcast_conn_queue(ngx_broadcast_conn_t *bc,
     ngx_broadcast_frame_t *frame)
 {
     if (bc->verdict || bc->state == NGX_BROADCAST_CLOSED) {
+        return;
+    }
+
+    if (bc->sequence && ngx_broadcast_stateful_queue(bc, frame) != NGX_OK) {
         return;
     }
 
@@ -169,7 +173,9 @@ ngx_broadcast_conn_flush(ngx_broadcast_conn_t *bc)
     ngx_str_t   reason;
     ngx_uint_t  end;
 
-    if (bc->state == NGX_BROADCAST_CLOSED || bc->transport == NULL) {
+    if (bc->state == NGX_BROADCAST_CLOSED
+        || (bc->transport == NULL && bc->state == NGX_BROADCAST_NEW))
+    {
         return;
     }
 
@@ -200,7 +206,7 @@ ngx_broadcast_conn_flush(ngx_broadcast_conn_t *bc)
 
     if (rc == NGX_ERROR) {
         bc->transport->destroy(bc);
-        ngx_broadcast_conn_closed(bc, NGX_BROADCAST_END_CLIENT);
+        ngx_broadcast_conn_lost(bc);
         return;
     }
 

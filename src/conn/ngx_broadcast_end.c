@@ -66,6 +66,10 @@ static const ngx_broadcast_ending_t  ngx_broadcast_endings[] = {
     { "token expired", NGX_BROADCAST_CLOSED_SERVER, NGX_BROADCAST_WS_POLICY, 1,
       "The access token has expired." },
 
+    /* NGX_BROADCAST_END_SEQUENCE */
+    { "bad sequence", NGX_BROADCAST_CLOSED_PROTOCOL,
+      NGX_BROADCAST_WS_SERVER_ERROR, 0, NULL },
+
     /* NGX_BROADCAST_END_ERROR */
     { "internal error", NGX_BROADCAST_CLOSED_SERVER,
       NGX_BROADCAST_WS_SERVER_ERROR, 1, NGX_BROADCAST_HUB_JSON_CLOSE_ERROR }

@@ -5,8 +5,9 @@
 
 
 #include "conn/ngx_broadcast_index.h"
-#include "base/ngx_broadcast_buf.h"
 #include "conn/ngx_broadcast_invocation.h"
+#include "conn/ngx_broadcast_stateful.h"
+#include "base/ngx_broadcast_buf.h"
 #include "proto/ngx_broadcast_handshake.h"
 #include "proto/ngx_broadcast_hub_json.h"
 #include "proto/ngx_broadcast_ws.h"
@@ -223,7 +224,7 @@ ngx_broadcast_inbound_handshake(ngx_broadcast_conn_t *bc, u_char **pos,
     ngx_memzero(&h, sizeof(ngx_broadcast_handshake_t));
 
     h.limit = bc->limits->message_size;
-    h.max_version = 1;
+    h.max_version = bc->granted ? 2 : 1;
     h.msgpack = 1;
     h.binary = (bc->type != NGX_BROADCAST_SSE);
 
@@ -255,6 +256,11 @@ ngx_broadcast_inbound_handshake(ngx_broadcast_conn_t *bc, u_char **pos,
     }
 
     bc->protocol = h.protocol;
+
+    if (h.version == 2 && ngx_broadcast_stateful_open(bc) != NGX_OK) {
+        ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_ERROR, 0, NULL);
+        return NGX_DONE;
+    }
 
     ngx_broadcast_conn_turn(bc, NGX_BROADCAST_ACTIVE);
     ngx_broadcast_function_connected(bc);
@@ -310,6 +316,10 @@ static void
 ngx_broadcast_inbound_message(ngx_broadcast_conn_t *bc,
     ngx_broadcast_message_t *m)
 {
+    if (bc->sequence && !ngx_broadcast_stateful_message(bc, m)) {
+        return;
+    }
+
     switch (m->type) {
 
     case NGX_BROADCAST_MESSAGE_INVOCATION:

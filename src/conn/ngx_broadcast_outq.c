@@ -101,24 +101,6 @@ ngx_broadcast_outq_shift(ngx_broadcast_outq_t *q)
 
 
 ngx_int_t
-ngx_broadcast_outq_copy(ngx_broadcast_outq_t *q, ngx_broadcast_outq_t *from)
-{
-    uint32_t  i;
-
-    for (i = 0; i < from->count; i++) {
-
-        if (ngx_broadcast_outq_push(q, *ngx_broadcast_outq_at(from, i))
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
 ngx_broadcast_outq_append(ngx_broadcast_outq_t *q, ngx_broadcast_outq_t *from)
 {
     ngx_int_t               rc;

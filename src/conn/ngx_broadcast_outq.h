@@ -47,10 +47,6 @@ ngx_int_t ngx_broadcast_outq_push(ngx_broadcast_outq_t *q,
 /* takes the first frame off, there is one; its reference is the caller's */
 ngx_broadcast_frame_t *ngx_broadcast_outq_shift(ngx_broadcast_outq_t *q);
 
-/* puts all of `from` behind what is in q, and leaves it in `from`, too */
-ngx_int_t ngx_broadcast_outq_copy(ngx_broadcast_outq_t *q,
-    ngx_broadcast_outq_t *from);
-
 /* moves all of `from` behind what is in q; NGX_ERROR: no memory */
 ngx_int_t ngx_broadcast_outq_append(ngx_broadcast_outq_t *q,
     ngx_broadcast_outq_t *from);

@@ -9,6 +9,7 @@
 
 
 #include "conn/ngx_broadcast_conn.h"
+#include "conn/ngx_broadcast_sequence.h"
 
 
 /* The inside of a connection: for this room only. */
@@ -143,6 +144,8 @@ struct ngx_broadcast_conn_s {
     ngx_broadcast_resume_t     *resume;     /* owned, or NULL */
     struct ngx_broadcast_invocation_s  *invocation;  /* owned, or NULL */
     ngx_broadcast_rights_t     *rights;     /* owned, or NULL */
+    ngx_broadcast_sequence_t   *sequence;   /* owned; NULL: the connection
+                                               goes with its socket */
     ngx_broadcast_frame_t      *event;      /* owned until `connected` is
                                                called: members of the event */
     ngx_broadcast_frame_t      *reason;     /* counted: of a verdict */
@@ -184,6 +187,7 @@ struct ngx_broadcast_conn_s {
     unsigned                    idle:1;     /* long polling, and no request */
     unsigned                    moving:1;   /* another worker has the row and
                                                waits for the state */
+    unsigned                    granted:1;  /* it may speak version 2 */
     u_char                      text[1];    /* id, address */
 };
 

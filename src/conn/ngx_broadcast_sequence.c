@@ -60,29 +60,22 @@ ngx_broadcast_sequence_ack(ngx_broadcast_sequence_t *s, int64_t n)
 
 
 ngx_int_t
-ngx_broadcast_sequence_release(ngx_broadcast_sequence_t *s,
-    ngx_broadcast_outq_t *q)
+ngx_broadcast_sequence_next(ngx_broadcast_sequence_t *s,
+    ngx_broadcast_frame_t **frame)
 {
-    ngx_int_t               rc;
-    ngx_broadcast_frame_t  *frame;
+    ngx_int_t  rc;
 
-    while (s->waiting.count && s->unacked.bytes < s->limit) {
-        frame = ngx_broadcast_outq_shift(&s->waiting);
-
-        rc = ngx_broadcast_outq_push(&s->unacked, frame);
-
-        if (rc == NGX_OK && q) {
-            rc = ngx_broadcast_outq_push(q, frame);
-        }
-
-        ngx_broadcast_frame_free(frame);
-
-        if (rc != NGX_OK) {
-            return NGX_ERROR;
-        }
+    if (s->waiting.count == 0 || s->unacked.bytes >= s->limit) {
+        return NGX_DECLINED;
     }
 
-    return NGX_OK;
+    *frame = ngx_broadcast_outq_shift(&s->waiting);
+
+    rc = ngx_broadcast_outq_push(&s->unacked, *frame);
+
+    ngx_broadcast_frame_free(*frame);
+
+    return rc;
 }
 
 

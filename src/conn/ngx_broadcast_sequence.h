@@ -73,11 +73,11 @@ ngx_int_t ngx_broadcast_sequence_send(ngx_broadcast_sequence_t *s,
 ngx_int_t ngx_broadcast_sequence_ack(ngx_broadcast_sequence_t *s, int64_t n);
 
 /*
- * Messages that waited and may go now: they get their numbers and are put into
- * q, too, unless that is NULL (no socket).  NGX_ERROR: no memory.
+ * The next message that waited and may go now: it gets its number; *frame is
+ * borrowed.  NGX_DECLINED: there is none; NGX_ERROR: no memory.
  */
-ngx_int_t ngx_broadcast_sequence_release(ngx_broadcast_sequence_t *s,
-    ngx_broadcast_outq_t *q);
+ngx_int_t ngx_broadcast_sequence_next(ngx_broadcast_sequence_t *s,
+    ngx_broadcast_frame_t **frame);
 
 /*
  * A counted message from the client.  NGX_OK: it is new; NGX_DECLINED: it is

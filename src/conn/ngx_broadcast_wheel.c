@@ -4,8 +4,8 @@
  */
 
 
-#include "conn/ngx_broadcast_peer.h"
 #include "conn/ngx_broadcast_move.h"
+#include "conn/ngx_broadcast_stateful.h"
 
 
 /*
@@ -250,6 +250,17 @@ ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc)
         return ngx_broadcast_wheel_poll(bc);
     }
 
+    if (bc->sequence) {
+
+        if (!ngx_broadcast_stateful_look(bc)) {
+            return 0;
+        }
+
+        if (bc->transport == NULL) {
+            return 1;
+        }
+    }
+
     if (ngx_broadcast_wheel_silent(bc)
         && now - bc->received >= bc->limits->client_timeout)
     {
@@ -386,6 +397,14 @@ ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
         goto expires;
     }
 
+    if (bc->sequence) {
+        next = ngx_broadcast_stateful_left(bc);
+
+        if (bc->transport == NULL) {
+            return next;
+        }
+    }
+
     if (bc->limits->keepalive) {
         left = ngx_broadcast_wheel_until(bc->sent, bc->limits->keepalive);
 
@@ -395,7 +414,7 @@ ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
             left = 1000;
         }
 
-        next = left;
+        next = ngx_min(next, left);
     }
 
     if (bc->limits->client_timeout) {

@@ -490,6 +490,14 @@ void ngx_http_broadcast_negotiate_host(ngx_http_request_t *r,
 
 /* ngx_http_broadcast_hub.c, _hub_negotiate.c */
 
+/* what the last byte of a negotiated id tells */
+
+#define NGX_HTTP_BROADCAST_ID_WHOLE     0x01    /* the token is the public id:
+                                                   negotiate version 0 */
+#define NGX_HTTP_BROADCAST_ID_STATEFUL  0x02    /* a stateful reconnect was
+                                                   granted */
+#define NGX_HTTP_BROADCAST_ID_BITS      0x03
+
 /* ids and transports; ctx has hub and user */
 ngx_int_t ngx_http_broadcast_hub_negotiate(ngx_http_request_t *r);
 

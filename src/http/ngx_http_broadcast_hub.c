@@ -12,9 +12,10 @@
  *     POST    …?id=            messages of a client that cannot send else
  *     DELETE  …?id=            end of a long-polling connection
  *
- * Negotiate remembers nothing: the connection token proves itself.  Its id's
- * last bit tells the negotiate version: with version 0 the token is the
- * public id too, with version 1 the public id is its first 22 characters.
+ * Negotiate remembers nothing: the connection token proves itself.  Two bits
+ * of its id tell what was agreed: with negotiate version 0 the token is the
+ * public id too, with version 1 the public id is its first 22 characters; and
+ * a stateful reconnect may have been granted.
  */
 
 
@@ -31,6 +32,7 @@ typedef struct {
     ngx_str_t                 token;       /* as the client gave it */
     ngx_str_t                 id;          /* public id of the connection */
     time_t                    expires;     /* of the token */
+    ngx_uint_t                stateful;    /* negotiate granted it */
     ngx_broadcast_row_info_t  row;         /* of a connection that it opened,
                                               else FREE */
 } ngx_http_broadcast_hub_id_t;
@@ -40,6 +42,8 @@ static ngx_int_t ngx_http_broadcast_hub_name(ngx_http_request_t *r,
     ngx_uint_t *answered);
 static ngx_int_t ngx_http_broadcast_hub_get(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_hub_poll(ngx_http_request_t *r,
+    ngx_http_broadcast_hub_id_t *id);
+static ngx_int_t ngx_http_broadcast_hub_again(ngx_http_request_t *r,
     ngx_http_broadcast_hub_id_t *id);
 static ngx_int_t ngx_http_broadcast_hub_post(ngx_http_request_t *r);
 static void ngx_http_broadcast_hub_input(ngx_http_request_t *r);
@@ -214,7 +218,10 @@ ngx_http_broadcast_hub_id(ngx_http_request_t *r,
 
     id->id = id->token;
 
-    if (!(raw[NGX_BROADCAST_ID_BYTES - 1] & 1)) {
+    id->stateful = (raw[NGX_BROADCAST_ID_BYTES - 1]
+                    & NGX_HTTP_BROADCAST_ID_STATEFUL) ? 1 : 0;
+
+    if (!(raw[NGX_BROADCAST_ID_BYTES - 1] & NGX_HTTP_BROADCAST_ID_WHOLE)) {
         id->id.data = ngx_pnalloc(r->pool, NGX_BROADCAST_ID_LEN);
         if (id->id.data == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -345,10 +352,15 @@ ngx_http_broadcast_hub_get(ngx_http_request_t *r)
                 return ngx_http_broadcast_hub_poll(r, &id);
             }
 
+            if (id.row.stateful) {
+                return ngx_http_broadcast_hub_again(r, &id);
+            }
+
             return ngx_http_broadcast_in_use(r, &id.id);
         }
 
         in->id = id.id;
+        in->stateful = (transport == NGX_BROADCAST_WEBSOCKET) && id.stateful;
         in->ticket_expires = id.expires;
     }
 
@@ -409,6 +421,28 @@ ngx_http_broadcast_hub_poll(ngx_http_request_t *r,
     }
 
     return ngx_http_broadcast_longpoll(r, &lp);
+}
+
+
+/* another WebSocket for a connection that outlives its socket */
+
+static ngx_int_t
+ngx_http_broadcast_hub_again(ngx_http_request_t *r,
+    ngx_http_broadcast_hub_id_t *id)
+{
+    ngx_broadcast_conn_t      *bc;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+
+    bc = ngx_broadcast_conn_lookup(&id->id);
+
+    if (bc == NULL || !ngx_broadcast_conn_stateful(bc)) {
+        return ngx_http_broadcast_hub_no_connection(r);
+    }
+
+    return ngx_http_broadcast_websocket_again(r, bc, ctx->jwt
+                                                     ? ctx->jwt->close_at : 0);
 }
 
 

@@ -10,13 +10,17 @@
 #include "proto/ngx_broadcast_negotiate.h"
 
 
+static ngx_int_t ngx_http_broadcast_hub_stateful(ngx_http_request_t *r,
+    ngx_uint_t *stateful);
+
+
 ngx_int_t
 ngx_http_broadcast_hub_negotiate(ngx_http_request_t *r)
 {
     u_char                     *key, *token, id[NGX_BROADCAST_ID_BYTES];
     ngx_int_t                   rc;
     ngx_str_t                   value, body;
-    ngx_uint_t                  offered;
+    ngx_uint_t                  offered, stateful;
     ngx_http_broadcast_ctx_t   *ctx;
     ngx_broadcast_negotiate_t   n;
 
@@ -43,8 +47,23 @@ ngx_http_broadcast_hub_negotiate(ngx_http_request_t *r)
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        id[NGX_BROADCAST_ID_BYTES - 1] &= 0xfe;
-        id[NGX_BROADCAST_ID_BYTES - 1] |= (n.version == 0);
+        rc = ngx_http_broadcast_hub_stateful(r, &stateful);
+
+        if (rc != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        n.stateful = stateful;
+
+        id[NGX_BROADCAST_ID_BYTES - 1] &= ~NGX_HTTP_BROADCAST_ID_BITS;
+
+        if (n.version == 0) {
+            id[NGX_BROADCAST_ID_BYTES - 1] |= NGX_HTTP_BROADCAST_ID_WHOLE;
+        }
+
+        if (n.stateful) {
+            id[NGX_BROADCAST_ID_BYTES - 1] |= NGX_HTTP_BROADCAST_ID_STATEFUL;
+        }
 
         if (ngx_broadcast_ticket_make(token, key, id, &ctx->hub, &ctx->user,
                                       ngx_time() + NGX_BROADCAST_TICKET_TTL)
@@ -99,4 +118,40 @@ ngx_http_broadcast_hub_negotiate(ngx_http_request_t *r)
     ngx_broadcast_negotiate_write(body.data, &n);
 
     return ngx_http_broadcast_json(r, NGX_HTTP_OK, &body);
+}
+
+
+/* "true" in any case, blanks around it: as the reference server reads it */
+
+static ngx_int_t
+ngx_http_broadcast_hub_stateful(ngx_http_request_t *r, ngx_uint_t *stateful)
+{
+    ngx_int_t  rc;
+    ngx_str_t  value;
+
+    *stateful = 0;
+
+    rc = ngx_http_broadcast_arg(r, "usestatefulreconnect", &value);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc != NGX_OK) {
+        return NGX_OK;
+    }
+
+    while (value.len && value.data[0] == ' ') {
+        value.data++;
+        value.len--;
+    }
+
+    while (value.len && value.data[value.len - 1] == ' ') {
+        value.len--;
+    }
+
+    *stateful = (value.len == 4
+                 && ngx_strncasecmp(value.data, (u_char *) "true", 4) == 0);
+
+    return NGX_OK;
 }

@@ -59,6 +59,8 @@ static void ngx_http_broadcast_metric_lag(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_away(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_pool(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_calls(ngx_http_broadcast_status_t *st,
@@ -96,6 +98,14 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
 
     { "refused_total", "counter", "Requests and messages refused, by reason.",
       ngx_http_broadcast_metric_reasons, NGX_BROADCAST_REFUSED_TOKEN },
+
+    { "reconnects_total", "counter",
+      "Sockets that took a stateful connection over.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_RECONNECTS },
+
+    { "away_connections", "gauge",
+      "Stateful connections that wait for another socket.",
+      ngx_http_broadcast_metric_away, 0 },
 
     { "zone_bytes", "gauge", "Bytes of the shared memory zone.",
       ngx_http_broadcast_metric_zone, 0 },
@@ -520,6 +530,15 @@ ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
 {
     ngx_http_broadcast_sample(b, m, "");
     ngx_http_broadcast_value(b, st->counter[m->data]);
+}
+
+
+static void
+ngx_http_broadcast_metric_away(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_value(b, st->away);
 }
 
 

@@ -195,6 +195,7 @@ ngx_http_broadcast_status_collect(ngx_http_request_t *r,
     }
 
     ngx_broadcast_stats_pools(zone, st->pool);
+    st->away = ngx_broadcast_stats_aways(zone);
 
     state = NGX_BROADCAST_DB_OFF;
     relay = NGX_BROADCAST_RELAY_OFF;
@@ -299,6 +300,10 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
                                      n[NGX_BROADCAST_CLOSED_OVERRUN]);
     ngx_http_broadcast_status_member(b, ",\"drain\":",
                                      n[NGX_BROADCAST_CLOSED_DRAIN]);
+
+    ngx_http_broadcast_status_member(b, "},\"stateful\":{\"reconnects\":",
+                                     n[NGX_BROADCAST_RECONNECTS]);
+    ngx_http_broadcast_status_member(b, ",\"away\":", st->away);
 
     text.data = (u_char *) st->state;
     text.len = ngx_strlen(st->state);

@@ -80,6 +80,8 @@ ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,
     ngx_http_broadcast_page_row(b, "Zone bytes", st->zone.size);
     ngx_http_broadcast_page_row(b, "Zone bytes used", st->zone.used);
     ngx_http_broadcast_page_row(b, "Log overruns", st->zone.log_overruns);
+    ngx_http_broadcast_page_row(b, "Reconnects", n[NGX_BROADCAST_RECONNECTS]);
+    ngx_http_broadcast_page_row(b, "Connections without a socket", st->away);
     ngx_http_broadcast_page_row(b, "Closed: slow",
                                 n[NGX_BROADCAST_CLOSED_SLOW]);
     ngx_http_broadcast_page_row(b, "Closed: rate",

@@ -61,7 +61,9 @@ ngx_http_broadcast_socket_create(ngx_http_request_t *r,
 
 failed:
 
-    ngx_broadcast_conn_closed(bc, NGX_BROADCAST_END_ERROR);
+    if (bc) {
+        ngx_broadcast_conn_closed(bc, NGX_BROADCAST_END_ERROR);
+    }
 
     return NULL;
 }
@@ -296,9 +298,15 @@ ngx_http_broadcast_socket_end(ngx_http_broadcast_socket_t *s,
 
     ngx_http_broadcast_socket_release(s);
 
-    if (bc) {
-        ngx_broadcast_conn_closed(bc, drained ? NGX_BROADCAST_END_DRAIN
-                                              : NGX_BROADCAST_END_CLIENT);
+    if (bc == NULL) {
+        return;
+    }
+
+    if (drained) {
+        ngx_broadcast_conn_closed(bc, NGX_BROADCAST_END_DRAIN);
+
+    } else {
+        ngx_broadcast_conn_lost(bc);
     }
 }
 

@@ -41,11 +41,14 @@ struct ngx_http_broadcast_socket_s {
     unsigned                    finished:1;
 
     ngx_http_request_t         *request;        /* until it is freed, or kept */
-    ngx_broadcast_conn_t       *bc;             /* NULL: closed */
-    ngx_broadcast_transport_t  *transport;      /* static */
+    ngx_broadcast_conn_t       *bc;             /* NULL: closed, or to be found
+                                                   by attach() */
     ngx_event_t                *event;          /* in the request's pool: the
                                                    takeover, NULL behind it */
     ngx_http_broadcast_socket_t  *next;         /* of the released */
+
+    /* the socket is ours: makes it the connection's; sets bc, or leaves it */
+    void                      (*attach)(ngx_http_broadcast_socket_t *s);
 
     /* bytes that came; called with every read event */
     void                      (*read)(ngx_http_broadcast_socket_t *s);
@@ -65,7 +68,8 @@ struct ngx_http_broadcast_socket_s {
 
 /*
  * Memory of `size` bytes that begins with a socket for r and bc; from here on
- * the request's end is the connection's.  NULL: no memory, bc was closed.
+ * the request's end is the connection's.  NULL: no memory, bc was closed.  bc
+ * is NULL where attach() will find it.
  */
 ngx_http_broadcast_socket_t *ngx_http_broadcast_socket_create(
     ngx_http_request_t *r, ngx_broadcast_conn_t *bc, size_t size);

@@ -18,6 +18,9 @@
 
 static ngx_int_t ngx_http_broadcast_sse_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_sse_open(ngx_http_request_t *r);
+static void ngx_http_broadcast_sse_attach(ngx_http_broadcast_socket_t *s);
+static void ngx_http_broadcast_sse_attach_chunked(
+    ngx_http_broadcast_socket_t *s);
 static void ngx_http_broadcast_sse_read(ngx_http_broadcast_socket_t *s);
 static void ngx_http_broadcast_sse_close_chunked(ngx_broadcast_conn_t *bc);
 
@@ -88,10 +91,10 @@ ngx_http_broadcast_sse(ngx_http_request_t *r, ngx_broadcast_conn_t *bc)
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        s->transport = (ngx_http_broadcast_sse_framing(r)
-                        == NGX_BROADCAST_FRAME_SSE_CHUNK)
-                       ? &ngx_http_broadcast_sse_chunked
-                       : &ngx_http_broadcast_sse_transport;
+        s->attach = (ngx_http_broadcast_sse_framing(r)
+                     == NGX_BROADCAST_FRAME_SSE_CHUNK)
+                    ? ngx_http_broadcast_sse_attach_chunked
+                    : ngx_http_broadcast_sse_attach;
 
         s->read = ngx_http_broadcast_sse_read;
         s->flushed = ngx_http_broadcast_socket_finish;
@@ -197,6 +200,20 @@ ngx_http_broadcast_sse_open(ngx_http_request_t *r)
     rc = ngx_http_output_filter(r, &out);
 
     return rc == NGX_ERROR ? NGX_ERROR : NGX_OK;
+}
+
+
+static void
+ngx_http_broadcast_sse_attach(ngx_http_broadcast_socket_t *s)
+{
+    ngx_broadcast_conn_attach(s->bc, &ngx_http_broadcast_sse_transport, s);
+}
+
+
+static void
+ngx_http_broadcast_sse_attach_chunked(ngx_http_broadcast_socket_t *s)
+{
+    ngx_broadcast_conn_attach(s->bc, &ngx_http_broadcast_sse_chunked, s);
 }
 
 

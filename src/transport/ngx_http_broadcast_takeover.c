@@ -293,7 +293,15 @@ static void
 ngx_http_broadcast_takeover_attach(ngx_http_broadcast_socket_t *s,
     u_char *early, size_t len)
 {
-    ngx_broadcast_conn_attach(s->bc, s->transport, s);
+    s->attach(s);
+
+    if (s->connection && s->bc == NULL) {
+
+        /* the connection that it was for has ended meanwhile */
+
+        ngx_http_broadcast_socket_gone(s);
+        return;
+    }
 
     if (early && s->connection) {
         s->early(s, early, early + len);

@@ -32,6 +32,13 @@ ngx_int_t ngx_http_broadcast_websocket_check(ngx_http_request_t *r);
 ngx_int_t ngx_http_broadcast_websocket(ngx_http_request_t *r,
     ngx_broadcast_conn_t *bc);
 
+/*
+ * The same for a socket that takes over bc, which is stateful, from another
+ * one, as soon as the 101 is sent; expires is of the token, for bc.
+ */
+ngx_int_t ngx_http_broadcast_websocket_again(ngx_http_request_t *r,
+    ngx_broadcast_conn_t *bc, time_t expires);
+
 /* sends 200 text/event-stream; takes over on HTTP/1.x, keeps r on h2, h3 */
 ngx_int_t ngx_http_broadcast_sse(ngx_http_request_t *r,
     ngx_broadcast_conn_t *bc);

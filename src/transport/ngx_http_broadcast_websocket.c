@@ -26,6 +26,21 @@ typedef struct {
 } ngx_http_broadcast_ws_t;
 
 
+/* a socket that takes a connection over; the bytes of the id stand behind */
+
+typedef struct {
+    ngx_http_broadcast_ws_t      ws;
+    ngx_uint_t                   deflate;       /* bits, or 0 */
+    time_t                       expires;
+    ngx_str_t                    id;
+} ngx_http_broadcast_ws_again_t;
+
+
+static ngx_int_t ngx_http_broadcast_ws_begin(ngx_http_request_t *r,
+    ngx_http_broadcast_ws_t *ws, ngx_broadcast_limits_t *limits,
+    ngx_uint_t *deflate);
+static void ngx_http_broadcast_ws_attach(ngx_http_broadcast_socket_t *s);
+static void ngx_http_broadcast_ws_reattach(ngx_http_broadcast_socket_t *s);
 static void ngx_http_broadcast_ws_read(ngx_http_broadcast_socket_t *s);
 static void ngx_http_broadcast_ws_feed(ngx_http_broadcast_socket_t *s,
     u_char *pos, u_char *last);
@@ -56,9 +71,7 @@ ngx_int_t
 ngx_http_broadcast_websocket(ngx_http_request_t *r, ngx_broadcast_conn_t *bc)
 {
     ngx_int_t                     rc;
-    ngx_broadcast_limits_t       *limits;
-    ngx_http_broadcast_ws_t      *ws;
-    ngx_broadcast_extension_t     e;
+    ngx_uint_t                    deflate;
     ngx_http_broadcast_socket_t  *s;
 
     s = ngx_http_broadcast_socket_create(r, bc,
@@ -67,20 +80,80 @@ ngx_http_broadcast_websocket(ngx_http_request_t *r, ngx_broadcast_conn_t *bc)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    ws = (ngx_http_broadcast_ws_t *) s;
+    s->attach = ngx_http_broadcast_ws_attach;
 
-    s->transport = &ngx_http_broadcast_ws_transport;
+    /* whatever fails from here on: the request's end closes bc */
+
+    rc = ngx_http_broadcast_ws_begin(r, (ngx_http_broadcast_ws_t *) s,
+                                     ngx_broadcast_conn_limits(bc), &deflate);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_broadcast_conn_set_deflate(bc, deflate);
+
+    return ngx_http_broadcast_socket_begin(s);
+}
+
+
+/* bc may end before the 101 is sent: it is looked up again behind that */
+
+ngx_int_t
+ngx_http_broadcast_websocket_again(ngx_http_request_t *r,
+    ngx_broadcast_conn_t *bc, time_t expires)
+{
+    ngx_int_t                       rc;
+    ngx_str_t                      *id;
+    ngx_http_broadcast_socket_t    *s;
+    ngx_http_broadcast_ws_again_t  *again;
+
+    id = ngx_broadcast_conn_id(bc);
+
+    s = ngx_http_broadcast_socket_create(r, NULL,
+                                 sizeof(ngx_http_broadcast_ws_again_t)
+                                 + id->len);
+    if (s == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    s->attach = ngx_http_broadcast_ws_reattach;
+
+    again = (ngx_http_broadcast_ws_again_t *) s;
+
+    again->expires = expires;
+    again->id.len = id->len;
+    again->id.data = (u_char *) (again + 1);
+    ngx_memcpy(again->id.data, id->data, id->len);
+
+    rc = ngx_http_broadcast_ws_begin(r, &again->ws,
+                                     ngx_broadcast_conn_limits(bc),
+                                     &again->deflate);
+
+    return rc == NGX_OK ? ngx_http_broadcast_socket_begin(s) : rc;
+}
+
+
+/* NGX_OK: the 101 is on its way, *deflate is what was agreed on */
+
+static ngx_int_t
+ngx_http_broadcast_ws_begin(ngx_http_request_t *r,
+    ngx_http_broadcast_ws_t *ws, ngx_broadcast_limits_t *limits,
+    ngx_uint_t *deflate)
+{
+    ngx_int_t                     rc;
+    ngx_broadcast_extension_t     e;
+    ngx_http_broadcast_socket_t  *s;
+
+    s = &ws->socket;
+
     s->read = ngx_http_broadcast_ws_read;
     s->early = ngx_http_broadcast_ws_feed;
     s->flushed = ngx_http_broadcast_ws_flushed;
     s->free = ngx_http_broadcast_ws_free;
 
-    limits = ngx_broadcast_conn_limits(bc);
-
     ngx_memzero(&e, sizeof(ngx_broadcast_extension_t));
     e.window = limits->deflate;
-
-    /* whatever fails from here on: the request's end closes bc */
 
     rc = ngx_http_broadcast_upgrade(r, &e);
 
@@ -89,9 +162,30 @@ ngx_http_broadcast_websocket(ngx_http_request_t *r, ngx_broadcast_conn_t *bc)
     }
 
     ngx_broadcast_ws_init(&ws->parser, limits->message_size, e.server != 0);
-    ngx_broadcast_conn_set_deflate(bc, e.server);
 
-    return ngx_http_broadcast_socket_begin(s);
+    *deflate = e.server;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_broadcast_ws_attach(ngx_http_broadcast_socket_t *s)
+{
+    ngx_broadcast_conn_attach(s->bc, &ngx_http_broadcast_ws_transport, s);
+}
+
+
+static void
+ngx_http_broadcast_ws_reattach(ngx_http_broadcast_socket_t *s)
+{
+    ngx_http_broadcast_ws_again_t  *again;
+
+    again = (ngx_http_broadcast_ws_again_t *) s;
+
+    s->bc = ngx_broadcast_conn_reattach(&again->id,
+                                        &ngx_http_broadcast_ws_transport, s,
+                                        again->deflate, again->expires);
 }
 
 

@@ -9,6 +9,8 @@ package Broadcast::Hub;
 #                                     token => $token);
 #   $hub->{id}, $hub->{token}       # of negotiate
 #   $hub->{error}                   # a refusal, and nothing else
+#   Broadcast::Hub->connect(..., stateful => 1); # version 2, if it is granted
+#   $hub->again                     # another socket with the same id; its status
 #   $hub->next                      # next record, parsed; undef: closed
 #   $hub->invocation('newMessage')  # next invocation of it; pings passed over
 #   $hub->send({ type => 1, target => 'Echo', arguments => [ 1 ] });
@@ -38,7 +40,9 @@ sub connect {
     my $negotiate = $path;
     $negotiate =~ s{/?$}{/negotiate};
     $negotiate .= '?' . join '&', grep { defined && length } $query,
-                                       'negotiateVersion=1';
+                                       'negotiateVersion=1',
+                                       $o{stateful}
+                                       ? 'useStatefulReconnect=true' : undef;
 
     my $r = Broadcast::HTTP::http($port, 'POST', $negotiate, body => '',
                                   tls => $o{tls}, headers => \@headers);
@@ -53,10 +57,13 @@ sub connect {
     $self->{id} = $r->{json}{connectionId};
     $self->{token} = $r->{json}{connectionToken};
 
-    my $ws = $self->{ws} = Broadcast::WebSocket->connect($port,
-        $path . '?' . join('&', grep { defined && length } $query,
-                                "id=$self->{token}"),
-        tls => $o{tls}, headers => \@headers, offer => $o{offer});
+    $self->{url} = $path . '?' . join '&', grep { defined && length } $query,
+                                           "id=$self->{token}";
+    $self->{options} = { tls => $o{tls}, headers => \@headers,
+                         offer => $o{offer} };
+
+    my $ws = $self->{ws} = Broadcast::WebSocket->connect($port, $self->{url},
+        %{ $self->{options} });
 
     if ($ws->{head}{status} != 101) {
         $self->{error} = "connect: $ws->{head}{status} $ws->{head}{body}";
@@ -65,7 +72,8 @@ sub connect {
 
     return $self if $o{nohandshake};
 
-    $self->send({ protocol => 'json', version => 1 });
+    $self->send({ protocol => 'json',
+                  version => $r->{json}{useStatefulReconnect} ? 2 : 1 });
 
     my $answer = $self->next($o{timeout});
     $self->{error} = 'handshake: ' . ($answer ? $json->encode($answer)
@@ -73,6 +81,24 @@ sub connect {
         unless $answer && !%$answer;
 
     return $self;
+}
+
+
+# The old socket stays open where somebody holds it; what came by it and was not
+# read is lost.
+
+sub again {
+    my ($self, %o) = @_;
+
+    my $ws = Broadcast::WebSocket->connect($self->{port}, $self->{url},
+        %{ $self->{options} }, %o);
+
+    if ($ws->{head}{status} == 101) {
+        $self->{ws} = $ws;
+        $self->{records} = [];
+    }
+
+    return $ws->{head}{status};
 }
 
 
