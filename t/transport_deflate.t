@@ -307,6 +307,14 @@ refused(1009, 'what becomes a byte more than the limit',
                                         offer => 'permessage-deflate')
         for 1 .. 10;
 
+    my @binary = map {
+        my $hub = Broadcast::Hub->connect($port, '/client',
+            offer => 'permessage-deflate', nohandshake => 1);
+        $hub->{ws}->deflated(qq({"protocol":"messagepack","version":1}\x1e));
+        $hub->{ws}->message;
+        $hub->{ws};
+    } 1 .. 10;
+
     my $encoded = metric('frames_encoded_total');
     my $deflated = metric('frames_deflated_total');
 
@@ -346,15 +354,22 @@ refused(1009, 'what becomes a byte more than the limit',
         [ (3) x 10 ], 'all hub clients have them';
     is scalar(grep { $_->{ws}{compressed} } @hubs), 10, 'compressed';
 
-    is metric('frames_encoded_total') - $encoded, 2 * 3,
+    is_deeply [ map { my $ws = $_;
+                      scalar grep { my $m = $ws->message;
+                                    $m =~ /[123]All/ && $ws->{compressed}
+                                    && $ws->{opcode} == 2 } 1 .. 3 } @binary ],
+        [ (3) x 10 ], 'those that speak MessagePack, too, in binary frames';
+
+    is metric('frames_encoded_total') - $encoded, 3 * 3,
         'a message was encoded once for each protocol';
-    is metric('frames_deflated_total') - $deflated, 3 * 3,
+    is metric('frames_deflated_total') - $deflated, 4 * 3,
         'and compressed once for each protocol and window size';
 
     $publish->('short');
     $_->next for @clients;
     $_->invocation('message') for @hubs;
-    is metric('frames_deflated_total') - $deflated, 3 * 3,
+    $_->message for @binary;
+    is metric('frames_deflated_total') - $deflated, 4 * 3,
         'what is short is not compressed';
 
     # what a client missed goes through the same door
@@ -369,7 +384,7 @@ refused(1009, 'what becomes a byte more than the limit',
     }
 
     $again->close;
-    $_->close for @clients, @hubs;
+    $_->close for @clients, @hubs, @binary;
 }
 
 
