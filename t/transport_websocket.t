@@ -68,6 +68,22 @@ sub upgrade {
     $c->close;
 }
 
+{
+    my $c = Broadcast::HTTP->connect($nginx->port);
+    $c->request('GET', '/events/chat', headers => [
+        Upgrade => 'h2c', Upgrade => 'websocket',
+        Connection => 'keep-alive', Connection => 'Upgrade',
+        'Sec-WebSocket-Key' => 'dGhlIHNhbXBsZSBub25jZQ==',
+        'Sec-WebSocket-Version' => 13,
+        'Sec-WebSocket-Extensions' => 'permessage-deflate' ]);
+    my $r = $c->head;
+
+    is $r->{status}, 101, 'lists may come in several headers';
+    ok !exists $r->{headers}{'sec-websocket-extensions'},
+        'no extension is taken where none is wanted';
+    $c->close;
+}
+
 my $r = upgrade('Sec-WebSocket-Version' => 8);
 is $r->{status}, 426, 'another version is 426';
 is $r->{headers}{'sec-websocket-version'}, 13, 'which names ours';
