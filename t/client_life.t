@@ -46,10 +46,12 @@ $nginx->allow(qr/exited on signal 9/);
 
 $ENV{BASE} = 'http://127.0.0.1:' . $nginx->port;
 
-for (1, 2) {
-    local $ENV{TRANSPORT} = $_;
+my %transports = (1 => 'WebSocket', 2 => 'SSE', 4 => 'long polling');
 
-    subtest $_ == 1 ? 'WebSocket' : 'SSE' => sub { program('life.mjs') };
+for my $number (sort keys %transports) {
+    local $ENV{TRANSPORT} = $number;
+
+    subtest $transports{$number} => sub { program('life.mjs') };
 }
 
 $nginx->stop_ok;

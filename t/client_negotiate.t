@@ -41,6 +41,22 @@ EOC
             broadcast_hub hub=chat anonymous;
         }
 
+        location /nostream {
+            if ($http_upgrade) { return 403; }
+            if ($http_accept ~ event-stream) { return 404; }
+            broadcast_hub hub=chat anonymous;
+        }
+
+        location /nothing {
+            if ($request_method = GET) { return 404; }
+            broadcast_hub hub=chat anonymous;
+        }
+
+        location /onlypoll {
+            broadcast_hub hub=chat anonymous;
+            broadcast_transports longpoll;
+        }
+
         location /onlysse {
             broadcast_hub hub=chat anonymous;
             broadcast_transports sse;
@@ -68,6 +84,7 @@ my %tokens = (
     rest    => rest_token($key, "$base/client"),
     nohub   => token($key, { aud => "$base/client/", exp => time + 60 }),
     unsigned => client_token($key, 'chat') =~ s/[^.]*\z//r,
+    late    => client_token($key, 'chat', exp => int(time) - 56),
     long    => client_token($key, 'chat', x => 'x' x 4000),
 );
 

@@ -148,7 +148,7 @@ is(who(sub => 'ann', 'asrs.u.iss' => 'me', 'asrs.u.name' => 'Ann'),
     $hub->close;
 }
 
-for ([ 1, 'WebSockets' ], [ 2, 'ServerSentEvents' ]) {
+for ([ 1, 'WebSockets' ], [ 2, 'ServerSentEvents' ], [ 4, 'LongPolling' ]) {
     my ($mask, $name) = @$_;
     my $token = client_token($key, 'chat', 'asrs.s.htt' => $mask);
     my $r = http('POST', '/client/negotiate?hub=chat&negotiateVersion=1',

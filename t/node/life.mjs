@@ -4,7 +4,7 @@
 // server.
 //
 //     BASE       http://127.0.0.1:port
-//     TRANSPORT  1 WebSocket, 2 SSE
+//     TRANSPORT  1 WebSocket, 2 SSE, 4 long polling
 
 import * as signalR from '@microsoft/signalr';
 
@@ -12,7 +12,7 @@ import { ok, is, like, until, run } from './tap.mjs';
 
 const { BASE } = process.env;
 const transport = Number(process.env.TRANSPORT);
-const name = { 1: 'websocket', 2: 'sse' }[transport];
+const name = { 1: 'websocket', 2: 'sse', 4: 'longpoll' }[transport];
 const end = '\x1e';
 
 class Client {
@@ -111,6 +111,23 @@ async function together() {
        'four records together: an unknown type, a ping, two invocations; '
        + 'unknown properties, and arguments before target');
     is(c.state, 'Connected', '... and the connection stays');
+
+    await c.connection.stop();
+}
+
+
+// Long polling has none: polls are the signs of life, signalr.md 2.4.
+
+async function noPings() {
+    const c = await new Client('/quick', { ping: 500, silence: 1000 }).start();
+    const start = Date.now();
+
+    ok(await until(() => Date.now() - start > 4500), 'four seconds and a half');
+    is(c.state, 'Connected', '... in which a client that polls is not dropped');
+    is(c.records(6).length, 0, '... and no ping came');
+
+    await publish('quick', 'still here');
+    ok(await until(() => c.got.includes('still here')), '... it hears messages');
 
     await c.connection.stop();
 }
@@ -215,6 +232,6 @@ async function dies(back) {
 
 run(async () => {
     await together();
-    await pings();
+    await (name === 'longpoll' ? noPings() : pings());
     await dies(await closes());
 });

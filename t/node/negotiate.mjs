@@ -13,7 +13,7 @@ import { ok, is, like, until, rejects, run } from './tap.mjs';
 const { BASE } = process.env;
 const token = name => process.env[`TOKEN_${name.toUpperCase()}`];
 const quiet = { log() {} };
-const { WebSockets, ServerSentEvents } = signalR.HttpTransportType;
+const { WebSockets, ServerSentEvents, LongPolling } = signalR.HttpTransportType;
 
 // Counts what the client asks for, and may change it on its way.
 
@@ -167,7 +167,7 @@ async function refusals() {
     is(await words('/client?hub=4', withToken('good')),
        `${failed}The hub is no good name.: Status code '400'`,
        'a hub that is no name');
-    like(await words('/nothing', {}), new RegExp(`Status code '404'${where}$`),
+    like(await words('/nowhere', {}), new RegExp(`Status code '404'${where}$`),
          'a path that is nothing');
 
     ok(token('limit').length > 4090, 'a token of 4,096 characters at most');
@@ -191,12 +191,33 @@ async function refusals() {
 }
 
 
+// A token that is over, but for the leeway between two clocks: its polls end
+// with 401.
+
+async function expires() {
+    const c = client('/client?hub=chat',
+                     withToken('late', { transport: LongPolling }));
+    let closed;
+
+    c.onclose(error => { closed = error ?? null; });
+    await c.start();
+    await works(c, 'a token within the leeway');
+
+    ok(await until(async () => {
+        await publish('next');
+        return closed !== undefined;
+    }), 'long polling ends when its token does');
+    like(closed?.message, /401|expired/, '... and says so');
+}
+
+
 // Where a token may travel: Node's client sends it in a header for WebSocket,
 // in the query for an event stream, and browsers in the query for both.
 
 async function travels() {
     for (const [transport, name] of [[WebSockets, 'WebSocket'],
-                                     [ServerSentEvents, 'SSE']]) {
+                                     [ServerSentEvents, 'SSE'],
+                                     [LongPolling, 'long polling']]) {
         const c = client('/client?hub=chat',
                          withToken('good', { transport }));
 
@@ -248,6 +269,28 @@ async function fallback() {
     await works(c, 'fallen back to SSE');
     await c.stop();
 
+    const second = new Http();
+    const poll = client('/nostream', { httpClient: second });
+
+    await poll.start();
+    is(await count('longpoll'), 1,
+       'where streams are hidden, too, it takes long polling');
+    is(second.urls.filter(x => /negotiate/.test(x)).length, 3,
+       '... at the third attempt');
+    await works(poll, 'fallen back to long polling');
+    await poll.stop();
+
+    const offered = client('/onlypoll');
+
+    await offered.start();
+    is(await count('longpoll'), 1, 'where polling alone is offered it polls');
+    await works(offered, 'long polling alone');
+    await offered.stop();
+
+    await rejects(client('/nothing').start(),
+                  /WebSockets failed: .*ServerSentEvents failed: .*LongPolling failed: Error: .*Status code '404'/s,
+                  'where nothing works each attempt has its reason');
+
     const sse = client('/onlysse');
 
     await sse.start();
@@ -262,7 +305,8 @@ async function fallback() {
                   /Unable to connect|None of the transports/,
                   '... and the other way round');
 
-    ok(await until(async () => await count('sse') + await count('websocket') === 0),
+    ok(await until(async () => await count('sse') + await count('websocket')
+                               + await count('longpoll') === 0),
        'no attempt has left a connection behind');
 }
 
@@ -270,6 +314,7 @@ async function fallback() {
 run(async () => {
     await versions();
     await redirects();
+    await expires();
     await refusals();
     await travels();
     await skipped();

@@ -42,8 +42,9 @@ my %peers = (
 
 my $negotiated = '{"negotiateVersion":1,"connectionId":"' . 'A' x 22
     . '","connectionToken":"' . 'A' x 48 . '","availableTransports":['
-    . join(',', map { qq({"transport":"$_","transferFormats":["Text"]}) }
-                    qw(WebSockets ServerSentEvents)) . ']}';
+    . '{"transport":"WebSockets","transferFormats":["Text","Binary"]},'
+    . '{"transport":"ServerSentEvents","transferFormats":["Text"]},'
+    . '{"transport":"LongPolling","transferFormats":["Text","Binary"]}]}';
 
 
 sub known { return exists $peers{$_[0]} }
