@@ -64,7 +64,7 @@ my $nginx = Broadcast::Nginx->new(
     http    => 'broadcast_zone hubs 16m; broadcast_database "'
              . $pg->conninfo('app', 'app') . '" timeout=9s;',
     server  => <<'EOC')->start;
-        location /client   { broadcast_hub anonymous; }
+        location /client   { broadcast_hub anonymous; keepalive_timeout 0; }
         location /api/     { broadcast_api open; }
         location = /status { broadcast_status json; }
 EOC

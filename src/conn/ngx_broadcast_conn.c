@@ -463,10 +463,7 @@ void
 ngx_broadcast_conn_moved(ngx_broadcast_conn_t *bc)
 {
     ngx_broadcast_index_remove(bc);
-
-    /* what has no part in the state ends here, and whoever waits hears it */
-
-    ngx_broadcast_invocation_leave(bc);
+    ngx_broadcast_invocation_free(bc);
 
     bc->claimed = 0;
     bc->live = 0;

@@ -9,6 +9,7 @@
 
 
 #include "conn/ngx_broadcast_peer.h"
+#include "conn/ngx_broadcast_state.h"
 
 
 /*
@@ -177,7 +178,29 @@ ngx_uint_t ngx_broadcast_upload_used(ngx_broadcast_conn_t *bc, ngx_str_t *id);
 ngx_uint_t ngx_broadcast_upload_cancel(ngx_broadcast_conn_t *bc,
     ngx_str_t *id);
 
+/*
+ * The pieces of one: made with room for the n ids of its streams, which are
+ * bytes altogether and named in their order; then it is the connection's.
+ * append: an item, or several joined by ','.  NULL, NGX_ERROR: no memory.
+ */
+ngx_broadcast_upload_t *ngx_broadcast_upload_new(ngx_str_t *id,
+    ngx_str_t *target, ngx_str_t *arguments, ngx_uint_t n, size_t bytes);
+void ngx_broadcast_upload_name(ngx_broadcast_upload_t *up, ngx_uint_t i,
+    ngx_str_t *id);
+ngx_int_t ngx_broadcast_upload_append(ngx_broadcast_upload_t *up,
+    ngx_broadcast_collected_t *stream, ngx_str_t *item);
+void ngx_broadcast_upload_add(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_upload_t *up);
+
 void ngx_broadcast_upload_free(ngx_broadcast_upload_t *up);
+
+
+/* ngx_broadcast_invocation_state.c: a part of ngx_broadcast_state.h */
+
+void ngx_broadcast_invocation_put(ngx_broadcast_buf_t *b,
+    ngx_broadcast_conn_t *bc);
+ngx_int_t ngx_broadcast_invocation_got(ngx_broadcast_state_in_t *in,
+    ngx_broadcast_conn_t *bc);
 
 
 #endif /* _NGX_BROADCAST_INVOCATION_H_INCLUDED_ */

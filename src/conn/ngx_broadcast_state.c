@@ -5,6 +5,7 @@
 
 
 #include "conn/ngx_broadcast_index.h"
+#include "conn/ngx_broadcast_invocation.h"
 #include "conn/ngx_broadcast_state.h"
 
 
@@ -74,7 +75,8 @@ static const ngx_broadcast_state_part_t  ngx_broadcast_state_parts[] = {
     { ngx_broadcast_state_put_groups, ngx_broadcast_state_get_groups },
     { ngx_broadcast_state_put_queue, ngx_broadcast_state_get_queue },
     { ngx_broadcast_state_put_input, ngx_broadcast_state_get_input },
-    { ngx_broadcast_state_put_event, ngx_broadcast_state_get_event }
+    { ngx_broadcast_state_put_event, ngx_broadcast_state_get_event },
+    { ngx_broadcast_invocation_put, ngx_broadcast_invocation_got }
 };
 
 #define NGX_BROADCAST_STATE_PARTS                                             \

@@ -23,8 +23,6 @@ static ngx_str_t *ngx_broadcast_upload_twice(ngx_broadcast_conn_t *bc,
     ngx_broadcast_upload_t *up);
 static ngx_broadcast_collected_t *ngx_broadcast_upload_find(
     ngx_broadcast_conn_t *bc, ngx_str_t *id, ngx_broadcast_upload_t **up);
-static ngx_int_t ngx_broadcast_upload_append(ngx_broadcast_collected_t *stream,
-    ngx_str_t *item);
 static void ngx_broadcast_upload_call(ngx_broadcast_conn_t *bc,
     ngx_pool_t *pool, ngx_broadcast_upload_t *up);
 static void ngx_broadcast_upload_remove(ngx_broadcast_conn_t *bc,
@@ -67,7 +65,7 @@ ngx_broadcast_upload_open(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
         ngx_broadcast_count(NGX_BROADCAST_REFUSED_INVOCATION, 1);
         why = &ngx_broadcast_invocation_many;
 
-    } else if (m->arguments.len > bc->limits->message_size - inv->bytes) {
+    } else if (m->arguments.len + inv->bytes > bc->limits->message_size) {
         ngx_broadcast_count(NGX_BROADCAST_REFUSED_SIZE, 1);
         why = &ngx_broadcast_upload_large;
     }
@@ -94,6 +92,77 @@ ngx_broadcast_upload_open(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
         return;
     }
 
+    ngx_broadcast_upload_add(bc, up);
+}
+
+
+ngx_broadcast_upload_t *
+ngx_broadcast_upload_new(ngx_str_t *id, ngx_str_t *target,
+    ngx_str_t *arguments, ngx_uint_t n, size_t bytes)
+{
+    size_t                   size;
+    u_char                  *p;
+    ngx_broadcast_upload_t  *up;
+
+    size = offsetof(ngx_broadcast_upload_t, streams)
+           + n * sizeof(ngx_broadcast_collected_t);
+
+    up = ngx_calloc(size + id->len + target->len + arguments->len + bytes,
+                    ngx_broadcast_bus.log);
+    if (up == NULL) {
+        return NULL;
+    }
+
+    up->n = n;
+    up->left = n;
+    up->bytes = arguments->len;
+
+    p = (u_char *) up + size;
+
+    up->id.data = p;
+    up->id.len = id->len;
+
+    if (id->len) {
+        p = ngx_cpymem(p, id->data, id->len);
+    }
+
+    up->target.data = p;
+    up->target.len = target->len;
+    p = ngx_cpymem(p, target->data, target->len);
+
+    up->arguments.data = p;
+    up->arguments.len = arguments->len;
+    ngx_memcpy(p, arguments->data, arguments->len);
+
+    return up;
+}
+
+
+void
+ngx_broadcast_upload_name(ngx_broadcast_upload_t *up, ngx_uint_t i,
+    ngx_str_t *id)
+{
+    ngx_str_t  *before, *name;
+
+    before = i ? &up->streams[i - 1].id : &up->arguments;
+    name = &up->streams[i].id;
+
+    name->data = before->data + before->len;
+    name->len = id->len;
+
+    if (id->len) {
+        ngx_memcpy(name->data, id->data, id->len);
+    }
+}
+
+
+void
+ngx_broadcast_upload_add(ngx_broadcast_conn_t *bc, ngx_broadcast_upload_t *up)
+{
+    ngx_broadcast_invocation_t  *inv;
+
+    inv = bc->invocation;
+
     up->next = inv->uploads;
     inv->uploads = up;
     inv->nuploads += up->n;
@@ -106,55 +175,32 @@ ngx_broadcast_upload_open(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
 static ngx_broadcast_upload_t *
 ngx_broadcast_upload_make(ngx_pool_t *pool, ngx_broadcast_message_t *m)
 {
-    u_char                  *p, *pos;
-    size_t                   size, bytes;
+    u_char                  *pos;
     ngx_str_t                id;
     ngx_uint_t               i;
     ngx_broadcast_upload_t  *up;
 
-    size = offsetof(ngx_broadcast_upload_t, streams)
-           + m->nstreams * sizeof(ngx_broadcast_collected_t);
+    /* a decoded id is never longer than its text in the array */
 
-    bytes = m->id.len + m->target.len + m->arguments.len + m->streams.len;
-
-    up = ngx_calloc(size + bytes, ngx_broadcast_bus.log);
+    up = ngx_broadcast_upload_new(&m->id, &m->target, &m->arguments,
+                                  m->nstreams, m->streams.len);
     if (up == NULL) {
         return NULL;
     }
 
     up->stream = (m->type == NGX_BROADCAST_MESSAGE_STREAM_INVOCATION);
-    up->bytes = m->arguments.len;
-
-    p = (u_char *) up + size;
-
-#define ngx_broadcast_upload_keep(dst, src)                                   \
-    (dst)->data = p;                                                          \
-    (dst)->len = (src)->len;                                                  \
-    p = ngx_cpymem(p, (src)->data, (src)->len)
-
-    if (m->id.len) {
-        ngx_broadcast_upload_keep(&up->id, &m->id);
-    }
-
-    ngx_broadcast_upload_keep(&up->target, &m->target);
-    ngx_broadcast_upload_keep(&up->arguments, &m->arguments);
 
     pos = NULL;
 
-    /* a decoded id is never longer than its text in the array */
-
-    for (i = 0; i < m->nstreams; i++) {
+    for (i = 0; i < up->n; i++) {
 
         if (ngx_broadcast_hub_json_stream(m, &pos, pool, &id) != NGX_OK) {
             ngx_free(up);
             return NULL;
         }
 
-        ngx_broadcast_upload_keep(&up->streams[i].id, &id);
+        ngx_broadcast_upload_name(up, i, &id);
     }
-
-    up->n = m->nstreams;
-    up->left = m->nstreams;
 
     return up;
 }
@@ -207,7 +253,7 @@ ngx_broadcast_upload_item(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
 
     inv = bc->invocation;
 
-    if (m->value.len + 1 > bc->limits->message_size - inv->bytes) {
+    if (m->value.len + 1 + inv->bytes > bc->limits->message_size) {
         ngx_broadcast_count(NGX_BROADCAST_REFUSED_SIZE, 1);
 
         ngx_broadcast_invocation_refuse(bc, pool, &up->id, &up->target,
@@ -219,21 +265,20 @@ ngx_broadcast_upload_item(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
         return;
     }
 
-    if (ngx_broadcast_upload_append(stream, &m->value) != NGX_OK) {
+    if (ngx_broadcast_upload_append(up, stream, &m->value) != NGX_OK) {
         ngx_broadcast_inbound_refuse(bc, pool, &up->id, &up->target,
                                      NGX_ERROR);
         ngx_broadcast_upload_remove(bc, up);
         return;
     }
 
-    up->bytes += m->value.len + 1;
     inv->bytes += m->value.len + 1;
 }
 
 
-static ngx_int_t
-ngx_broadcast_upload_append(ngx_broadcast_collected_t *stream,
-    ngx_str_t *item)
+ngx_int_t
+ngx_broadcast_upload_append(ngx_broadcast_upload_t *up,
+    ngx_broadcast_collected_t *stream, ngx_str_t *item)
 {
     u_char  *p;
     size_t   size;
@@ -266,6 +311,7 @@ ngx_broadcast_upload_append(ngx_broadcast_collected_t *stream,
     p = ngx_cpymem(p, item->data, item->len);
 
     stream->len = p - stream->items;
+    up->bytes += item->len + 1;
 
     return NGX_OK;
 }
