@@ -21,6 +21,8 @@ EOC
 our $config = <<'EOC';
     location /api/      { broadcast_api; }
     location /open/api/ { broadcast_api open; }
+    location /small/api/ { broadcast_api open; client_max_body_size 40; }
+    location /short/api/ { broadcast_api open; broadcast_message_size 40; }
     location = /api/negotiate { broadcast_negotiate hub=chat; }
     location /client    { broadcast_hub; }
 EOC
@@ -103,7 +105,62 @@ __DATA__
 
 
 
-=== TEST 4: a token in the header
+=== TEST 4: an array of audiences, percent-encoding, what the SDKs sign
+--- request eval
+[(map { "POST /api/v1/hubs/chat?access_token="
+        . Broadcast::Token::token($main::key, { aud => $_, exp => time + 60 }) . "\n$main::message" }
+  [ "x", "http://localhost/api/v1/hubs/chat" ], [ "x", "http://localhost/api/v1/hubs/other" ], [], 1,
+  [ "http://localhost/client/?hub=chat", "http://localhost/api/v1/hubs/chat" ],
+  "http://localhost/api/v1/hubs/%63hat", "http://localhost/api/v1/hubs", "http://localhost"),
+ (map { main::signed("POST $_->[0]\n$main::message", $_->[1]) }
+  [ "/api/hubs/chat/groups/a%2Fb/:send?$main::new", "http://localhost/api/hubs/chat/groups/a%2fb/%3Asend" ],
+  [ "/api/hubs/chat/groups/a%2Fb/:send?$main::new", "http://localhost/api/hubs/chat/groups/a/b/:send" ],
+  [ "/api/hubs/chat/%3Asend?$main::new", "http://localhost:8080/api/hubs/chat/:send?$main::new" ],
+  [ "/api/hubs/chat/:send?$main::new", "/api/hubs/chat/:send" ])]
+--- error_code eval
+[202, 401, 401, 401, 202, 202, 401, 401, 202, 401, 202, 202]
+
+
+
+=== TEST 5: a REST token is none for clients, and the reverse
+--- request eval
+["POST /client/negotiate?hub=chat&access_token="
+   . Broadcast::Token::rest_token($main::key, "http://localhost/client/negotiate"),
+ "POST /client/negotiate?hub=chat&access_token=" . Broadcast::Token::client_token($main::key, "chat"),
+ "POST /api/v1/hubs/chat?access_token=" . Broadcast::Token::client_token($main::key, "chat") . "\n$main::message",
+ "POST /api/v1/hubs/chat?access_token="
+   . Broadcast::Token::token($main::key, { aud => "http://localhost/api/v1/hubs/chat?hub=chat",
+                                           exp => time + 60 }) . "\n$main::message",
+ "GET /api/health?access_token=" . Broadcast::Token::client_token($main::key, "chat")]
+--- error_code eval
+[401, 200, 401, 401, 200]
+
+
+
+=== TEST 6: what the location allows is too long beyond it
+--- request eval
+[map { ("POST /$_/api/v1/hubs/chat\n{\"target\":\"" . ("t" x 27) . "\"}",
+        "POST /$_/api/v1/hubs/chat\n{\"target\":\"" . ("t" x 28) . "\"}") } "small", "short"]
+--- error_code eval
+[202, 413, 202, 413]
+--- response_headers eval
+["", "x-ms-error-code: PayloadTooLarge", "", "x-ms-error-code: PayloadTooLarge"]
+
+
+
+=== TEST 7: OPTIONS tells the methods
+--- request eval
+["OPTIONS /open/api/hubs/chat/groups/g/connections/c?$main::new",
+ "OPTIONS /open/api/v1/hubs/chat/users/u", "OPTIONS /open/api/hubs/chat/:execute?$main::new",
+ "OPTIONS /open/api/hubs/chat/:shout?$main::new"]
+--- error_code eval
+[204, 204, 204, 404]
+--- response_headers eval
+["Allow: PUT, DELETE, OPTIONS", "Allow: GET, HEAD, POST, OPTIONS", "Allow: POST, OPTIONS", ""]
+
+
+
+=== TEST 8: a token in the header
 --- request
 POST /api/v1/hubs/chat
 {"target":"t"}
@@ -113,7 +170,7 @@ POST /api/v1/hubs/chat
 
 
 
-=== TEST 5: the names in Pascal case, and a chunked body without a type
+=== TEST 9: the names in Pascal case, and a chunked body without a type
 --- request eval
 "POST /open/api/v1/hubs/chat\n10\r\n{\"Target\":\"t\",\"A\r\n" . "e\r\nrguments\":[1]}\r\n0\r\n\r\n\n"
 --- more_headers
@@ -122,7 +179,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 6: bodies that are no message
+=== TEST 10: bodies that are no message
 --- request eval
 [map { "POST /open/api/v1/hubs/chat\n$_" }
  "", "x", "[]", "{}", '{"target":""}', '{"target":1}', '{"target":"t","arguments":{}}',
@@ -139,7 +196,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 7: bodies of types that are not taken
+=== TEST 11: bodies of types that are not taken
 --- request eval
 ["POST /open/api/v1/hubs/chat\nx", "POST /open/api/hubs/chat/:send?$main::new\nx"]
 --- more_headers eval
@@ -151,7 +208,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 8: a body that is too long
+=== TEST 12: a body that is too long
 --- request eval
 "POST /open/api/v1/hubs/chat\n" . ("x" x 1_048_577)
 --- error_code: 413
@@ -159,7 +216,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 9: a message a line
+=== TEST 13: a message a line
 --- request eval
 ["POST /open/api/v1/hubs/chat\n{\"target\":\"a\"}\n{\"target\":\"b\"}\n",
  "POST /open/api/v1/hubs/chat\n{\"target\":\"a\"}\nx\n"]
@@ -172,7 +229,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 10: api-version
+=== TEST 14: api-version
 --- request eval
 [map { "POST /open/api/hubs/chat/:send$_\n$main::message" } "", "?api-version=", "?API-Version=2022-06-01"]
 --- error_code eval
@@ -182,7 +239,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 11: names that are none
+=== TEST 15: names that are none
 --- request eval
 [map { "POST /open/api/hubs/$_\n$main::message" }
  "4/:send?$main::new", "a%2Fb/:send?$main::new", "chat/groups/%20/:send?$main::new",
@@ -201,7 +258,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 12: paths that there are not
+=== TEST 16: paths that there are not
 --- request eval
 [map { "$_\nx" } "POST /open/api/", "POST /open/api/hubs", "POST /open/api/hubs/chat/x?$main::new",
  "POST /open/api/hubs/chat/x/y?$main::new", "POST /open/api/hubs/chat/:shout?$main::new",
@@ -216,7 +273,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 13: methods
+=== TEST 17: methods
 --- request eval
 ["GET /open/api/hubs/chat/:send?$main::new", "PUT /open/api/v1/hubs/chat\nx", "GET /open/api/v1/hubs/chat",
  "GET /open/api/hubs/chat/:closeConnections?$main::new", "PUT /open/api/v1/hubs/chat/groups/g\nx",
@@ -231,7 +288,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 14: health needs no token
+=== TEST 18: health needs no token
 --- request eval
 ["GET /api/health", "HEAD /api/health", "GET /api/v1/health", "HEAD /api/v1/health"]
 --- error_code eval
@@ -239,7 +296,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 15: what does not exist says so in a header
+=== TEST 19: what does not exist says so in a header
 --- request eval
 ["HEAD /open/api/hubs/chat/connections/c?$main::new", "GET /open/api/v1/hubs/chat/connections/c",
  "HEAD /open/api/hubs/chat/groups/g?$main::new", "HEAD /open/api/hubs/chat/users/u?$main::new",
@@ -254,7 +311,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 16: closes and removals of what does not exist
+=== TEST 20: closes and removals of what does not exist
 --- request eval
 ["POST /open/api/hubs/chat/:closeConnections?$main::new&reason=bye",
  "POST /open/api/hubs/chat/groups/g/:closeConnections?$main::new",
@@ -266,7 +323,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 17: what is for tokens of Microsoft Entra is forbidden, and says so
+=== TEST 21: what is for tokens of Microsoft Entra is forbidden, and says so
 --- request eval
 ["GET /open/api/auth/accessKey?$main::new", "POST /open/api/hubs/chat/:generateToken?$main::new\nx",
  "GET /api/auth/accessKey?$main::new", "POST /open/api/auth/accessKey?$main::new\nx"]
@@ -277,7 +334,7 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 18: the negotiate beside it is its own
+=== TEST 22: the negotiate beside it is its own
 --- request
 GET /api/negotiate
 --- response_body_like: "accessToken"
