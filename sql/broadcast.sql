@@ -16,7 +16,7 @@
 --     nginx         schema_version, dispatch, stage, ring, and the relay's
 --                   sequence, read, replay, replay_state, positions, head,
 --                   rules, begin_anew, bindings, bindings_version, node_beat,
---                   sweep
+--                   sweep; for the REST API present
 --
 -- The way of a message: a send inserts into `staging` in the caller's
 -- transaction and rings an empty NOTIFY.  One relay of the cluster (advisory
@@ -202,6 +202,8 @@ CREATE TABLE IF NOT EXISTS broadcast.connections (
 CREATE INDEX IF NOT EXISTS connections_node ON broadcast.connections (node);
 CREATE INDEX IF NOT EXISTS connections_user
     ON broadcast.connections (hub, user_id);
+CREATE INDEX IF NOT EXISTS connections_hub
+    ON broadcast.connections (hub, connection_id);
 
 COMMENT ON TABLE broadcast.connections IS
 'Who is connected: the proof that `connected` was called and `disconnected` is owed';
@@ -1143,6 +1145,53 @@ $$;
 
 COMMENT ON FUNCTION broadcast.connection_known(text) IS
 'Internal: what the events of a connection tell of it besides its names';
+
+
+CREATE OR REPLACE FUNCTION broadcast.present(hub text, connection text,
+    "user" text, after text, elsewhere text, lim int)
+RETURNS TABLE (connection_id text, user_id text, transport text,
+               connected_at text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    IF $2 IS NOT NULL THEN
+        RETURN QUERY
+        SELECT c.connection_id, c.user_id, c.transport,
+               to_char(c.connected_at AT TIME ZONE 'UTC',
+                       'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+          FROM broadcast.connections c
+         WHERE c.connection_id = $2 AND c.hub = $1
+           AND ($5 IS NULL OR c.node IS DISTINCT FROM $5);
+
+    ELSIF $3 IS NOT NULL THEN
+        RETURN QUERY
+        SELECT c.connection_id, c.user_id, c.transport,
+               to_char(c.connected_at AT TIME ZONE 'UTC',
+                       'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+          FROM broadcast.connections c
+         WHERE c.hub = $1 AND c.user_id = $3
+           AND c.connection_id > coalesce($4, '')
+           AND ($5 IS NULL OR c.node IS DISTINCT FROM $5)
+         ORDER BY c.connection_id LIMIT $6;
+
+    ELSE
+        RETURN QUERY
+        SELECT c.connection_id, c.user_id, c.transport,
+               to_char(c.connected_at AT TIME ZONE 'UTC',
+                       'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+          FROM broadcast.connections c
+         WHERE c.hub = $1
+           AND c.connection_id > coalesce($4, '')
+           AND ($5 IS NULL OR c.node IS DISTINCT FROM $5)
+         ORDER BY c.connection_id LIMIT $6;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.present(text, text, text, text, text, int) IS
+'Connections of a hub, or the one of an id, or those of a user, in the order of their ids behind `after`; not those of the node `elsewhere`, unless that is null';
 
 
 CREATE OR REPLACE FUNCTION broadcast.error_add(kind text, function text,

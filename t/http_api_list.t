@@ -133,8 +133,8 @@ my @bad = (
     [ 'top=0', 'top' ], [ 'top=99999999999999999999', 'top' ],
     map { [ "continuationToken=$_", 'continuationToken' ] }
         '', 'x', 'MS4', 'MC4w', 'MS54', '%ff', 'A' x 300,
-        # 1.-1, 4294967295.1, 2147483647.1
-        'MS4tMQ', 'NDI5NDk2NzI5NS4x', 'MjE0NzQ4MzY0Ny4x',
+        # 1.-1, 4294967295.1, 1.2147483647, 1:c1
+        'MS4tMQ', 'NDI5NDk2NzI5NS4x', 'MS4yMTQ3NDgzNjQ3', 'MTpjMQ',
 );
 
 for my $bad (@bad) {

@@ -25,6 +25,7 @@
 #include "shm/ngx_broadcast_record.h"
 #include "pg/ngx_broadcast_pg.h"
 #include "pg/ngx_broadcast_outbox.h"
+#include "pg/ngx_broadcast_presence.h"
 #include "conn/ngx_broadcast_conn.h"
 #include "base/ngx_broadcast_compat.h"
 
@@ -188,6 +189,8 @@ typedef ngx_int_t (*ngx_http_broadcast_sent_pt)(ngx_http_request_t *r,
     ngx_broadcast_sent_t *sent);
 typedef ngx_int_t (*ngx_http_broadcast_called_pt)(ngx_http_request_t *r,
     ngx_broadcast_call_result_t *result);
+typedef ngx_int_t (*ngx_http_broadcast_present_pt)(ngx_http_request_t *r,
+    ngx_broadcast_presence_t *presence);
 typedef ngx_int_t (*ngx_http_broadcast_ready_pt)(ngx_http_request_t *r);
 
 
@@ -209,6 +212,7 @@ struct ngx_http_broadcast_ctx_s {
     ngx_broadcast_call_t      *call;       /* under way: cancelled with r */
     ngx_http_broadcast_sent_pt     sent;
     ngx_http_broadcast_called_pt   called;
+    ngx_http_broadcast_present_pt  present;
     ngx_http_broadcast_ready_pt    ready;
     ngx_event_t                wait;       /* looks for the database, or goes
                                               on in another turn */
@@ -360,6 +364,13 @@ ngx_int_t ngx_http_broadcast_send(ngx_http_request_t *r,
  */
 ngx_int_t ngx_http_broadcast_call(ngx_http_request_t *r, ngx_uint_t kind,
     ngx_str_t *event, ngx_http_broadcast_called_pt called);
+
+/*
+ * ngx_broadcast_presence() for a request: `present` is called if the database
+ * has answered, otherwise the answer is 503.
+ */
+ngx_int_t ngx_http_broadcast_presence(ngx_http_request_t *r,
+    ngx_broadcast_presence_ask_t *ask, ngx_http_broadcast_present_pt present);
 
 /*
  * Calls ready() as soon as bindings and positions were read, 503 if the

@@ -84,6 +84,7 @@ struct ngx_http_broadcast_api_s {
     ngx_uint_t                 status;     /* of the answer, if all is well */
 
     void                      *data;       /* the operation's own */
+    ngx_http_broadcast_api_found_pt   found;
 };
 
 
@@ -156,6 +157,9 @@ ngx_int_t ngx_http_broadcast_api_sent(ngx_http_request_t *r,
 /* a LIVE connection of the hub: NGX_OK with its row, or NGX_DECLINED */
 ngx_int_t ngx_http_broadcast_api_row(ngx_http_broadcast_api_t *api,
     ngx_broadcast_row_info_t *row);
+
+/* 1 if the hub's connections stand in the database, for all nodes */
+ngx_uint_t ngx_http_broadcast_api_cluster(ngx_http_broadcast_api_t *api);
 
 ngx_int_t ngx_http_broadcast_api_exists(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);

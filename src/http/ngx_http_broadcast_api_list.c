@@ -10,7 +10,10 @@
  * registry each.  A continuation token is where the page ended and how many
  * were given by then, so `top` counts over all pages; it names a place in the
  * registry, not a connection, and stays good when that connection has gone.
- * Listed is what this instance holds.
+ *
+ * Connections of a durable hub come from the database, in the order of their
+ * ids, which any node may go on with.  It knows no groups: those are listed
+ * by the node that is asked, of its own connections.
  */
 
 
@@ -35,16 +38,22 @@ typedef struct {
     ngx_uint_t                   given;     /* by earlier pages */
     ngx_uint_t                   count;     /* by this one */
     ngx_uint_t                   more;      /* there is at least one more */
+    ngx_uint_t                   cluster;   /* from the database: */
+    ngx_str_t                    after;     /* id of the last one given */
     ngx_broadcast_buf_t          buf;
 } ngx_http_broadcast_list_t;
 
 
 static ngx_int_t ngx_http_broadcast_list_query(ngx_http_request_t *r,
     ngx_http_broadcast_list_t *list, const char **key);
-static ngx_int_t ngx_http_broadcast_list_token(ngx_http_broadcast_list_t *list,
-    ngx_str_t *token);
+static ngx_int_t ngx_http_broadcast_list_token(ngx_http_request_t *r,
+    ngx_http_broadcast_list_t *list, ngx_str_t *token);
 static ngx_int_t ngx_http_broadcast_list_start(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, ngx_http_broadcast_list_t *list);
+static ngx_int_t ngx_http_broadcast_list_ask(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api, ngx_http_broadcast_list_t *list);
+static ngx_int_t ngx_http_broadcast_list_present(ngx_http_request_t *r,
+    ngx_broadcast_presence_t *presence);
 static ngx_int_t ngx_http_broadcast_list_turn(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_broadcast_list_piece(
     ngx_http_broadcast_list_t *list);
@@ -52,6 +61,8 @@ static ngx_uint_t ngx_http_broadcast_list_full(
     ngx_http_broadcast_list_t *list);
 static void ngx_http_broadcast_list_row(ngx_http_broadcast_list_t *list,
     ngx_broadcast_row_info_t *row);
+static void ngx_http_broadcast_list_entry(ngx_http_broadcast_list_t *list,
+    ngx_broadcast_present_t *conn);
 static void ngx_http_broadcast_list_name(ngx_http_broadcast_list_t *list,
     ngx_broadcast_group_info_t *group);
 static ngx_int_t ngx_http_broadcast_list_answer(ngx_http_request_t *r,
@@ -60,8 +71,10 @@ static ngx_int_t ngx_http_broadcast_list_link(ngx_http_request_t *r,
     ngx_http_broadcast_list_t *list);
 
 
-static const char *const  ngx_http_broadcast_list_transports[] = {
-    "websocket", "sse", "longpoll"
+static const ngx_str_t  ngx_http_broadcast_list_transports[] = {
+    ngx_string("websocket"),
+    ngx_string("sse"),
+    ngx_string("longpoll")
 };
 
 
@@ -85,6 +98,10 @@ ngx_http_broadcast_api_list(ngx_http_request_t *r,
     }
 
     api->data = list;
+
+    list->cluster = ngx_http_broadcast_api_cluster(api)
+                    && api->what != NGX_HTTP_BROADCAST_API_GROUPS
+                    && api->what != NGX_HTTP_BROADCAST_API_GROUP_CONNECTIONS;
 
     switch (ngx_http_broadcast_list_query(r, list, &key)) {
 
@@ -137,45 +154,63 @@ ngx_http_broadcast_list_query(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    return (rc == NGX_OK) ? ngx_http_broadcast_list_token(list, &token) : rc;
+    return (rc == NGX_OK) ? ngx_http_broadcast_list_token(r, list, &token)
+                           : rc;
 }
 
 
-/* "place.given" in base64url */
+/* "given.place", or "given:id" of the database's, in base64url */
 
 static ngx_int_t
-ngx_http_broadcast_list_token(ngx_http_broadcast_list_t *list,
-    ngx_str_t *token)
+ngx_http_broadcast_list_token(ngx_http_request_t *r,
+    ngx_http_broadcast_list_t *list, ngx_str_t *token)
 {
-    u_char     *p, *dot, *last, text[32];
+    u_char     *p, *text, *last;
     size_t      len;
-    ngx_int_t   place, given;
+    ngx_int_t   n;
+    ngx_str_t   id;
 
-    if (ngx_broadcast_unbase64url_len(token->len) > sizeof(text)
-        || ngx_broadcast_unbase64url(text, &len, token) != NGX_OK)
-    {
+    text = ngx_pnalloc(r->pool, ngx_broadcast_unbase64url_len(token->len) + 1);
+    if (text == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (ngx_broadcast_unbase64url(text, &len, token) != NGX_OK) {
         return NGX_ABORT;
     }
 
-    p = text;
     last = text + len;
 
-    dot = ngx_strlchr(p, last, '.');
-    if (dot == NULL) {
+    p = ngx_strlchr(text, last, list->cluster ? ':' : '.');
+    if (p == NULL) {
         return NGX_ABORT;
     }
 
-    place = ngx_atoi(p, dot - p);
-    given = ngx_atoi(dot + 1, last - dot - 1);
+    n = ngx_atoi(text, p - text);
 
-    if (place < 1 || place >= NGX_MAX_INT32_VALUE
-        || given < 1 || given > NGX_MAX_INT32_VALUE)
-    {
+    if (n < 1 || n > NGX_MAX_INT32_VALUE) {
         return NGX_ABORT;
     }
 
-    list->next = (uint32_t) place + 1;
-    list->given = (ngx_uint_t) given;
+    list->given = (ngx_uint_t) n;
+
+    id.data = p + 1;
+    id.len = last - id.data;
+
+    if (list->cluster) {
+        list->after = id;
+
+        return ngx_http_broadcast_connection_id(&id) == NGX_OK ? NGX_OK
+                                                               : NGX_ABORT;
+    }
+
+    n = ngx_atoi(id.data, id.len);
+
+    if (n < 1 || n >= NGX_MAX_INT32_VALUE) {
+        return NGX_ABORT;
+    }
+
+    list->next = (uint32_t) n + 1;
 
     return NGX_OK;
 }
@@ -190,11 +225,18 @@ ngx_http_broadcast_list_start(ngx_http_request_t *r,
     ngx_broadcast_buf_init(&list->buf, r->pool, 4096);
     ngx_broadcast_buf_literal(&list->buf, "{\"value\":[");
 
+    if (list->given >= list->top) {
+        return ngx_http_broadcast_list_answer(r, list);
+    }
+
+    if (list->cluster) {
+        return ngx_http_broadcast_list_ask(r, api, list);
+    }
+
     select = &list->select;
 
     if (ngx_broadcast_hub_find(ngx_broadcast_bus.zone, &api->hub, &select->hub)
-        != NGX_OK
-        || list->given >= list->top)
+        != NGX_OK)
     {
         return ngx_http_broadcast_list_answer(r, list);
     }
@@ -222,6 +264,53 @@ ngx_http_broadcast_list_start(ngx_http_request_t *r,
     }
 
     return ngx_http_broadcast_list_turn(r);
+}
+
+
+/* one more than the page has room for tells whether there is another */
+
+static ngx_int_t
+ngx_http_broadcast_list_ask(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api, ngx_http_broadcast_list_t *list)
+{
+    ngx_broadcast_presence_ask_t  ask;
+
+    ngx_memzero(&ask, sizeof(ngx_broadcast_presence_ask_t));
+
+    ask.hub = api->hub;
+    ask.user = api->user;
+    ask.after = list->after;
+    ask.max = ngx_min(list->max + 1, list->top - list->given);
+
+    return ngx_http_broadcast_presence(r, &ask,
+                                       ngx_http_broadcast_list_present);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_list_present(ngx_http_request_t *r,
+    ngx_broadcast_presence_t *presence)
+{
+    ngx_uint_t                  i;
+    ngx_http_broadcast_api_t   *api;
+    ngx_http_broadcast_ctx_t   *ctx;
+    ngx_http_broadcast_list_t  *list;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    api = ctx->data;
+    list = api->data;
+
+    for (i = 0; i < presence->n; i++) {
+
+        if (ngx_http_broadcast_list_full(list)) {
+            break;
+        }
+
+        ngx_http_broadcast_list_entry(list, &presence->rows[i]);
+        list->after = presence->rows[i].id;
+    }
+
+    return ngx_http_broadcast_list_answer(r, list);
 }
 
 
@@ -309,46 +398,56 @@ static void
 ngx_http_broadcast_list_row(ngx_http_broadcast_list_t *list,
     ngx_broadcast_row_info_t *row)
 {
-    u_char                time[sizeof("1970-01-01T00:00:00Z")], *p;
-    ngx_tm_t              tm;
-    ngx_str_t             text;
+    u_char                    time[sizeof("1970-01-01T00:00:00Z")];
+    ngx_tm_t                  tm;
+    ngx_broadcast_present_t   conn;
+
+    ngx_gmtime(row->connected, &tm);
+
+    conn.id.data = row->id;
+    conn.id.len = row->id_len;
+    conn.user.data = row->user;
+    conn.user.len = row->user_len;
+
+    conn.transport = ngx_http_broadcast_list_transports[row->transport];
+
+    conn.connected.data = time;
+    conn.connected.len = ngx_sprintf(time, "%4d-%02d-%02dT%02d:%02d:%02dZ",
+                                     tm.ngx_tm_year, tm.ngx_tm_mon,
+                                     tm.ngx_tm_mday, tm.ngx_tm_hour,
+                                     tm.ngx_tm_min, tm.ngx_tm_sec)
+                         - time;
+
+    ngx_http_broadcast_list_entry(list, &conn);
+
+    list->last = row->row;
+}
+
+
+static void
+ngx_http_broadcast_list_entry(ngx_http_broadcast_list_t *list,
+    ngx_broadcast_present_t *conn)
+{
     ngx_broadcast_buf_t  *b;
 
     b = &list->buf;
-    list->last = row->row;
-
-    text.data = row->id;
-    text.len = row->id_len;
 
     ngx_broadcast_buf_literal(b, "{\"connectionId\":");
-    ngx_broadcast_buf_json(b, &text);
+    ngx_broadcast_buf_json(b, &conn->id);
     ngx_broadcast_buf_literal(b, ",\"userId\":");
 
-    text.data = row->user;
-    text.len = row->user_len;
-
-    if (text.len) {
-        ngx_broadcast_buf_json(b, &text);
+    if (conn->user.len) {
+        ngx_broadcast_buf_json(b, &conn->user);
 
     } else {
         ngx_broadcast_buf_literal(b, "null");
     }
 
-    text.data = (u_char *) ngx_http_broadcast_list_transports[row->transport];
-    text.len = ngx_strlen(text.data);
-
-    ngx_broadcast_buf_literal(b, ",\"transport\":\"");
-    ngx_broadcast_buf_str(b, &text);
-
-    ngx_gmtime(row->connected, &tm);
-
-    p = ngx_sprintf(time, "%4d-%02d-%02dT%02d:%02d:%02dZ", tm.ngx_tm_year,
-                    tm.ngx_tm_mon, tm.ngx_tm_mday, tm.ngx_tm_hour,
-                    tm.ngx_tm_min, tm.ngx_tm_sec);
-
-    ngx_broadcast_buf_literal(b, "\",\"connectedAt\":\"");
-    ngx_broadcast_buf_append(b, time, p - time);
-    ngx_broadcast_buf_literal(b, "\"}");
+    ngx_broadcast_buf_literal(b, ",\"transport\":");
+    ngx_broadcast_buf_json(b, &conn->transport);
+    ngx_broadcast_buf_literal(b, ",\"connectedAt\":");
+    ngx_broadcast_buf_json(b, &conn->connected);
+    ngx_broadcast_buf_char(b, '}');
 }
 
 
@@ -404,10 +503,16 @@ static ngx_int_t
 ngx_http_broadcast_list_link(ngx_http_request_t *r,
     ngx_http_broadcast_list_t *list)
 {
-    u_char               *p, text[32], token[64];
+    u_char               *p;
+    u_char                text[NGX_INT_T_LEN + 1 + NGX_BROADCAST_CONN_ID_MAX];
+    u_char                token[ngx_broadcast_base64url_len(sizeof(text))];
     size_t                len;
     ngx_str_t             url, args, key, value;
     ngx_broadcast_buf_t   b;
+
+    if (list->after.len > NGX_BROADCAST_CONN_ID_MAX) {
+        return NGX_ERROR;       /* no id of ours, the table is the owner's */
+    }
 
     ngx_broadcast_buf_init(&b, r->pool, 256);
 
@@ -439,8 +544,11 @@ ngx_http_broadcast_list_link(ngx_http_request_t *r,
         ngx_broadcast_buf_char(&b, '&');
     }
 
-    len = ngx_sprintf(text, "%uD.%ui", list->last, list->given + list->count)
-          - text;
+    p = list->cluster ? ngx_sprintf(text, "%ui:%V", list->given + list->count,
+                                    &list->after)
+                      : ngx_sprintf(text, "%ui.%uD", list->given + list->count,
+                                    list->last);
+    len = p - text;
     len = ngx_broadcast_base64url(token, text, len);
 
     ngx_broadcast_buf_literal(&b, "continuationToken=");

@@ -15,6 +15,8 @@
 
 static ngx_int_t ngx_http_broadcast_api_look(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, ngx_http_broadcast_api_found_pt found);
+static ngx_int_t ngx_http_broadcast_api_asked(ngx_http_request_t *r,
+    ngx_broadcast_presence_t *presence);
 static ngx_uint_t ngx_http_broadcast_api_here(ngx_http_broadcast_api_t *api);
 static ngx_int_t ngx_http_broadcast_api_told(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, ngx_uint_t found);
@@ -46,11 +48,69 @@ ngx_http_broadcast_api_row(ngx_http_broadcast_api_t *api,
 }
 
 
+ngx_uint_t
+ngx_http_broadcast_api_cluster(ngx_http_broadcast_api_t *api)
+{
+    return ngx_broadcast_pg_enabled()
+           && ngx_broadcast_hub_durable(&api->hub);
+}
+
+
+/*
+ * What is here is known at once and for sure.  Who is not may be at another
+ * node, which the database knows; of groups it knows nothing.
+ */
+
 static ngx_int_t
 ngx_http_broadcast_api_look(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, ngx_http_broadcast_api_found_pt found)
 {
-    return found(r, api, ngx_http_broadcast_api_here(api));
+    ngx_int_t                     rc;
+    ngx_broadcast_presence_ask_t  ask;
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_http_broadcast_api_here(api)) {
+        return found(r, api, 1);
+    }
+
+    if (!ngx_http_broadcast_api_cluster(api)
+        || (api->connection.data
+            ? ngx_http_broadcast_connection_id(&api->connection) != NGX_OK
+            : api->group.data != NULL))
+    {
+        return found(r, api, 0);
+    }
+
+    ngx_memzero(&ask, sizeof(ngx_broadcast_presence_ask_t));
+
+    ask.hub = api->hub;
+    ask.connection = api->connection;
+    ask.user = api->user;
+    ask.elsewhere = 1;
+    ask.max = 1;
+
+    api->found = found;
+
+    return ngx_http_broadcast_presence(r, &ask, ngx_http_broadcast_api_asked);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_api_asked(ngx_http_request_t *r,
+    ngx_broadcast_presence_t *presence)
+{
+    ngx_http_broadcast_api_t  *api;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    api = ctx->data;
+
+    return api->found(r, api, presence->n != 0);
 }
 
 

@@ -20,6 +20,8 @@ static void ngx_http_broadcast_send_done(ngx_broadcast_sent_t *sent,
     void *data);
 static void ngx_http_broadcast_call_done(ngx_broadcast_call_result_t *result,
     void *data);
+static void ngx_http_broadcast_presence_done(
+    ngx_broadcast_presence_t *presence, void *data);
 static void ngx_http_broadcast_ready_handler(ngx_event_t *ev);
 static void ngx_http_broadcast_turn_handler(ngx_event_t *ev);
 static void ngx_http_broadcast_suspend(ngx_http_request_t *r);
@@ -148,6 +150,57 @@ ngx_http_broadcast_call_done(ngx_broadcast_call_result_t *result, void *data)
     ctx->call = NULL;
 
     ngx_http_finalize_request(r, ctx->called(r, result));
+    ngx_http_run_posted_requests(c);
+}
+
+
+ngx_int_t
+ngx_http_broadcast_presence(ngx_http_request_t *r,
+    ngx_broadcast_presence_ask_t *ask, ngx_http_broadcast_present_pt present)
+{
+    ngx_int_t                  rc;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    ctx = ngx_http_broadcast_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_broadcast_presence(ask, ngx_http_broadcast_presence_done, &r,
+                                sizeof(ngx_http_request_t *), &ctx->call);
+
+    if (rc == NGX_OK) {
+        ctx->present = present;
+        ngx_http_broadcast_suspend(r);
+        return NGX_DONE;
+    }
+
+    ctx->call = NULL;
+
+    return ngx_http_broadcast_unavailable(r, "The database is away.");
+}
+
+
+static void
+ngx_http_broadcast_presence_done(ngx_broadcast_presence_t *presence,
+    void *data)
+{
+    ngx_int_t                  rc;
+    ngx_connection_t          *c;
+    ngx_http_request_t        *r;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    r = *(ngx_http_request_t **) data;
+    c = r->connection;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    ctx->call = NULL;
+
+    rc = (presence->status == NGX_BROADCAST_CALL_OK)
+         ? ctx->present(r, presence)
+         : ngx_http_broadcast_unavailable(r, "The database did not answer.");
+
+    ngx_http_finalize_request(r, rc);
     ngx_http_run_posted_requests(c);
 }
 

@@ -54,6 +54,7 @@ typedef enum {
     NGX_BROADCAST_PG_SEQUENCE,
     NGX_BROADCAST_PG_READ,
     NGX_BROADCAST_PG_LOOK,
+    NGX_BROADCAST_PG_PRESENT,
     NGX_BROADCAST_PG_STATEMENTS
 } ngx_broadcast_pg_statement_e;
 

@@ -54,7 +54,12 @@ static const ngx_broadcast_pg_prepared_t
       " r.ttl FROM broadcast.read($1::bigint, $2::int) r ORDER BY r.pos" },
 
     { "broadcast_look",
-      "SELECT broadcast.head(), broadcast.bindings_version()" }
+      "SELECT broadcast.head(), broadcast.bindings_version()" },
+
+    { "broadcast_present",
+      "SELECT p.connection_id, p.user_id, p.transport, p.connected_at"
+      " FROM broadcast.present($1::text, $2::text, $3::text, $4::text,"
+      " $5::text, $6::int) p" }
 };
 
 

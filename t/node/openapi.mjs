@@ -105,6 +105,18 @@ function requestQuery(operation) {
         .map(p => [p.name, p.example])).toString();
 }
 
+// MessagePack by hand: a message, and one that is encoded for each protocol
+
+const json = Buffer.from('{"type":1,"target":"t","arguments":[1]}\x1e');
+
+const packed = {
+    'application/x-msgpack':
+        Buffer.from('\x82\xa6target\xa1t\xa9arguments\x91\x01', 'latin1'),
+    'application/octet-stream':
+        Buffer.concat([Buffer.from('\x81\xa4json\xc4', 'latin1'),
+                       Buffer.from([json.length]), json]),
+};
+
 // [ content type, body ] of each body that may be sent
 
 function bodies(operation) {
@@ -112,6 +124,7 @@ function bodies(operation) {
     if (!content.length) return [[undefined, undefined]];
 
     return content.map(([type, media]) => {
+        if (packed[type]) return [type, packed[type]];
         const example = media.example ?? deref(media.schema).examples[0];
         return [type, type === 'application/json' ? JSON.stringify(example)
                                                   : example];

@@ -1,0 +1,229 @@
+#!/usr/bin/perl
+
+# Copyright (C) The nginx-broadcast authors
+#
+# The REST API of two instances on one database: who is connected to either is
+# known to both, and commands reach them; then the database goes away.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+
+use Broadcast::HTTP;
+use Broadcast::Hub;
+use Broadcast::Nginx qw(wait_for);
+use Broadcast::Postgres;
+use Broadcast::Token qw(client_token rest_token);
+
+my $key = '0123456789abcdef';
+my $v = 'api-version=2024-12-01';
+
+my $pg = Broadcast::Postgres->new;
+$pg->createdb('app', 'app');
+$pg->file("$FindBin::Bin/../sql/broadcast.sql", db => 'app', user => 'app');
+
+my $http = "broadcast_zone hubs 8m; broadcast_key $key;"
+         . ' broadcast_ephemeral quick;'
+         . ' broadcast_database "' . $pg->conninfo('app', 'app')
+         . '" timeout=2s;';
+
+my @nodes = map {
+    Broadcast::Nginx->new(workers => 2, http => $http,
+                          server => <<'EOC')->start
+        location /client { broadcast_hub; }
+        location /api/   { broadcast_api; }
+        location = /status { broadcast_status json; }
+EOC
+} 1 .. 2;
+
+my ($one, $two) = map { $_->port } @nodes;
+
+sub rest {
+    my ($port, $method, $url, $body) = @_;
+    $url =~ s{^\w+://[^/]+}{};
+    my ($path) = $url =~ /^([^?]*)/;
+
+    return Broadcast::HTTP::http($port, $method,
+        $url =~ /\?/ ? $url : "$url?$v", (defined $body ? (body => $body) : ()),
+        headers => [ Authorization => 'Bearer '
+                     . rest_token($key, "http://localhost$path"),
+                     (defined $body ? ('Content-Type' => 'application/json')
+                                    : ()) ]);
+}
+
+sub client {
+    my ($port, $user, $hub) = @_;
+
+    $hub //= 'chat';
+    my $client = Broadcast::Hub->connect($port, "/client?hub=$hub",
+        token => client_token($key, $hub, sub => $user));
+    die $client->{error} if $client->{error};
+    return $client;
+}
+
+sub code { "$_[0]{status} " . ($_[0]{headers}{'x-ms-error-code'} // '') }
+
+for my $port ($one, $two) {
+    ok((wait_for { rest($port, 'HEAD', '/api/health')->{status} == 200 } 20),
+       'an instance is healthy');
+    ok((wait_for { Broadcast::HTTP::http($port, 'GET', '/status')
+                  ->{json}{database}{relay} =~ /leader|follower/ } 20),
+       '... and takes part');
+}
+
+my $ann = client($one, 'ann');
+my $bob = client($two, 'bob');
+
+
+# --- who is there ------------------------------------------------------------
+
+for my $port ($one, $two) {
+    my $at = $port == $one ? 'the one' : 'the other';
+
+    ok(wait_for { rest($port, 'HEAD', "/api/hubs/chat/users/$_")->{status}
+                  == 200 }, "$at knows $_") for qw(ann bob);
+    is(rest($port, 'GET', "/api/v1/hubs/chat/connections/$_->{id}")->{status},
+       200, "$at knows the connection") for $ann, $bob;
+    is(code(rest($port, 'GET', "/api/hubs/chat/connections/$_")),
+       '404 Warning.Connection.NotExisted', "... and which is none")
+        for 'none', 'x' x 100, '%c3%a4';
+    is(code(rest($port, 'GET', '/api/hubs/chat/users/eve')),
+       '404 Warning.User.NotExisted', '... of users, too');
+    is(code(rest($port, 'GET', "/api/hubs/other/connections/$ann->{id}")),
+       '404 Warning.Connection.NotExisted', '... in its hub alone');
+}
+
+
+# --- pages, each from another instance ---------------------------------------
+
+my @more = map { client($_ % 2 ? $one : $two, 'many') } 1 .. 5;
+
+sub ids { map { $_->{connectionId} } @{ $_[0] } }
+
+ok(wait_for {
+    @{ rest($one, 'GET', '/api/hubs/chat/connections')->{json}{value} } == 7
+}, 'all of both instances are listed');
+
+my (@seen, @sizes);
+my $url = "/api/hubs/chat/connections?$v&maxpagesize=2";
+
+for my $turn (0 .. 9) {
+    my $page = rest($turn % 2 ? $one : $two, 'GET', $url)->{json};
+    push @seen, ids($page->{value});
+    push @sizes, scalar @{ $page->{value} };
+    $url = $page->{nextLink} // last;
+}
+
+is("@sizes", '2 2 2 1', 'pages of two, by turns');
+is_deeply([ sort @seen ], [ sort map { $_->{id} } $ann, $bob, @more ],
+          'everybody once');
+
+my $listed = rest($two, 'GET', '/api/hubs/chat/users/many/connections')->{json};
+is(scalar @{ $listed->{value} }, 5, 'those of a user');
+is_deeply([ sort keys %{ $listed->{value}[0] } ],
+          [ qw(connectedAt connectionId transport userId) ],
+          '... with what is told of each');
+like($listed->{value}[0]{connectedAt}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/,
+     '... since when');
+is($listed->{value}[0]{transport}, 'websocket', '... and how');
+
+my $top = rest($two, 'GET', "/api/hubs/chat/users/many/connections?$v&top=5");
+is($top->{json}{nextLink}, undef, 'top is the last page');
+$top = rest($two, 'GET', "/api/hubs/chat/connections?$v&top=3&maxpagesize=2");
+is(scalar @{ rest($one, 'GET', $top->{json}{nextLink})->{json}{value} }, 1,
+   'top counts over pages of both');
+
+for my $token (qw(MS4x x MTo), '') {    # 1.1, 1:
+    is(rest($one, 'GET', "/api/hubs/chat/connections?$v"
+                         . "&continuationToken=$token")->{status}, 400,
+       "a token of none ($token)");
+}
+
+
+# --- commands ----------------------------------------------------------------
+
+is(rest($one, 'PUT', "/api/hubs/chat/groups/g/connections/$bob->{id}")
+   ->{status}, 200, 'a connection of the other is put into a group');
+is(code(rest($one, 'PUT', '/api/hubs/chat/groups/g/connections/none')),
+   '404 Error.Connection.NotExisted', 'one that there is not is none');
+is(rest($one, 'POST', '/api/v1/hubs/chat/groups/g',
+        '{"target":"t","arguments":["hi"]}')->{status}, 202, 'a message to it');
+is_deeply($bob->invocation('t'), [ 'hi' ], '... is heard there');
+
+is(rest($one, 'DELETE', "/api/hubs/chat/connections/$bob->{id}?$v&reason=x")
+   ->{status}, 200, 'it is closed');
+my $last;
+while (my $m = $bob->next) { $last = $m }
+is($last->{error}, 'x', '... and told why');
+ok(wait_for { rest($one, 'GET', '/api/hubs/chat/users/bob')->{status} == 404 },
+   '... and gone, for both');
+
+is(rest($two, 'POST', "/api/hubs/chat/users/many/:closeConnections?$v"
+                      . "&excluded=$more[0]{id}")->{status}, 204,
+   'a user of both is closed');
+for (@more[1 .. 4]) { 1 while $_->next }
+ok(wait_for {
+    my @left = ids(rest($one, 'GET', '/api/hubs/chat/users/many/connections')
+                   ->{json}{value});
+    "@left" eq $more[0]{id};
+}, '... but for the excluded');
+
+
+# --- without the database ----------------------------------------------------
+
+my $quick = client($one, 'joe', 'quick');
+
+$pg->stop;
+
+ok((wait_for { rest($one, 'HEAD', '/api/health')->{status} == 503 } 20),
+   'an instance without its database is not healthy');
+
+my $sick = rest($one, 'GET', '/api/health');
+ok($sick->{headers}{'retry-after'} && $sick->{json}{code}, '... and says so');
+
+is(rest($one, 'HEAD', "/api/hubs/chat/connections/$ann->{id}")->{status}, 200,
+   'who is here is known');
+
+for my $case ([ GET => '/api/hubs/chat/connections/elsewhere' ],
+              [ HEAD => '/api/hubs/chat/users/elsewhere' ],
+              [ GET => '/api/hubs/chat/connections' ],
+              [ GET => '/api/hubs/chat/users/many/connections' ],
+              [ PUT => "/api/hubs/chat/groups/g/connections/$ann->{id}" ],
+              [ PUT => '/api/hubs/chat/users/ann/groups/g' ],
+              [ DELETE => '/api/hubs/chat/users/ann/groups' ],
+              [ POST => '/api/hubs/chat/:closeConnections' ],
+              [ POST => '/api/hubs/chat/:send', '{"target":"t"}' ],
+              [ POST => '/api/hubs/chat/:execute',
+                '[{"type":"JoinGroup","group":"g"}]' ])
+{
+    my ($method, $path, $body) = @$case;
+    my $r = rest($one, $method, $path, $body);
+
+    is(code($r) . ' ' . ($r->{headers}{'retry-after'} // ''),
+       '503 ServiceUnavailable 1', "$method $path is for later");
+}
+
+is(rest($one, 'GET', '/api/hubs/quick/users/joe')->{status}, 200,
+   'an ephemeral hub goes on');
+is(code(rest($one, 'GET', '/api/hubs/quick/users/eve')),
+   '404 Warning.User.NotExisted', '... and knows who is not there');
+is(scalar @{ rest($one, 'GET', '/api/hubs/quick/connections')->{json}{value} },
+   1, '... and who is');
+is(rest($one, 'POST', '/api/v1/hubs/quick', '{"target":"t"}')->{status}, 202,
+   '... and takes messages');
+
+$pg->start;
+
+ok((wait_for { rest($one, 'HEAD', '/api/health')->{status} == 200 } 20),
+   'healthy again');
+ok(wait_for { rest($one, 'GET', '/api/hubs/chat/users/eve')->{status} == 404 },
+   'and asked again');
+
+$_->close for $ann, $more[0], $quick;
+$_->stop_ok for @nodes;
+
+done_testing();
