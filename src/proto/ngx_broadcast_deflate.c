@@ -156,7 +156,9 @@ ngx_broadcast_inflate(ngx_str_t *in, size_t limit, ngx_str_t *out)
     out->data = ngx_broadcast_inflate_out.data;
     out->len = s->next_out - ngx_broadcast_inflate_out.data;
 
-    return rc;
+    /* the end of the data may come with the byte that was too many */
+
+    return (rc == NGX_OK && out->len > limit) ? NGX_BUSY : rc;
 }
 
 

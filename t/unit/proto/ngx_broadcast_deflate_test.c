@@ -366,6 +366,10 @@ test_bomb(void)
     is_int(ngx_broadcast_inflate(&small, 4, &out), NGX_BUSY,
            "unless it is above its limit");
 
+    small.data = (u_char *) "\xf3\x48\xcd\xc9\xc9\x07";
+    is_int(ngx_broadcast_inflate(&small, 4, &out), NGX_BUSY,
+           "also where its last block says that it ends there");
+
     free(in.data);
 }
 
