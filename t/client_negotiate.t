@@ -68,6 +68,7 @@ EOC
         }
 
         location /api/     { broadcast_api; }
+        location /all/api/ { broadcast_api open; }
         location /publish/ { broadcast_publish; }
         location = /status { broadcast_status json; }
 EOC
