@@ -726,6 +726,19 @@ COMMENT ON FUNCTION broadcast.ring() IS
 -- What the module calls: the relay
 --
 
+CREATE OR REPLACE FUNCTION broadcast.membership_prune() RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    DELETE FROM broadcast.membership WHERE ctid IN
+        (SELECT m.ctid FROM broadcast.membership m
+          WHERE m.expires <= statement_timestamp() LIMIT 1000)
+$$;
+
+COMMENT ON FUNCTION broadcast.membership_prune() IS
+'Internal: removes a piece of what is over; the sequencer''s alone, which waits for no other transaction';
+
+
 CREATE OR REPLACE FUNCTION broadcast.prune(hubs text[]) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
@@ -748,6 +761,8 @@ BEGIN
     DELETE FROM broadcast.message m USING broadcast.hub h
      WHERE h.name = ANY (hubs) AND m.hub = h.name AND m.epoch = h.epoch
        AND m.seq <= h.seq - keep AND m.seq > h.seq - keep - 10000;
+
+    PERFORM broadcast.membership_prune();
 END
 $$;
 
@@ -806,11 +821,7 @@ BEGIN
                               LIMIT 1);
     END LOOP;
 
-    -- not in any other transaction: the sequencer must wait for none
-
-    DELETE FROM broadcast.membership WHERE ctid IN
-        (SELECT x.ctid FROM broadcast.membership x
-          WHERE x.expires <= clock_timestamp() LIMIT 1000);
+    PERFORM broadcast.membership_prune();
 END
 $$;
 
@@ -825,12 +836,15 @@ AS $$
 DECLARE
     ids bigint[];
     hubs text[];
+    users boolean;
     start bigint;
     n int;
 BEGIN
-    SELECT array_agg(s.id), array_agg(DISTINCT s.hub)
-      INTO ids, hubs
-      FROM (SELECT id, hub FROM broadcast.staging ORDER BY id LIMIT lim) s;
+    SELECT array_agg(s.id), array_agg(DISTINCT s.hub),
+           bool_or(s.type IN (2, 3) AND s.scope = 2)
+      INTO ids, hubs, users
+      FROM (SELECT id, hub, type, scope FROM broadcast.staging
+             ORDER BY id LIMIT lim) s;
 
     n := coalesce(cardinality(ids), 0);
 
@@ -876,7 +890,9 @@ BEGIN
            r.created_at
       FROM ranked r JOIN hubs_moved h ON h.name = r.hub;
 
-    PERFORM broadcast.membership_apply(start, start + n);
+    IF users THEN
+        PERFORM broadcast.membership_apply(start, start + n);
+    END IF;
 
     IF start / 1000 <> (start + n) / 1000 THEN
         PERFORM broadcast.prune(hubs);

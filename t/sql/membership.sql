@@ -112,10 +112,10 @@ UPDATE broadcast.membership SET expires = clock_timestamp()
  WHERE user_id IN ('dan', 'carl');
 SELECT is_empty($$ SELECT * FROM broadcast.rules() WHERE user_id = 'dan' $$,
     'one that is over is none');
-SELECT broadcast.send_all('chat', 't', '[]');
+SELECT broadcast.add_to_group('chat', 'g', "user" => 'fay');
 SELECT broadcast.sequence(500);
 SELECT is_empty($$ SELECT * FROM rules WHERE user_id IN ('dan', 'carl') $$,
-    'and goes with the next batch');
+    'and goes with the next change');
 
 -- long names
 
