@@ -5,9 +5,9 @@
 # RFC 6455 case by case against broadcast_echo, in the groups of the Autobahn
 # suite: framing, pings and pongs, reserved bits, opcodes, fragmentation, UTF-8,
 # close handling, limits.  A case is bytes to send and frames to come back.  It
-# runs three times over connections of its own: sent at once, one byte at a
-# time, and glued behind the upgrade request.  If its last frame is no close,
-# the connection must still be good for a closing handshake.
+# runs over connections of its own: sent at once, one byte at a time, glued
+# behind the upgrade request, some over TLS.  If its last frame is no close, the
+# connection must still be good for a closing handshake.
 #
 #     prove -v t/transport_conformance.t :: 6 7      groups 6 and 7
 
@@ -33,10 +33,11 @@ plan skip_all => 'broadcast_echo is in debug builds alone'
     unless $build =~ /debug|sanitize/;
 
 my $nginx = Broadcast::Nginx->new(
-    build => $build,
-    http => 'broadcast_zone hubs 8m; broadcast_key 0123456789abcdef;',
+    build => $build, workers => 2, tls => 1,
+    http => 'broadcast_zone hubs 64m; broadcast_key 0123456789abcdef;',
     server => <<'EOS')->start;
         location /echo     { broadcast_echo; broadcast_queue 4m; }
+        location /huge     { broadcast_echo; broadcast_message_size 16m; }
         location /rate     { broadcast_echo; broadcast_rate 1/s burst=1; }
         location = /status { broadcast_status json; }
 EOS
@@ -112,10 +113,15 @@ sub closed { [ 8, $_[0] ] }
 sub case {
     my ($group, $name, $send, $expect, %o) = @_;
 
+    my @modes = @{ $o{modes} // [ 'at once', 'byte by byte', 'glued' ] };
+
+    # a handshake of TLS costs more than the case itself
+
+    push @modes, 'glued over TLS'
+        if $group =~ /^[259]$/ && grep { $_ eq 'glued' } @modes;
+
     push @cases, { group => $group, name => $name, send => $send,
-                   expect => $expect, modes => $o{modes} //
-                       [ 'at once', 'byte by byte', 'glued' ],
-                   chop => $o{chop} };
+                   expect => $expect, modes => \@modes, chop => $o{chop} };
 }
 
 my $hello = 'Hello-W€llo';
@@ -478,13 +484,14 @@ case(9, 'a thousand messages', [ map { text("message $_") } 1 .. 1000 ],
 # The upgrade with these bytes in the request's own write; the 101 was read.
 
 sub upgraded {
-    my ($bytes, $path) = @_;
+    my ($bytes, $path, $tls) = @_;
     $path //= '/echo';
 
-    my $c = bless Broadcast::HTTP->connect($port, timeout => 20),
+    my $c = bless Broadcast::HTTP->connect($nginx->port($tls ? 'tls' : undef),
+                                           timeout => 20, tls => $tls),
         'Broadcast::WebSocket';
 
-    setsockopt $c->{socket}, IPPROTO_TCP, TCP_NODELAY, 1;
+    setsockopt $c->{socket}, IPPROTO_TCP, TCP_NODELAY, 1 unless $tls;
 
     $c->write("GET $path HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
               . "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -504,12 +511,13 @@ sub run {
     my ($case, $mode) = @_;
     my $bytes = join '', @{ $case->{send} };
 
-    my $ws = upgraded($mode eq 'glued' ? $bytes : '');
+    my $glued = $mode =~ /glued/;
+    my $ws = upgraded($glued ? $bytes : '', undef, $mode =~ /TLS/);
 
     if ($mode eq 'at once') {
         $ws->write($bytes);
 
-    } elsif ($mode ne 'glued') {
+    } elsif (!$glued) {
 
         # the server may close at any byte: what follows is lost on nobody
 
@@ -625,7 +633,22 @@ note scalar(@cases) . ' cases';
 }
 
 
-# --- SSE and POST ------------------------------------------------------------
+# --- what a suite may want that sends more -----------------------------------
+
+{
+    my $ws = upgraded('', '/huge');
+    my $huge = 'nginx!!!' x (2 * 1024 * 1024);
+
+    for (1, 2) {
+        $ws->binary($huge);
+        ok $ws->message(20) eq $huge, '16m come back';
+    }
+
+    $ws->close;
+}
+
+
+# --- SSE and POST, long polling ----------------------------------------------
 
 {
     my $n = http($port, 'POST', '/echo/negotiate?negotiateVersion=1',
@@ -649,6 +672,22 @@ note scalar(@cases) . ' cases';
     }
 
     $c->close;
+}
+
+{
+    my $n = http($port, 'POST', '/echo/negotiate?negotiateVersion=1',
+                 body => '')->{json};
+    my $uri = "/echo?id=$n->{connectionToken}";
+
+    is http($port, 'GET', $uri)->{status}, 200, 'the first poll';
+
+    for my $bytes ('one', "\0\xff", 'x' x 100_000) {
+        http($port, 'POST', $uri, body => $bytes);
+        ok http($port, 'GET', $uri)->{body} eq $bytes,
+            length($bytes) . ' bytes come back by a poll';
+    }
+
+    is http($port, 'DELETE', $uri)->{status}, 202, 'and it is ended';
 }
 
 $nginx->stop_ok;

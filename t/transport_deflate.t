@@ -398,6 +398,39 @@ refused(1009, 'what becomes a byte more than the limit',
 
 $nginx->stop_ok;
 
+{
+    my $key = 'a-secret-of-more-than-sixteen-bytes';
+
+    $nginx = Broadcast::Nginx->new(
+        workers => 2,
+        http => "broadcast_zone hubs 16m; broadcast_key $key;
+                 broadcast_deflate on min_length=1;
+                 map \$arg_hub \$to { default chat; other other; }",
+        server => <<'EOS')->start;
+        location = /api/negotiate {
+            broadcast_negotiate hub=$to user=$arg_user groups=$arg_groups;
+        }
+        location /api/     { broadcast_api; }
+        location /client   { broadcast_hub; }
+        location /publish/ { broadcast_publish; }
+        location = /status { broadcast_status; }
+        location = /prom   { broadcast_status prometheus; }
+EOS
+    $port = $nginx->port;
+
+    local $ENV{BASE} = "http://127.0.0.1:$port";
+    local $ENV{TRANSPORT} = 1;
+    local $ENV{KEY} = $key;
+
+    subtest 'the SignalR client, which offers it' => sub {
+        program('signalr.mjs');
+    };
+
+    cmp_ok metric('frames_deflated_total'), '>', 0, 'it was used there';
+
+    $nginx->stop_ok;
+}
+
 
 # --- an idle client ----------------------------------------------------------
 
