@@ -198,13 +198,11 @@ ngx_broadcast_recode_float(ngx_broadcast_buf_t *b, double d)
         return;
     }
 
-    for (digits = 15; digits <= 17; digits++) {
-        n = snprintf(text, sizeof(text), "%.*g", digits, d);
+    digits = 15;
 
-        if (strtod(text, NULL) == d) {
-            break;
-        }
-    }
+    do {
+        n = snprintf(text, sizeof(text), "%.*g", digits, d);
+    } while (strtod(text, NULL) != d && ++digits <= 17);
 
     ngx_broadcast_buf_append(b, (u_char *) text, n);
 }
