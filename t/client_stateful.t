@@ -4,7 +4,7 @@
 #
 # Stateful reconnect with the official client, through a proxy that loses its
 # connections; with one worker, and with four, where a socket that comes again
-# mostly lands at another one.
+# mostly lands at another one, for JSON and for MessagePack.
 
 use strict;
 use warnings;
@@ -58,8 +58,9 @@ EOS
 
 my (@nginx, @servers);
 
-for my $workers (split / /, $ENV{WORKERS} // '1 4') {
-    my $db = "app$workers";
+for ([ 1, 'json' ], [ 4, 'json' ], [ 4, 'messagepack' ]) {
+    my ($workers, $protocol) = @$_;
+    my $db = "app$workers$protocol";
 
     $pg->createdb($db, 'app');
     $pg->file("$FindBin::Bin/../sql/broadcast.sql", db => $db, user => 'app');
@@ -69,7 +70,12 @@ for my $workers (split / /, $ENV{WORKERS} // '1 4') {
         workers => $workers,
         http    => 'broadcast_zone hubs 8m; broadcast_key 0123456789abcdef;'
                  . 'broadcast_database "' . $pg->conninfo($db, 'app') . '";',
+
+        # the kernel's hash of a connection chooses the worker
+
         server  => <<'EOC')->start;
+            listen 127.0.0.1:%%PORT spread%% reuseport;
+
             location /hub        { broadcast_hub anonymous; }
             location /publish/   { broadcast_publish; }
             location /functions/ { broadcast_function; }
@@ -77,9 +83,11 @@ for my $workers (split / /, $ENV{WORKERS} // '1 4') {
 EOC
 
     push @servers, {
-        base     => 'http://127.0.0.1:' . $nginx->port,
-        name     => $workers == 1 ? 'one worker' : "$workers workers",
-        protocol => 'json',
+        base     => 'http://127.0.0.1:' . $nginx->port('spread'),
+        name     => $workers == 1 ? "$protocol, one worker"
+                                  : "$protocol, $workers workers",
+        workers  => $workers,
+        protocol => $protocol,
     };
 }
 

@@ -7,6 +7,7 @@
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_move.h"
 #include "conn/ngx_broadcast_state.h"
+#include "conn/ngx_broadcast_stateful.h"
 #include "pg/ngx_broadcast_settle.h"
 
 
@@ -45,6 +46,8 @@ static void ngx_broadcast_move_finish(ngx_broadcast_move_t *move,
 static void ngx_broadcast_move_tell(ngx_broadcast_move_t *move,
     ngx_broadcast_conn_t *bc, ngx_int_t rc);
 static void ngx_broadcast_move_release(ngx_broadcast_row_t row, ngx_str_t *id);
+static ngx_uint_t ngx_broadcast_move_can(ngx_broadcast_conn_t *bc);
+static void ngx_broadcast_move_leave(ngx_broadcast_conn_t *bc);
 static ngx_int_t ngx_broadcast_move_send(ngx_broadcast_conn_t *bc,
     ngx_broadcast_owner_t to);
 static void ngx_broadcast_move_word(ngx_uint_t kind, ngx_uint_t hub,
@@ -358,16 +361,37 @@ ngx_broadcast_move_asked(ngx_broadcast_record_t *rec)
         return;
     }
 
-    if (bc->transport == NULL || bc->transport->leave == NULL) {
+    if (!ngx_broadcast_move_can(bc)) {
         return;
     }
 
     bc->moving = 1;
-    bc->transport->leave(bc);
+    ngx_broadcast_move_leave(bc);
 
     if (ngx_broadcast_move_go(bc) == NGX_AGAIN) {
         ngx_broadcast_move_word(NGX_BROADCAST_STATE_LATER, rec->hub,
                                 &rec->name, info.owner);
+    }
+}
+
+
+static ngx_uint_t
+ngx_broadcast_move_can(ngx_broadcast_conn_t *bc)
+{
+    return bc->sequence || (bc->transport && bc->transport->leave);
+}
+
+
+/* the poll that it has here, or the socket, is not its any more */
+
+static void
+ngx_broadcast_move_leave(ngx_broadcast_conn_t *bc)
+{
+    if (bc->sequence) {
+        ngx_broadcast_stateful_leave(bc);
+
+    } else {
+        bc->transport->leave(bc);
     }
 }
 
@@ -383,7 +407,7 @@ ngx_broadcast_move_overrun(void)
          bc;
          bc = ngx_broadcast_conn_next(bc))
     {
-        if (bc->transport && bc->transport->leave) {
+        if (ngx_broadcast_move_can(bc)) {
             bc->moving = 1;
             ngx_broadcast_wheel_set(bc);
         }
@@ -416,7 +440,10 @@ ngx_broadcast_move_go(ngx_broadcast_conn_t *bc)
     {
         /* who waited for it has given up, or died */
 
-        bc->transport->destroy(bc);
+        if (bc->transport) {
+            bc->transport->destroy(bc);
+        }
+
         ngx_broadcast_conn_closed(bc, NGX_BROADCAST_END_ERROR);
 
         return NGX_OK;
@@ -428,7 +455,7 @@ ngx_broadcast_move_go(ngx_broadcast_conn_t *bc)
     }
 
     if (!bc->idle) {
-        bc->transport->leave(bc);
+        ngx_broadcast_move_leave(bc);
     }
 
     if (ngx_broadcast_move_send(bc, info.owner) == NGX_OK) {
@@ -612,8 +639,10 @@ ngx_broadcast_move_take(ngx_broadcast_move_t *move,
         return;
     }
 
-    bc->transport = move->transport;
-    ngx_broadcast_conn_polled(bc);
+    if (move->transport) {
+        bc->transport = move->transport;
+        ngx_broadcast_conn_polled(bc);
+    }
 
     /* what its former worker had not read when it let go */
 

@@ -48,7 +48,8 @@ typedef struct {
     ngx_str_t                  id;
     ngx_broadcast_row_info_t  *row;         /* as it was found just now */
     ngx_broadcast_limits_t    *limits;      /* of the request's location */
-    ngx_broadcast_transport_t *transport;   /* attached without a request */
+    ngx_broadcast_transport_t *transport;   /* attached without a request; NULL
+                                               for a WebSocket */
     ngx_broadcast_move_pt      handler;
     void                      *data;
 } ngx_broadcast_move_in_t;

@@ -7,6 +7,7 @@
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_invocation.h"
 #include "conn/ngx_broadcast_state.h"
+#include "conn/ngx_broadcast_stateful.h"
 
 
 #define NGX_BROADCAST_STATE_SIZE  sizeof(uint64_t)      /* of a number */
@@ -76,7 +77,8 @@ static const ngx_broadcast_state_part_t  ngx_broadcast_state_parts[] = {
     { ngx_broadcast_state_put_queue, ngx_broadcast_state_get_queue },
     { ngx_broadcast_state_put_input, ngx_broadcast_state_get_input },
     { ngx_broadcast_state_put_event, ngx_broadcast_state_get_event },
-    { ngx_broadcast_invocation_put, ngx_broadcast_invocation_got }
+    { ngx_broadcast_invocation_put, ngx_broadcast_invocation_got },
+    { ngx_broadcast_stateful_put, ngx_broadcast_stateful_get }
 };
 
 #define NGX_BROADCAST_STATE_PARTS                                             \
@@ -427,11 +429,27 @@ static void
 ngx_broadcast_state_put_queue(ngx_broadcast_buf_t *b,
     ngx_broadcast_conn_t *bc)
 {
+    ngx_broadcast_state_put_frames(b, &bc->outq);
+}
+
+
+static ngx_int_t
+ngx_broadcast_state_get_queue(ngx_broadcast_state_in_t *in,
+    ngx_broadcast_conn_t *bc)
+{
+    return ngx_broadcast_state_get_frames(in, &bc->outq);
+}
+
+
+void
+ngx_broadcast_state_put_frames(ngx_broadcast_buf_t *b,
+    ngx_broadcast_outq_t *q)
+{
     uint32_t                i;
     ngx_broadcast_frame_t  *frame;
 
-    for (i = 0; i < bc->outq.count; i++) {
-        frame = ngx_broadcast_outq_frame(&bc->outq, i);
+    for (i = 0; i < q->count; i++) {
+        frame = ngx_broadcast_outq_frame(q, i);
 
         ngx_broadcast_state_put(b, frame->time);
         ngx_broadcast_state_put(b,
@@ -443,9 +461,9 @@ ngx_broadcast_state_put_queue(ngx_broadcast_buf_t *b,
 }
 
 
-static ngx_int_t
-ngx_broadcast_state_get_queue(ngx_broadcast_state_in_t *in,
-    ngx_broadcast_conn_t *bc)
+ngx_int_t
+ngx_broadcast_state_get_frames(ngx_broadcast_state_in_t *in,
+    ngx_broadcast_outq_t *q)
 {
     uint64_t                time;
     ngx_int_t               rc;
@@ -471,7 +489,7 @@ ngx_broadcast_state_get_queue(ngx_broadcast_state_in_t *in,
         frame->sql = (flags & NGX_BROADCAST_STATE_SQL) ? 1 : 0;
         frame->counted = (flags & NGX_BROADCAST_STATE_COUNTED) ? 1 : 0;
 
-        rc = ngx_broadcast_outq_push(&bc->outq, frame);
+        rc = ngx_broadcast_outq_push(q, frame);
 
         ngx_broadcast_frame_free(frame);
 

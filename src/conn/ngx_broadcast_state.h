@@ -28,7 +28,7 @@
  * reload another version of the module may read it.
  */
 
-#define NGX_BROADCAST_STATE_VERSION  1
+#define NGX_BROADCAST_STATE_VERSION  2
 
 #define NGX_BROADCAST_STATE_WHOLE    0
 #define NGX_BROADCAST_STATE_GONE     1      /* it has ended: no part follows */
@@ -63,6 +63,13 @@ void ngx_broadcast_state_put_bytes(ngx_broadcast_buf_t *b, const u_char *data,
 uint64_t ngx_broadcast_state_get(ngx_broadcast_state_in_t *in);
 void ngx_broadcast_state_get_bytes(ngx_broadcast_state_in_t *in,
     ngx_str_t *bytes);
+
+/* the frames of a queue, to the end of the part; NGX_ERROR: no memory */
+
+void ngx_broadcast_state_put_frames(ngx_broadcast_buf_t *b,
+    ngx_broadcast_outq_t *q);
+ngx_int_t ngx_broadcast_state_get_frames(ngx_broadcast_state_in_t *in,
+    ngx_broadcast_outq_t *q);
 
 
 /* all of bc; it changes nothing */

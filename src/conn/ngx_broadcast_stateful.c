@@ -262,6 +262,16 @@ ngx_broadcast_conn_stateful(ngx_broadcast_conn_t *bc)
 }
 
 
+void
+ngx_broadcast_stateful_leave(ngx_broadcast_conn_t *bc)
+{
+    if (bc->transport) {
+        bc->transport->destroy(bc);
+        ngx_broadcast_stateful_lost(bc);
+    }
+}
+
+
 ngx_broadcast_conn_t *
 ngx_broadcast_conn_reattach(ngx_str_t *id,
     ngx_broadcast_transport_t *transport, void *data, ngx_uint_t deflate,
@@ -278,10 +288,7 @@ ngx_broadcast_conn_reattach(ngx_str_t *id,
         return NULL;
     }
 
-    if (bc->transport) {
-        bc->transport->destroy(bc);
-        ngx_broadcast_stateful_lost(bc);
-    }
+    ngx_broadcast_stateful_leave(bc);
 
     s = bc->sequence;
 
@@ -334,7 +341,11 @@ ngx_broadcast_stateful_look(ngx_broadcast_conn_t *bc)
 
     if (bc->transport == NULL) {
 
-        if (ngx_current_msec - s->lost >= NGX_BROADCAST_AWAY_TIME) {
+        /* who moves has a socket, at another worker */
+
+        if (!bc->moving
+            && ngx_current_msec - s->lost >= NGX_BROADCAST_AWAY_TIME)
+        {
             ngx_broadcast_conn_closed(bc, NGX_BROADCAST_END_CLIENT);
             return 0;
         }
@@ -370,6 +381,77 @@ ngx_broadcast_stateful_left(ngx_broadcast_conn_t *bc)
     }
 
     return (ngx_msec_int_t) (until - ngx_current_msec);
+}
+
+
+void
+ngx_broadcast_stateful_put(ngx_broadcast_buf_t *b, ngx_broadcast_conn_t *bc)
+{
+    ngx_broadcast_sequence_t  *s;
+
+    s = bc->sequence;
+
+    if (s == NULL) {
+        return;
+    }
+
+    ngx_broadcast_state_put(b, s->acked);
+    ngx_broadcast_state_put(b, s->received);
+    ngx_broadcast_state_put(b, s->unacked.count);
+
+    ngx_broadcast_state_put_frames(b, &s->unacked);
+    ngx_broadcast_state_put_frames(b, &s->waiting);
+}
+
+
+ngx_int_t
+ngx_broadcast_stateful_get(ngx_broadcast_state_in_t *in,
+    ngx_broadcast_conn_t *bc)
+{
+    uint64_t                   n;
+    ngx_int_t                  rc;
+    ngx_broadcast_frame_t     *frame;
+    ngx_broadcast_sequence_t  *s;
+
+    if (bc->type != NGX_BROADCAST_WEBSOCKET) {
+        return NGX_OK;
+    }
+
+    s = ngx_calloc(sizeof(ngx_broadcast_sequence_t), ngx_broadcast_bus.log);
+    if (s == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_broadcast_sequence_init(s, bc->limits->queue);
+
+    bc->sequence = s;
+
+    s->acked = ngx_broadcast_state_get(in);
+    s->received = ngx_broadcast_state_get(in);
+    s->next = s->received + 1;
+
+    n = ngx_broadcast_state_get(in);
+
+    if (in->failed || bc->state != NGX_BROADCAST_ACTIVE) {
+        return NGX_DECLINED;
+    }
+
+    rc = ngx_broadcast_state_get_frames(in, &s->waiting);
+
+    for ( /* void */ ; rc == NGX_OK && n; n--) {
+
+        if (s->waiting.count == 0) {
+            return NGX_DECLINED;
+        }
+
+        frame = ngx_broadcast_outq_shift(&s->waiting);
+        rc = ngx_broadcast_outq_push(&s->unacked, frame);
+        ngx_broadcast_frame_free(frame);
+    }
+
+    ngx_broadcast_stateful_lost(bc);
+
+    return rc;
 }
 
 

@@ -10,6 +10,7 @@
 
 #include "conn/ngx_broadcast_peer.h"
 #include "conn/ngx_broadcast_sequence.h"
+#include "conn/ngx_broadcast_state.h"
 
 
 /*
@@ -36,6 +37,15 @@ ngx_uint_t ngx_broadcast_stateful_message(ngx_broadcast_conn_t *bc,
 /* wheel: sends the Ack that is due; 0: its time is up, it was closed */
 ngx_uint_t ngx_broadcast_stateful_look(ngx_broadcast_conn_t *bc);
 ngx_msec_int_t ngx_broadcast_stateful_left(ngx_broadcast_conn_t *bc);
+
+/* another worker has it: the socket goes, if there is one */
+void ngx_broadcast_stateful_leave(ngx_broadcast_conn_t *bc);
+
+/* its part of a state; a connection that has come waits for a socket */
+void ngx_broadcast_stateful_put(ngx_broadcast_buf_t *b,
+    ngx_broadcast_conn_t *bc);
+ngx_int_t ngx_broadcast_stateful_get(ngx_broadcast_state_in_t *in,
+    ngx_broadcast_conn_t *bc);
 
 /* it ends: what waited for acks goes into the queue, if it is to be said */
 void ngx_broadcast_stateful_finish(ngx_broadcast_conn_t *bc, ngx_uint_t say);

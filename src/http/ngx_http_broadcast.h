@@ -512,6 +512,10 @@ void ngx_http_broadcast_negotiate_host(ngx_http_request_t *r,
 /* ids and transports; ctx has hub and user */
 ngx_int_t ngx_http_broadcast_hub_negotiate(ngx_http_request_t *r);
 
+/* another WebSocket takes over the stateful connection of a LIVE row */
+ngx_int_t ngx_http_broadcast_again(ngx_http_request_t *r, ngx_str_t *id,
+    ngx_broadcast_row_info_t *row);
+
 /* 409 while the id's connection lives, else 404 */
 ngx_int_t ngx_http_broadcast_in_use(ngx_http_request_t *r, ngx_str_t *id);
 

@@ -43,8 +43,6 @@ static ngx_int_t ngx_http_broadcast_hub_name(ngx_http_request_t *r,
 static ngx_int_t ngx_http_broadcast_hub_get(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_hub_poll(ngx_http_request_t *r,
     ngx_http_broadcast_hub_id_t *id);
-static ngx_int_t ngx_http_broadcast_hub_again(ngx_http_request_t *r,
-    ngx_http_broadcast_hub_id_t *id);
 static ngx_int_t ngx_http_broadcast_hub_post(ngx_http_request_t *r);
 static void ngx_http_broadcast_hub_input(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_hub_delete(ngx_http_request_t *r);
@@ -353,7 +351,7 @@ ngx_http_broadcast_hub_get(ngx_http_request_t *r)
             }
 
             if (id.row.stateful) {
-                return ngx_http_broadcast_hub_again(r, &id);
+                return ngx_http_broadcast_again(r, &id.id, &id.row);
             }
 
             return ngx_http_broadcast_in_use(r, &id.id);
@@ -421,28 +419,6 @@ ngx_http_broadcast_hub_poll(ngx_http_request_t *r,
     }
 
     return ngx_http_broadcast_longpoll(r, &lp);
-}
-
-
-/* another WebSocket for a connection that outlives its socket */
-
-static ngx_int_t
-ngx_http_broadcast_hub_again(ngx_http_request_t *r,
-    ngx_http_broadcast_hub_id_t *id)
-{
-    ngx_broadcast_conn_t      *bc;
-    ngx_http_broadcast_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
-
-    bc = ngx_broadcast_conn_lookup(&id->id);
-
-    if (bc == NULL || !ngx_broadcast_conn_stateful(bc)) {
-        return ngx_http_broadcast_hub_no_connection(r);
-    }
-
-    return ngx_http_broadcast_websocket_again(r, bc, ctx->jwt
-                                                     ? ctx->jwt->close_at : 0);
 }
 
 

@@ -3,7 +3,7 @@
 // The official client with withStatefulReconnect(), behind a proxy that loses
 // connections; t/client_stateful.t starts the server.
 //
-//     SERVERS   JSON: [{"name", "base", "protocol"}], base is
+//     SERVERS   JSON: [{"name", "base", "protocol", "workers"}], base is
 //               http://127.0.0.1:port, protocol json or messagepack
 
 import { createServer, connect } from 'node:net';
@@ -161,8 +161,8 @@ class Client {
 
 
 class Server {
-    constructor({ name, base, protocol }) {
-        Object.assign(this, { name, base, protocol });
+    constructor(server) {
+        Object.assign(this, server);
     }
 
     ok(value, what) { return tap.ok(value, `${this.name}: ${what}`); }
@@ -183,6 +183,13 @@ class Server {
         if (r.status !== 200) throw new Error(`publish: ${r.status}`);
     }
 
+    // how the connections are spread: only a move changes it
+
+    async owners() {
+        return (await this.status()).workers
+            .map(w => `${w.pid}:${w.connections}`).sort().join();
+    }
+
     // what the server took of a client, in its order
 
     async seen(name) {
@@ -197,7 +204,7 @@ class Server {
         const { proxy, connection } = client;
         const id = client.id;
         const before = (await this.status()).stateful.reconnects;
-        const rounds = 12, n = 300;
+        const rounds = 12, n = 300, owners = new Set();
 
         const down = (async () => {
             for (const i of upto(n)) {
@@ -220,6 +227,7 @@ class Server {
             await sleep(100);
             await proxy.lose(['reset', 'end', 'client'][i % 3]);
             await until(() => proxy.upgrades.length >= i + 2);
+            owners.add(await this.owners());
         }
 
         await Promise.all([down, up]);
@@ -242,6 +250,9 @@ class Server {
             .size, 1, 'all sockets came with one id');
         this.ok((await this.status()).stateful.reconnects - before >= rounds,
            'and are counted');
+        if (this.workers > 1) {
+            this.ok(owners.size > 1, 'its owner changed');
+        }
         await client.stop();
     }
 
