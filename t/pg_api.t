@@ -173,6 +173,36 @@ ok(wait_for {
 }, '... but for the excluded');
 
 
+is(rest($one, 'POST', "/api/hubs/chat/:execute?$v&filter=userId%20eq%20'ann'",
+        '[{"type":"SendMessage","message":{"target":"e","arguments":[1]}},'
+        . '{"type":"SendMessage","message":{"target":"e","arguments":[2]}}]')
+   ->{status}, 202, 'commands by a filter are kept');
+is_deeply([ map { @{ $ann->invocation('e') } } 1 .. 2 ], [ 1, 2 ],
+          '... and done in order');
+
+
+# --- a database that is silent -----------------------------------------------
+
+$pg->freeze;
+
+my @asking = map {
+    my $c = Broadcast::HTTP->connect($one);
+    $c->write("GET $_?$v HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer "
+              . rest_token($key, "http://a$_") . "\r\n\r\n");
+    $c;
+} qw(/api/hubs/chat/users/eve /api/hubs/chat/connections/none
+     /api/hubs/chat/connections /api/hubs/chat/users/many/connections);
+
+$_->close for @asking[1, 2];
+is($_->head->{status}, 503, 'a question without an answer is for later')
+    for @asking[0, 3];
+
+$pg->thaw;
+
+ok((wait_for { rest($one, 'GET', '/api/hubs/chat/users/eve')->{status} == 404 }
+    20), 'it is answered again');
+
+
 # --- without the database ----------------------------------------------------
 
 my $quick = client($one, 'joe', 'quick');
