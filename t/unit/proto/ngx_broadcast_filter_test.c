@@ -5,8 +5,10 @@
 
 
 /*
- * links: src/proto/ngx_broadcast_filter.c src/base/ngx_broadcast_name.c
- *        src/base/ngx_broadcast_utf8.c
+ * links: src/proto/ngx_broadcast_filter.c
+ *        src/proto/ngx_broadcast_filter_token.c
+ *        src/proto/ngx_broadcast_filter_match.c
+ *        src/base/ngx_broadcast_name.c src/base/ngx_broadcast_utf8.c
  */
 
 
