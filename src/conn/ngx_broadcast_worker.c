@@ -217,7 +217,7 @@ ngx_broadcast_worker_drain(void)
     for (bc = ngx_broadcast_conn_next(NULL); bc && n; bc = next) {
         next = ngx_broadcast_conn_next(bc);
 
-        if (bc->verdict == 0) {
+        if (bc->verdict == 0 && bc->state < NGX_BROADCAST_CLOSING) {
             ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_DRAIN, NULL);
             n--;
         }
