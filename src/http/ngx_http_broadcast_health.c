@@ -33,6 +33,7 @@ static void ngx_http_broadcast_health_exchange(
     ngx_http_broadcast_health_t *h);
 static void ngx_http_broadcast_health_done(ngx_http_broadcast_health_t *h,
     const char *reason);
+static void ngx_http_broadcast_health_wait(ngx_http_broadcast_health_t *h);
 static void ngx_http_broadcast_health_close(ngx_http_broadcast_health_t *h);
 
 
@@ -126,6 +127,14 @@ ngx_http_broadcast_health_begin(ngx_http_broadcast_health_t *h)
 
     rc = ngx_event_connect_peer(&h->peer);
 
+    if (rc == NGX_ERROR) {
+
+        /* no connection is free here: that says nothing of the endpoint */
+
+        ngx_http_broadcast_health_wait(h);
+        return;
+    }
+
     if (rc != NGX_OK && rc != NGX_AGAIN) {
         ngx_http_broadcast_health_done(h, "it takes no connection");
         return;
@@ -140,7 +149,8 @@ ngx_http_broadcast_health_begin(ngx_http_broadcast_health_t *h)
     c->pool = ngx_create_pool(512, h->peer.log);
 
     if (c->pool == NULL) {
-        ngx_http_broadcast_health_done(h, "there is no memory");
+        ngx_http_broadcast_health_close(h);
+        ngx_http_broadcast_health_wait(h);
         return;
     }
 
@@ -329,8 +339,6 @@ static void
 ngx_http_broadcast_health_done(ngx_http_broadcast_health_t *h,
     const char *reason)
 {
-    ngx_msec_t  wait;
-
     ngx_http_broadcast_health_close(h);
 
     if (reason == NULL) {
@@ -347,6 +355,9 @@ ngx_http_broadcast_health_done(ngx_http_broadcast_health_t *h,
         h->failures++;
         h->addr = (h->addr + 1) % h->naddrs;
 
+        ngx_log_error(NGX_LOG_INFO, h->peer.log, 0,
+                      "health request to \"%V\" failed: %s", &h->url, reason);
+
         if (h->failures >= NGX_HTTP_BROADCAST_FAILURES && !h->down) {
             h->down = 1;
 
@@ -355,7 +366,16 @@ ngx_http_broadcast_health_done(ngx_http_broadcast_health_t *h,
         }
     }
 
-    /* between 0.9 and 1.1 times the interval */
+    ngx_http_broadcast_health_wait(h);
+}
+
+
+/* between 0.9 and 1.1 times the interval */
+
+static void
+ngx_http_broadcast_health_wait(ngx_http_broadcast_health_t *h)
+{
+    ngx_msec_t  wait;
 
     wait = h->interval - h->interval / 10 + ngx_random() % (h->interval / 5);
 
