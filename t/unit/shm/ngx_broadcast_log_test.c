@@ -106,6 +106,7 @@ numbers(void)
     rec[2].group = tap_str("gr");
     rec[2].target = tap_str("tgt");
     rec[2].excluded = tap_str("aa,bb,cc");
+    rec[2].packed = tap_str("\x91\x03");
     rec[2].scope = NGX_BROADCAST_USER;
     rec[2].mark = 77;
     rec[2].time = 99;
@@ -145,6 +146,7 @@ numbers(void)
 
     is_int(ngx_broadcast_log_next(&pos, buf + len, &got), NGX_OK, "second");
     is_str(&got.arguments, "[2]", "second record's arguments");
+    is_int(got.packed.len, 0, "which it has in JSON alone");
 
     is_int(ngx_broadcast_log_next(&pos, buf + len, &got), NGX_OK, "third");
     is_str(&got.name, "u", "name comes back");
@@ -152,6 +154,7 @@ numbers(void)
     is_str(&got.target, "tgt", "target comes back");
     is_str(&got.arguments, "[3]", "arguments come back");
     is_str(&got.excluded, "aa,bb,cc", "excluded ids come back");
+    is_str(&got.packed, "\x91\x03", "arguments in MessagePack come back");
     ok(got.mark == 77 && got.time == 99 && got.hub == chat
        && got.scope == NGX_BROADCAST_USER && got.log == rec[2].log
        && got.position.seq == 2 && got.source == NGX_BROADCAST_SRC_REST,
