@@ -154,6 +154,26 @@ is(rest($one, 'POST', '/api/v1/hubs/chat/groups/g',
         '{"target":"t","arguments":["hi"]}')->{status}, 202, 'a message to it');
 is_deeply($bob->invocation('t'), [ 'hi' ], '... is heard there');
 
+sub execute {
+    my ($port, $filter, $text) = @_;
+    $filter =~ s/([^\w'])/sprintf '%%%02X', ord $1/ge;
+    return rest($port, 'POST', "/api/hubs/chat/:execute?$v&filter=$filter",
+        qq([{"type":"SendMessage","message":{"target":"x","arguments":["$text"]}},)
+        . '{"type":"JoinGroup","group":"executed"}]');
+}
+
+is(execute($one, "startswith(userId,'b') or userId eq 'ann'", 'both')->{status},
+   202, 'commands by a filter');
+is_deeply($_->invocation('x'), [ 'both' ], '... reach a client') for $ann, $bob;
+rest($two, 'POST', '/api/v1/hubs/chat/groups/executed',
+     '{"target":"x","arguments":["joined"]}');
+is_deeply($_->invocation('x'), [ 'joined' ], '... all of them') for $ann, $bob;
+
+my $refused = execute($one, "'executed' in groups", 'never');
+is("$refused->{status} $refused->{json}{target}", '400 filter',
+   'a filter by groups that are not all known is refused');
+like($refused->{json}{message}, qr/other instances/, '... and says why');
+
 is(rest($one, 'DELETE', "/api/hubs/chat/connections/$bob->{id}?$v&reason=x")
    ->{status}, 200, 'it is closed');
 my $last;

@@ -7,9 +7,13 @@
  * :execute, signalr.md 8.4: commands for the connections that match a filter.
  *
  * All commands are read first.  Then the registry is walked, in turns of the
- * event loop, for the connections of this instance that match; what each is to
- * do becomes a record addressed to it, and all records are sent at once: all
- * are kept, or none.
+ * event loop, for the connections of this node that match, and for a durable
+ * hub the database is asked for those of the others.  What each is to do
+ * becomes a record addressed to it, and all records are sent at once: all are
+ * kept, or none.
+ *
+ * The database knows no groups.  A filter that names one is refused while
+ * another node has connections in the hub: some that match would be left out.
  */
 
 
@@ -20,6 +24,7 @@
 
 #define NGX_HTTP_BROADCAST_EXECUTE_ROWS  32     /* asked for at once */
 #define NGX_HTTP_BROADCAST_EXECUTE_TURN  16     /* pieces a turn */
+#define NGX_HTTP_BROADCAST_EXECUTE_PAGE  500    /* of the database's rows */
 
 
 typedef struct {
@@ -29,6 +34,7 @@ typedef struct {
     ngx_broadcast_selected_t     *rows;     /* owned by r->pool */
     ngx_broadcast_row_t           next;
     ngx_array_t                   ids;      /* of ngx_str_t: they match */
+    ngx_str_t                     after;    /* last id of the page before */
 } ngx_http_broadcast_execute_t;
 
 
@@ -41,6 +47,15 @@ static ngx_int_t ngx_http_broadcast_execute_commands(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_execute_turn(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_execute_piece(ngx_http_request_t *r,
     ngx_http_broadcast_execute_t *exec);
+static ngx_int_t ngx_http_broadcast_execute_match(ngx_http_request_t *r,
+    ngx_http_broadcast_execute_t *exec, ngx_str_t *id, ngx_str_t *user,
+    uint32_t groups);
+static ngx_int_t ngx_http_broadcast_execute_stop(ngx_http_request_t *r,
+    ngx_int_t rc);
+static ngx_int_t ngx_http_broadcast_execute_ask(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api, ngx_http_broadcast_execute_t *exec);
+static ngx_int_t ngx_http_broadcast_execute_present(ngx_http_request_t *r,
+    ngx_broadcast_presence_t *presence);
 static ngx_int_t ngx_http_broadcast_execute_send(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, ngx_http_broadcast_execute_t *exec);
 
@@ -142,7 +157,7 @@ ngx_http_broadcast_execute_commands(ngx_http_request_t *r)
 {
     u_char                        *p;
     ngx_int_t                      rc;
-    ngx_str_t                      target, none;
+    ngx_str_t                      target;
     ngx_http_broadcast_api_t      *api;
     ngx_http_broadcast_ctx_t      *ctx;
     ngx_http_broadcast_execute_t  *exec;
@@ -187,8 +202,7 @@ ngx_http_broadcast_execute_commands(ngx_http_request_t *r)
                                &exec->select.hub)
         != NGX_OK)
     {
-        ngx_str_null(&none);
-        return ngx_http_broadcast_answer(r, api->status, NULL, &none);
+        return ngx_http_broadcast_execute_ask(r, api, exec);
     }
 
     exec->select.groups = exec->filter.groups;
@@ -215,23 +229,12 @@ ngx_http_broadcast_execute_turn(ngx_http_request_t *r)
 
         rc = ngx_http_broadcast_execute_piece(r, exec);
 
-        if (rc == NGX_BUSY) {
-            ngx_broadcast_count(NGX_BROADCAST_REFUSED_SIZE, 1);
-
-            return ngx_http_broadcast_error(r,
-                                        NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                        "TooManyConnections",
-                                        "Connections that match times "
-                                        "commands are more than 10000; "
-                                        "nothing was done.", NULL);
-        }
-
         if (rc != NGX_OK) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            return ngx_http_broadcast_execute_stop(r, rc);
         }
 
         if (exec->next == 0) {
-            return ngx_http_broadcast_execute_send(r, api, exec);
+            return ngx_http_broadcast_execute_ask(r, api, exec);
         }
     }
 
@@ -245,7 +248,8 @@ static ngx_int_t
 ngx_http_broadcast_execute_piece(ngx_http_request_t *r,
     ngx_http_broadcast_execute_t *exec)
 {
-    ngx_str_t                  id, user, *match;
+    ngx_int_t                  rc;
+    ngx_str_t                  id, user;
     ngx_uint_t                 i, n;
     ngx_broadcast_selected_t  *row;
 
@@ -262,32 +266,130 @@ ngx_http_broadcast_execute_piece(ngx_http_request_t *r,
         user.data = row->info.user;
         user.len = row->info.user_len;
 
-        if (!ngx_broadcast_filter_match(&exec->filter, &id, &user,
-                                        row->groups))
-        {
-            continue;
-        }
-
-        if ((exec->ids.nelts + 1) * exec->batch.records.nelts
-            > NGX_HTTP_BROADCAST_BATCH_MAX)
-        {
-            return NGX_BUSY;
-        }
-
-        match = ngx_array_push(&exec->ids);
-        if (match == NULL) {
-            return NGX_ERROR;
-        }
-
-        match->len = id.len;
-        match->data = ngx_pstrdup(r->pool, &id);
-
-        if (match->data == NULL) {
-            return NGX_ERROR;
+        rc = ngx_http_broadcast_execute_match(r, exec, &id, &user,
+                                              row->groups);
+        if (rc != NGX_OK) {
+            return rc;
         }
     }
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_execute_match(ngx_http_request_t *r,
+    ngx_http_broadcast_execute_t *exec, ngx_str_t *id, ngx_str_t *user,
+    uint32_t groups)
+{
+    ngx_str_t  *match;
+
+    if (!ngx_broadcast_filter_match(&exec->filter, id, user, groups)) {
+        return NGX_OK;
+    }
+
+    if ((exec->ids.nelts + 1) * exec->batch.records.nelts
+        > NGX_HTTP_BROADCAST_BATCH_MAX)
+    {
+        return NGX_BUSY;
+    }
+
+    match = ngx_array_push(&exec->ids);
+    if (match == NULL) {
+        return NGX_ERROR;
+    }
+
+    match->len = id->len;
+    match->data = ngx_pstrdup(r->pool, id);
+
+    return match->data ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_execute_stop(ngx_http_request_t *r, ngx_int_t rc)
+{
+    if (rc != NGX_BUSY) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_broadcast_count(NGX_BROADCAST_REFUSED_SIZE, 1);
+
+    return ngx_http_broadcast_error(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                    "TooManyConnections",
+                                    "Connections that match times commands "
+                                    "are more than 10000; nothing was done.",
+                                    NULL);
+}
+
+
+/* this node is done: the others, a page at a time */
+
+static ngx_int_t
+ngx_http_broadcast_execute_ask(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api, ngx_http_broadcast_execute_t *exec)
+{
+    ngx_broadcast_presence_ask_t  ask;
+
+    if (!ngx_http_broadcast_api_cluster(api)) {
+        return ngx_http_broadcast_execute_send(r, api, exec);
+    }
+
+    ngx_memzero(&ask, sizeof(ngx_broadcast_presence_ask_t));
+
+    ask.hub = api->hub;
+    ask.after = exec->after;
+    ask.elsewhere = 1;
+    ask.max = exec->filter.ngroups ? 1 : NGX_HTTP_BROADCAST_EXECUTE_PAGE;
+
+    return ngx_http_broadcast_presence(r, &ask,
+                                       ngx_http_broadcast_execute_present);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_execute_present(ngx_http_request_t *r,
+    ngx_broadcast_presence_t *presence)
+{
+    ngx_int_t                      rc;
+    ngx_uint_t                     i;
+    ngx_broadcast_present_t       *row;
+    ngx_http_broadcast_api_t      *api;
+    ngx_http_broadcast_ctx_t      *ctx;
+    ngx_http_broadcast_execute_t  *exec;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    api = ctx->data;
+    exec = api->data;
+    row = presence->rows;
+
+    if (exec->filter.ngroups && presence->n) {
+        return ngx_http_broadcast_api_bad(r, "filter",
+                                    "Connections of this hub are at other "
+                                    "instances, too, and their groups are not "
+                                    "known here.");
+    }
+
+    for (i = 0; i < presence->n; i++) {
+        rc = ngx_http_broadcast_execute_match(r, exec, &row[i].id,
+                                              &row[i].user, 0);
+        if (rc != NGX_OK) {
+            return ngx_http_broadcast_execute_stop(r, rc);
+        }
+    }
+
+    if (presence->n < NGX_HTTP_BROADCAST_EXECUTE_PAGE) {
+        return ngx_http_broadcast_execute_send(r, api, exec);
+    }
+
+    exec->after.len = row[i - 1].id.len;
+    exec->after.data = ngx_pstrdup(r->pool, &row[i - 1].id);
+
+    if (exec->after.data == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_broadcast_execute_ask(r, api, exec);
 }
 
 
