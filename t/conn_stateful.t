@@ -30,6 +30,7 @@ my $nginx = Broadcast::Nginx->new(
         location /client   { broadcast_hub; }
         location /quick    { broadcast_hub; broadcast_keepalive 1s;
                              broadcast_client_timeout 2s; }
+        location /packed   { broadcast_hub; broadcast_deflate on; }
         location /publish/ { broadcast_publish; }
         location = /status { broadcast_status json; }
 EOS
@@ -353,6 +354,23 @@ publish("$_$text") for 1 .. 12;
 ok +(wait_for { slow() == 2 } 5),
     'what does not fit ends the connection without a socket';
 dead('too slow without a socket');
+
+# each socket has its own compression
+
+$hub = stateful(uri => '/packed?hub=chat', offer => 'permessage-deflate');
+publish($text);
+is_deeply next_of($hub), record($text), 'a message to a socket with deflate';
+ok $hub->{ws}{compressed}, 'is compressed';
+cut($hub);
+is $hub->again(offer => undef), 101, 'one without takes over';
+is_deeply next_of($hub), seq(1), 'and hears Sequence';
+is_deeply next_of($hub), record($text), 'and the message';
+ok !$hub->{ws}{compressed}, 'as it is';
+is $hub->again(offer => 'permessage-deflate'), 101, 'one with takes over again';
+next_of($hub);
+is_deeply next_of($hub), record($text), 'and has the message';
+ok $hub->{ws}{compressed}, 'compressed';
+$hub->close;
 
 # a silent client, though its socket stands
 

@@ -11,6 +11,7 @@ package Broadcast::Hub;
 #   $hub->{error}                   # a refusal, and nothing else
 #   Broadcast::Hub->connect(..., stateful => 1); # version 2, if it is granted
 #   $hub->again                     # another socket with the same id; its status
+#   on => $http                     # for both: a connection that was made
 #   $hub->next                      # next record, parsed; undef: closed
 #   $hub->invocation('newMessage')  # next invocation of it; pings passed over
 #   $hub->send({ type => 1, target => 'Echo', arguments => [ 1 ] });
@@ -63,7 +64,7 @@ sub connect {
                          offer => $o{offer} };
 
     my $ws = $self->{ws} = Broadcast::WebSocket->connect($port, $self->{url},
-        %{ $self->{options} });
+        %{ $self->{options} }, on => $o{on});
 
     if ($ws->{head}{status} != 101) {
         $self->{error} = "connect: $ws->{head}{status} $ws->{head}{body}";

@@ -15,6 +15,7 @@ package Broadcast::WebSocket;
 #   $ws->close(1000, 'bye');        # sends a close frame, waits for the answer
 #   $ws->drop;                      # cuts the connection
 #
+#   on => $http                     # for connect: a connection that was made
 #   offer => 'permessage-deflate'   # for connect; $ws->{window} is what was
 #                                   # agreed for the server, undef: nothing
 #   $ws->deflated('...', opcode)    # sends a message compressed (1)
@@ -43,7 +44,7 @@ my $guid = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 sub connect {
     my ($class, $port, $uri, %o) = @_;
 
-    my $self = Broadcast::HTTP->connect($port, %o);
+    my $self = $o{on} // Broadcast::HTTP->connect($port, %o);
     bless $self, $class;
 
     my $key = MIME::Base64::encode_base64(
