@@ -251,6 +251,26 @@ is "$r->{status} $r->{json}{code}", '410 Gone',
     'a client that leaves while it is asked is 410';
 cmp_ok time - $start, '<', 1, 'at once';
 
+my $brief = Broadcast::Hub->connect($port, '/client?hub=chat');
+my %with = map { $_ => 1 } owners();
+my ($dozes, $dozer) = at(sub { !$with{ $_[0] } });
+ask($dozes, $brief->{id}, { target => 'T' });
+$q = asked($brief);
+kill 'STOP', $dozer;
+result($brief, $q, 'last word');
+$brief->close;
+ok wait_for(sub {
+
+    # the kernel may give the request to the worker that is stopped
+
+    my $s = eval { http($port, 'GET', '/status?format=json', timeout => 0.3) };
+    $s && $s->{json}{hubs}{chat}{connections}{websocket} == 1
+}), 'a client has answered, and left';
+kill 'CONT', $dozer;
+$r = answer($dozes);
+is "$r->{status} $r->{body}", '200 {"result":"last word"}',
+    'an answer counts though its client is gone when it is read';
+
 my $large = 'x' x 700000;
 ask($c[0], $hub->{id}, { target => 'T' });
 result($hub, asked($hub), $large);

@@ -7,6 +7,7 @@
 #include "conn/ngx_broadcast_invoke.h"
 #include "base/ngx_broadcast_id.h"
 #include "bus/ngx_broadcast_bus.h"
+#include "conn/ngx_broadcast_fanout.h"
 #include "shm/ngx_broadcast_registry.h"
 
 
@@ -37,6 +38,8 @@ struct ngx_broadcast_invoke_s {
     ngx_broadcast_invoke_pt   handler;
     void                     *data;         /* the caller's: it cancels before
                                                that dies */
+    uint64_t                  head;         /* of the log when the connection
+                                               was found gone; 0: it was not */
     ngx_uint_t                hub;
     size_t                    len;
     u_char                    connection[NGX_BROADCAST_CONN_ID_MAX];
@@ -354,8 +357,18 @@ ngx_broadcast_invoke_look(ngx_broadcast_invoke_t *invoke)
         || (row.owner
             && !ngx_broadcast_slot_alive(ngx_broadcast_bus.zone, row.owner)))
     {
-        ngx_broadcast_invoke_end(invoke, NGX_BROADCAST_INVOKE_GONE, NULL);
-        return;
+        /* its last word may stand in the log, and not be read yet */
+
+        if (invoke->head == 0) {
+            invoke->head = ngx_broadcast_log_head(ngx_broadcast_bus.zone);
+        }
+
+        if (ngx_broadcast_fanout_matched() >= invoke->head) {
+            ngx_broadcast_invoke_end(invoke, NGX_BROADCAST_INVOKE_GONE, NULL);
+            return;
+        }
+
+        ngx_broadcast_reader_post();
     }
 
     if ((ngx_msec_int_t) (invoke->deadline - ngx_current_msec) <= 0) {
