@@ -388,6 +388,44 @@ refused(1009, 'what becomes a byte more than the limit',
 }
 
 
+# --- a reconnect that agrees on something else -------------------------------
+
+{
+    my $hub = Broadcast::Hub->connect($port, '/client', stateful => 1,
+                                      offer => 'permessage-deflate');
+    my $text = text(1000);
+
+    # the Sequence comes first, then what was not acknowledged
+
+    my $unacked = sub {
+        my $record;
+        1 while ($record = $hub->next) && $record->{type} != 1;
+        return $record->{arguments}[0];
+    };
+
+    http($port, 'POST', '/publish/chat', body => $text,
+         headers => [ 'Content-Type' => 'text/plain' ]);
+    is $unacked->(), $text, 'a stateful client has a message';
+    ok $hub->{ws}{compressed}, 'compressed';
+
+    for ([ undef, 0 ], [ 'permessage-deflate; server_max_window_bits=9', 1 ],
+         [ undef, 0 ], [ 'permessage-deflate', 1 ])
+    {
+        my ($offer, $compressed) = @$_;
+        my $name = $offer // 'no offer';
+
+        my $old = $hub->{ws};
+        is $hub->again(offer => $offer), 101, "again with $name";
+        is $unacked->(), $text, '... it is sent again';
+        is $hub->{ws}{compressed} ? 1 : 0, $compressed,
+            '... in the form of the new socket';
+        $old->drop;
+    }
+
+    $hub->close;
+}
+
+
 # --- the official clients' WebSocket -----------------------------------------
 
 {
