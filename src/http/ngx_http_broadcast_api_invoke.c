@@ -28,6 +28,11 @@ typedef struct {
 
 static void ngx_http_broadcast_invoke_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_invoke_message(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_invoke_not_here(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api);
+static ngx_int_t ngx_http_broadcast_invoke_elsewhere(ngx_http_request_t *r,
+    ngx_broadcast_presence_t *presence);
+static ngx_int_t ngx_http_broadcast_invoke_missing(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_invoke_ask(ngx_http_request_t *r,
     ngx_broadcast_record_t *rec);
 static void ngx_http_broadcast_invoke_cleanup(void *data);
@@ -104,9 +109,7 @@ ngx_http_broadcast_invoke_message(ngx_http_request_t *r)
     }
 
     if (ngx_http_broadcast_api_row(api, &row) != NGX_OK) {
-        return ngx_http_broadcast_api_missing(r,
-                                              "Warning.Connection.NotExisted",
-                                              "The connection does not exist.");
+        return ngx_http_broadcast_invoke_not_here(r, api);
     }
 
     if (row.plain) {
@@ -119,6 +122,58 @@ ngx_http_broadcast_invoke_message(ngx_http_request_t *r)
     rec->hub = row.hub;
 
     return ngx_http_broadcast_invoke_ask(r, rec);
+}
+
+
+/*
+ * Another node may have it.  Questions stay within their node, but nobody
+ * shall take a client that is there for one that is gone.
+ */
+
+static ngx_int_t
+ngx_http_broadcast_invoke_not_here(ngx_http_request_t *r,
+    ngx_http_broadcast_api_t *api)
+{
+    ngx_broadcast_presence_ask_t  ask;
+
+    if (!ngx_broadcast_pg_enabled()
+        || !ngx_broadcast_hub_durable(&api->hub)
+        || ngx_http_broadcast_connection_id(&api->connection) != NGX_OK)
+    {
+        return ngx_http_broadcast_invoke_missing(r);
+    }
+
+    ngx_memzero(&ask, sizeof(ngx_broadcast_presence_ask_t));
+
+    ask.hub = api->hub;
+    ask.connection = api->connection;
+    ask.elsewhere = 1;
+    ask.max = 1;
+
+    return ngx_http_broadcast_presence(r, &ask,
+                                       ngx_http_broadcast_invoke_elsewhere);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_invoke_elsewhere(ngx_http_request_t *r,
+    ngx_broadcast_presence_t *presence)
+{
+    if (presence->n == 0) {
+        return ngx_http_broadcast_invoke_missing(r);
+    }
+
+    return ngx_http_broadcast_error(r, NGX_HTTP_NOT_IMPLEMENTED, "OtherNode",
+                                    "The connection is at another node.",
+                                    NULL);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_invoke_missing(ngx_http_request_t *r)
+{
+    return ngx_http_broadcast_api_missing(r, "Warning.Connection.NotExisted",
+                                          "The connection does not exist.");
 }
 
 
