@@ -366,6 +366,26 @@ go_on($a);
 soon('... which lets go of it when it goes on', 10,
      sub { !owners()->{$a} });
 
+# B waits, C waits, and B again: its time is not that of its first wait
+
+$lp = lp(at => $to{$a});
+publish('late');
+stop_worker($a);
+$began = time;
+$wait = $lp->start(at => $to{$b});
+caught_up($b);
+$new = $lp->start(at => $to{$c});
+is_answer($lp->answer($wait), 204, '', 'C takes over the wait of B');
+select undef, undef, undef, 3.5 - (time - $began);
+$wait = $lp->start(at => $to{$b});
+is_answer($lp->answer($new), 204, '', '... and B that of C, 3.5 s later');
+select undef, undef, undef, 6 - (time - $began);
+go_on($a);
+is(said($lp->answer($wait)), 'late',
+   '... which waits its own 5 s, and gets the connection');
+$lp->delete(at => $to{$b});
+is(said($other->poll(at => $to{$c})), 'late', 'another one moves as before');
+
 
 # --- the new owner dies ------------------------------------------------------
 

@@ -203,6 +203,14 @@ ngx_broadcast_move(ngx_broadcast_move_in_t *in, ngx_broadcast_move_t **movep,
     if (move) {
         ngx_broadcast_move_tell(move, NULL, NGX_ABORT);
 
+        if (from != ngx_broadcast_bus.owner) {
+
+            /* another worker waited for it meanwhile: the time begins anew */
+
+            move->from = from;
+            move->deadline = ngx_current_msec + NGX_BROADCAST_MOVE_TIME;
+        }
+
         move->handler = in->handler;
         move->data = in->data;
 
@@ -357,7 +365,10 @@ ngx_broadcast_move_asked(ngx_broadcast_record_t *rec)
     }
 
     if (move) {
-        ngx_broadcast_move_tell(move, NULL, NGX_ABORT);
+
+        /* a state that comes for this worker is forwarded without it */
+
+        ngx_broadcast_move_finish(move, NULL, NGX_ABORT);
         return;
     }
 
