@@ -13,6 +13,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP;
+use IO::Select;
 use Test::More;
 
 use Broadcast::HTTP qw(http);
@@ -97,6 +98,18 @@ my ($stopped, $going) = sort keys %of;
 is scalar(grep { keys %$_ == 3 } values %of), 2,
     'each worker has clients of all kinds';
 
+# A stateful client of the one that will be stopped.
+
+my $stateful;
+
+for (1 .. 100) {
+    ($stateful, my $pid) = client(sub {
+        Broadcast::Hub->connect($port, '/client?hub=chat', stateful => 1);
+    });
+    last if $pid == $stopped;
+    $stateful->close;
+}
+
 # A stopped worker may be the one that the kernel wakes for a new connection,
 # so the publisher has one already, with the other worker.
 
@@ -152,8 +165,17 @@ for my $hub (@{ $of{$stopped}{hub} }) {
     $hub->close;
 }
 
+my $record;
+1 while ($record = $stateful->next) && $record->{type} != 7;
+ok $record->{allowReconnect}, 'so is a stateful one';
+is $stateful->{ws}->message, undef, 'with a close frame';
+is +($stateful->{ws}->closed)[0], 1012, 'of its code';
+ok !IO::Select->new($stateful->{ws}{socket})->can_read(1),
+    'whose answer the server waits for';
+$stateful->close;
+
 my $s = status();
-is $s->{closed}{overrun}, scalar @{ $of{$stopped}{hub} }, 'which is counted';
+is $s->{closed}{overrun}, 1 + @{ $of{$stopped}{hub} }, 'which is counted';
 ok $s->{log}{overruns} >= 1, 'as is the overrun';
 
 my $seen = 0;

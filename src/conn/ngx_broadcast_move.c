@@ -445,6 +445,14 @@ ngx_broadcast_move_go(ngx_broadcast_conn_t *bc)
         }
     }
 
+    if (!bc->claimed) {
+
+        /* it ends here: its row is given back, its last words are its own */
+
+        bc->moving = 0;
+        return NGX_DECLINED;
+    }
+
     if (ngx_broadcast_registry_find(ngx_broadcast_bus.zone, &bc->id, &info)
         != NGX_OK
         || info.state != NGX_BROADCAST_ROW_LIVE)
