@@ -70,6 +70,7 @@ static ngx_broadcast_local_t   hub;
 static void frames(void);
 static void model(void);
 static void bounds(void);
+static void holds(void);
 static void moves(void);
 
 
@@ -84,6 +85,7 @@ main(void)
     frames();
     model();
     bounds();
+    holds();
     moves();
 
     ngx_broadcast_frame_stop();
@@ -405,6 +407,45 @@ bounds(void)
     ngx_broadcast_outq_clear(q, 1);
     is_int(q->count, 0, "frames that were not begun go");
     ok(q->ring == NULL, "with their ring");
+}
+
+
+/* an answer that takes the queue whole: a poll's */
+
+static void
+holds(void)
+{
+    ngx_str_t              bytes;
+    ngx_pool_t            *pool;
+    ngx_broadcast_outq_t  *q;
+
+    q = &conn.outq;
+    pool = ngx_create_pool(4096, &ngx_stub_log);
+
+    push(q, 100);
+    push(q, 50);
+
+    is_int(ngx_broadcast_outq_hold(&conn, pool, &bytes), NGX_OK, "held");
+    is_int(bytes.len, 150, "all of it in one piece");
+    is_int(q->bytes, 150, "and still in the queue");
+
+    push(q, 7);
+    ngx_broadcast_outq_clear(q, 1);
+    is_int(q->bytes, 150, "what came behind an answer may be dropped, it not");
+
+    push(q, 9);
+    ngx_broadcast_outq_unhold(&conn);
+    (void) ngx_broadcast_outq_hold(&conn, pool, &bytes);
+    is_int(bytes.len, 159, "an answer that failed is given again, and more");
+
+    push(q, 3);
+    ngx_broadcast_outq_sent(&conn, bytes.len);
+    is_int(q->bytes, 3, "an answer that is out is gone");
+
+    ngx_broadcast_outq_clear(q, 1);
+    is_int(q->count, 0, "and nothing is held behind it");
+
+    ngx_destroy_pool(pool);
 }
 
 
