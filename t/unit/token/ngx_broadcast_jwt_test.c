@@ -451,6 +451,8 @@ test_system(void)
            NGX_BROADCAST_JWT_LONGPOLL, "one transport, as a number");
     is_int(claims("\"asrs.s.htt\":8")->transports, 7, "none of ours is all");
     is_int(claims("\"asrs.s.htt\":\"x\"")->transports, 7, "as is nonsense");
+    is_int(claims("\"asrs.s.ttl\":\"20\"")->poll, 20, "a poll's longest time");
+    is_int(claims("\"asrs.s.ttl\":0")->poll, 0, "0 s of it are none");
     is_int(claims("\"asrs.s.cht\":31")->handshake, 0, "31 s are too many");
     is_int(claims("\"asrs.s.cht\":0")->handshake, 0, "0 s too few");
 
