@@ -16,6 +16,7 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 
 use Broadcast::HTTP qw(http);
+use Broadcast::LongPoll qw(worker_at);
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Postgres;
 use Broadcast::SSE;
@@ -55,8 +56,10 @@ my $nginx = Broadcast::Nginx->new(
              . $pg->conninfo('app', 'app') . '" timeout=3s;',
     server  => <<'EOC')->start;
         location /events/  { broadcast_events anonymous; }
+        location /slow     { broadcast_hub anonymous hub=slow; }
         location /publish/ { broadcast_publish; }
         location = /status { broadcast_status; }
+        location = /pid    { return 200 $pid; }
 EOC
 
 my $port = $nginx->port;
@@ -219,6 +222,33 @@ ok((wait_for { count(q{hub = 'slow' and kind = 'disconnected'}) == 1 } 15),
    '... and `disconnected` is called behind it');
 is($pg->psql('select count(*) from broadcast.connections', @at), 0,
    'no row is left');
+
+
+# --- a poll for what has ended while `connected` is running ------------------
+
+ok((wait_for { database()->{state} eq 'up' && $nginx->workers == 3 } 10),
+   'new workers are there');
+
+$pg->psql('truncate seen', @at);
+
+my %to = map { $_ => worker_at($port, '/pid', $_) } $nginx->workers;
+my @to = @to{ sort keys %to };
+
+for my $poller (@to[0, 1]) {
+    my $lp = Broadcast::LongPoll->connect($port, '/slow', at => $to[0]);
+
+    is($lp->delete(at => $to[0])->{status}, 202, 'a client leaves');
+    is(count(q{id = '} . $lp->{id} . q{'}), 0, '... before `connected` ends');
+    is($lp->poll(at => $poller)->{status}, 404, '... and polls once more');
+}
+
+ok((wait_for { count(q{kind = 'disconnected'}) == 2 } 10),
+   '`disconnected` is called');
+is_deeply([ tally('slow') ], [ ('connected 1, disconnected 1') x 2 ],
+          '... once for each, behind `connected`');
+is($pg->psql('select count(*) from broadcast.connections', @at), 0,
+   'no row is left');
+$_->close for values %to;
 
 
 # --- an outage --------------------------------------------------------------

@@ -520,6 +520,7 @@ ngx_broadcast_conn_leave(ngx_broadcast_conn_t *bc)
      */
 
     if (bc->task && bc->task->kind == NGX_BROADCAST_ON_CONNECTED) {
+        ngx_broadcast_function_defer(bc);
         return;
     }
 

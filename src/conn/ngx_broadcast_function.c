@@ -27,6 +27,16 @@ typedef struct {
 } ngx_broadcast_caller_t;
 
 
+/* an ended connection whose `connected` is under way; the id stands behind */
+
+typedef struct ngx_broadcast_deferred_s  ngx_broadcast_deferred_t;
+
+struct ngx_broadcast_deferred_s {
+    ngx_broadcast_deferred_t  *next;
+    ngx_str_t                  id;
+};
+
+
 static ngx_int_t ngx_broadcast_function_call(ngx_broadcast_conn_t *bc,
     ngx_uint_t kind, ngx_str_t *event, ngx_str_t *id, ngx_str_t *target);
 static void ngx_broadcast_function_handler(
@@ -37,9 +47,11 @@ static void ngx_broadcast_function_failed(ngx_broadcast_conn_t *bc,
     ngx_broadcast_task_t *task, ngx_str_t *error);
 static void ngx_broadcast_function_head(ngx_broadcast_buf_t *b,
     ngx_broadcast_conn_t *bc, const char *kind);
+static ngx_broadcast_deferred_t **ngx_broadcast_function_find(ngx_str_t *id);
 
 
-static uint32_t  ngx_broadcast_function_serial;
+static uint32_t                   ngx_broadcast_function_serial;
+static ngx_broadcast_deferred_t  *ngx_broadcast_function_deferrals;
 
 
 static const char  *ngx_broadcast_function_transports[] = {
@@ -287,9 +299,10 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
 {
     ngx_broadcast_caller_t  *caller = data;
 
-    ngx_str_t              id;
-    ngx_broadcast_conn_t  *bc;
-    ngx_broadcast_task_t  *task;
+    ngx_str_t                   id;
+    ngx_broadcast_conn_t       *bc;
+    ngx_broadcast_task_t       *task;
+    ngx_broadcast_deferred_t  **link, *deferred;
 
     id.data = caller->id;
     id.len = caller->len;
@@ -301,6 +314,14 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
         /* the connection has ended; its row waited for `connected` */
 
         if (caller->row) {
+            link = ngx_broadcast_function_find(&id);
+
+            if (*link) {
+                deferred = *link;
+                *link = deferred->next;
+                ngx_free(deferred);
+            }
+
             ngx_broadcast_function_release(caller->hub, caller->row, &id);
         }
 
@@ -438,4 +459,53 @@ ngx_broadcast_function_release(ngx_uint_t hub, ngx_broadcast_row_t row,
     if (ngx_broadcast_pg_enabled()) {
         ngx_broadcast_settle_nudge();
     }
+}
+
+
+void
+ngx_broadcast_function_defer(ngx_broadcast_conn_t *bc)
+{
+    ngx_broadcast_deferred_t  *deferred;
+
+    deferred = ngx_alloc(sizeof(ngx_broadcast_deferred_t) + bc->id.len,
+                         ngx_broadcast_bus.log);
+    if (deferred == NULL) {
+        return;
+    }
+
+    deferred->id.len = bc->id.len;
+    deferred->id.data = (u_char *) (deferred + 1);
+    ngx_memcpy(deferred->id.data, bc->id.data, bc->id.len);
+
+    deferred->next = ngx_broadcast_function_deferrals;
+    ngx_broadcast_function_deferrals = deferred;
+}
+
+
+ngx_uint_t
+ngx_broadcast_function_deferred(ngx_str_t *id)
+{
+    return *ngx_broadcast_function_find(id) != NULL;
+}
+
+
+/* the link that leads to it, or to NULL */
+
+static ngx_broadcast_deferred_t **
+ngx_broadcast_function_find(ngx_str_t *id)
+{
+    ngx_broadcast_deferred_t  **link;
+
+    for (link = &ngx_broadcast_function_deferrals;
+         *link;
+         link = &(*link)->next)
+    {
+        if ((*link)->id.len == id->len
+            && ngx_memcmp((*link)->id.data, id->data, id->len) == 0)
+        {
+            break;
+        }
+    }
+
+    return link;
 }

@@ -170,6 +170,10 @@ ngx_broadcast_move(ngx_broadcast_move_in_t *in, ngx_broadcast_move_t **movep,
         return NGX_OK;
     }
 
+    if (bc == NULL && ngx_broadcast_function_deferred(&in->id)) {
+        return NGX_DECLINED;
+    }
+
     move = ngx_broadcast_move_find(&in->id);
 
     if (ngx_broadcast_bus.owner == 0
@@ -348,6 +352,7 @@ ngx_broadcast_move_publish(ngx_uint_t type, ngx_uint_t hub, ngx_str_t *id,
 void
 ngx_broadcast_move_asked(ngx_broadcast_record_t *rec)
 {
+    ngx_uint_t                 known;
     ngx_broadcast_conn_t      *bc;
     ngx_broadcast_move_t      *move;
     ngx_broadcast_row_info_t   info;
@@ -355,12 +360,17 @@ ngx_broadcast_move_asked(ngx_broadcast_record_t *rec)
     bc = ngx_broadcast_index_find(&rec->name);
     move = bc ? NULL : ngx_broadcast_move_find(&rec->name);
 
-    if ((bc == NULL && move == NULL)
-        || (ngx_broadcast_registry_find(ngx_broadcast_bus.zone, &rec->name,
-                                        &info)
-            == NGX_OK
-            && info.owner == ngx_broadcast_bus.owner))
+    if (bc == NULL && move == NULL
+        && !ngx_broadcast_function_deferred(&rec->name))
     {
+        return;
+    }
+
+    known = (ngx_broadcast_registry_find(ngx_broadcast_bus.zone, &rec->name,
+                                         &info)
+             == NGX_OK);
+
+    if (known && info.owner == ngx_broadcast_bus.owner) {
         return;
     }
 
@@ -372,14 +382,23 @@ ngx_broadcast_move_asked(ngx_broadcast_record_t *rec)
         return;
     }
 
-    if (!ngx_broadcast_move_can(bc)) {
-        return;
+    if (bc) {
+
+        if (!ngx_broadcast_move_can(bc)) {
+            return;
+        }
+
+        bc->moving = 1;
+        ngx_broadcast_move_leave(bc);
+
+        if (ngx_broadcast_move_go(bc) != NGX_AGAIN) {
+            return;
+        }
     }
 
-    bc->moving = 1;
-    ngx_broadcast_move_leave(bc);
+    /* a call holds it, or its row */
 
-    if (ngx_broadcast_move_go(bc) == NGX_AGAIN) {
+    if (known) {
         ngx_broadcast_move_word(NGX_BROADCAST_STATE_LATER, rec->hub,
                                 &rec->name, info.owner);
     }

@@ -312,6 +312,15 @@ ngx_int_t ngx_broadcast_function_bound(ngx_broadcast_conn_t *bc,
 void ngx_broadcast_function_free(ngx_broadcast_conn_t *bc);
 
 /*
+ * bc has ended while its `connected` is under way, whose answer gives the row
+ * back: until then it is LIVE, and nobody else may end it.
+ */
+void ngx_broadcast_function_defer(ngx_broadcast_conn_t *bc);
+
+/* 1 if the id is of such a one */
+ngx_uint_t ngx_broadcast_function_deferred(ngx_str_t *id);
+
+/*
  * The row of a connection that ended; `disconnected` follows where owed.  If
  * another worker waits for that connection it is told.
  */
