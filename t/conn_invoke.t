@@ -13,6 +13,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use JSON::PP;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -395,5 +396,73 @@ for (@askers) {
 cmp_ok time - $start, '<', 1.5, 'at once, not after the time';
 
 $nginx->stop_ok;
+
+# --- more than a worker lets wait ---------------------------------------------
+
+my $one = Broadcast::Nginx->new(
+    main    => 'worker_rlimit_nofile 8192;',
+    http    => 'broadcast_zone hubs 4m;',
+    server  => <<'EOC')->start;
+        location /client   { broadcast_hub anonymous; }
+        location /api/     { broadcast_api open; }
+        location = /status { broadcast_status prometheus; }
+EOC
+
+$port = $one->port;
+
+my @asked = map { Broadcast::Hub->connect($port, '/client?hub=chat') } 1 .. 16;
+
+# processes that ask, so that none has too many open files
+
+my @processes = map { asking(@asked[4 * $_ .. 4 * $_ + 3]) } 0 .. 3;
+
+for my $asked (@asked) {
+    asked($asked) for 1 .. 64;
+}
+
+pass '1024 requests may wait in a worker';
+
+my $last = Broadcast::Hub->connect($port, '/client?hub=chat');
+
+$r = http($port, 'POST', "/api/hubs/chat/connections/$last->{id}/:invoke?$new",
+          body => '{"target":"T"}');
+is "$r->{status} $r->{json}{code}", '503 ServiceUnavailable', 'one more is 503';
+ok $r->{headers}{'retry-after'}, 'for later';
+
+my $metrics = http($port, 'GET', '/status')->{body};
+
+like $metrics, qr/refused_total\{reason="invocation"\} 1\n/, 'counted once';
+like $metrics, qr/refused_total\{reason="database"\} 0\n/,
+    'not as if a database were away';
+
+# they end, and their requests with them; each later one has the earlier pipes
+
+close $_ for reverse @processes;
+
+ok wait_for {
+    my $c = Broadcast::HTTP->connect($port);
+    ask($c, $last->{id}, { target => 'T' });
+    return answer_if($c) ? 0 : 1;
+}, 'callers that leave make room';
+
+$one->stop_ok;
+
+
+# asks each of the connections 64 times, until its standard input ends
+
+sub asking {
+    my @hubs = @_;
+
+    my $pid = open(my $pipe, '|-') // die "cannot fork: $!\n";
+    return $pipe if $pid;
+
+    my @c = map { my $hub = $_;
+                  map { my $c = Broadcast::HTTP->connect($port);
+                        ask($c, $hub->{id}, { target => 'T' });
+                        $c } 1 .. 64 } @hubs;
+
+    readline STDIN;
+    POSIX::_exit(0);
+}
 
 done_testing;

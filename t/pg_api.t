@@ -37,6 +37,7 @@ my @nodes = map {
         location /client { broadcast_hub; }
         location /api/   { broadcast_api; }
         location = /status { broadcast_status json; }
+        location = /metrics { broadcast_status prometheus; }
 EOC
 } 1 .. 2;
 
@@ -232,8 +233,15 @@ $pg->stop;
 ok((wait_for { rest($one, 'HEAD', '/api/health')->{status} == 503 } 20),
    'an instance without its database is not healthy');
 
+sub refused_for_database {
+    my $text = Broadcast::HTTP::http($one, 'GET', '/metrics')->{body};
+    return ($text =~ /refused_total\{reason="database"\} (\d+)/)[0];
+}
+
+my $counted = refused_for_database();
 my $sick = rest($one, 'GET', '/api/health');
 ok($sick->{headers}{'retry-after'} && $sick->{json}{code}, '... and says so');
+is(refused_for_database(), $counted, '... refusing nothing to who asks');
 
 is(rest($one, 'HEAD', "/api/hubs/chat/connections/$ann->{id}")->{status}, 200,
    'who is here is known');
@@ -256,6 +264,8 @@ for my $case ([ GET => '/api/hubs/chat/connections/elsewhere' ],
     is(code($r) . ' ' . ($r->{headers}{'retry-after'} // ''),
        '503 ServiceUnavailable 1', "$method $path is for later");
 }
+
+cmp_ok(refused_for_database(), '>=', $counted + 10, '... all counted');
 
 is(rest($one, 'GET', '/api/hubs/quick/users/joe')->{status}, 200,
    'an ephemeral hub goes on');

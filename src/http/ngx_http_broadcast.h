@@ -305,6 +305,10 @@ ngx_int_t ngx_http_broadcast_not_allowed(ngx_http_request_t *r,
     const char *allow);
 
 /* 503 with Retry-After, as text or JSON by ctx->json */
+ngx_int_t ngx_http_broadcast_retry(ngx_http_request_t *r,
+    const char *message);
+
+/* the same, counted as refused for the database's sake */
 ngx_int_t ngx_http_broadcast_unavailable(ngx_http_request_t *r,
     const char *message);
 
@@ -349,6 +353,18 @@ ngx_int_t ngx_http_broadcast_mask_log_handler(ngx_http_request_t *r);
 
 
 /* ngx_http_broadcast_wait.c: what a request waits for */
+
+/*
+ * The request waits, the handler returns NGX_DONE; if its client goes away it
+ * is ended meanwhile, with the cleanups that were added to it.
+ */
+void ngx_http_broadcast_suspend(ngx_http_request_t *r);
+
+/*
+ * What it waited for has come: finalizes it with rc, NGX_DONE if it waits
+ * again.  It may be gone afterwards.
+ */
+void ngx_http_broadcast_continue(ngx_http_request_t *r, ngx_int_t rc);
 
 /*
  * ngx_broadcast_outbox_send() for a request: `sent` is called now or later,

@@ -68,10 +68,7 @@ ngx_http_broadcast_again(ngx_http_request_t *r, ngx_str_t *id,
         return ngx_http_broadcast_again_answer(again, bc, rc);
     }
 
-    r->main->count++;
-
-    r->read_event_handler = ngx_http_test_reading;
-    r->write_event_handler = ngx_http_request_empty_handler;
+    ngx_http_broadcast_suspend(r);
 
     return NGX_DONE;
 }
@@ -95,17 +92,11 @@ ngx_http_broadcast_again_moved(ngx_broadcast_conn_t *bc, ngx_int_t rc,
 {
     ngx_http_broadcast_again_t *again = data;
 
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = again->request;
-    c = r->connection;
-
     again->move = NULL;
 
-    ngx_http_finalize_request(r, ngx_http_broadcast_again_answer(again, bc,
-                                                                 rc));
-    ngx_http_run_posted_requests(c);
+    ngx_http_broadcast_continue(again->request,
+                                ngx_http_broadcast_again_answer(again, bc,
+                                                                rc));
 }
 
 

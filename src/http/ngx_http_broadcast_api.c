@@ -159,7 +159,8 @@ ngx_http_broadcast_api_missing(ngx_http_request_t *r, const char *code,
 /*
  * An instance is healthy if it would take a message for a hub that the
  * configuration says nothing else about: with a database that is a durable
- * one, and the database must be up.
+ * one, and the database must be up.  Who asks is not refused anything, so it
+ * is not counted.
  */
 
 static ngx_int_t
@@ -172,13 +173,13 @@ ngx_http_broadcast_api_health(ngx_http_request_t *r)
     }
 
     if (ngx_broadcast_bus.zone == NULL) {
-        return ngx_http_broadcast_unavailable(r, "There is no zone.");
+        return ngx_http_broadcast_retry(r, "There is no zone.");
     }
 
     if (ngx_broadcast_hub_durable(&none)
         && ngx_broadcast_pg_state() != NGX_BROADCAST_DB_UP)
     {
-        return ngx_http_broadcast_unavailable(r, "The database is away.");
+        return ngx_http_broadcast_retry(r, "The database is away.");
     }
 
     return ngx_http_broadcast_answer(r, NGX_HTTP_OK, "text/plain", &none);

@@ -214,8 +214,8 @@ ngx_http_broadcast_invoke_ask(ngx_http_request_t *r,
         break;
 
     case NGX_BUSY:
-        return ngx_http_broadcast_unavailable(r,
-                                         "Too many invocations are waiting.");
+        return ngx_http_broadcast_retry(r,
+                                        "Too many invocations are waiting.");
 
     case NGX_DECLINED:
         ngx_memzero(&sent, sizeof(ngx_broadcast_sent_t));
@@ -228,9 +228,7 @@ ngx_http_broadcast_invoke_ask(ngx_http_request_t *r,
 
     /* a caller that goes away takes its question back */
 
-    r->main->count++;
-    r->read_event_handler = ngx_http_test_reading;
-    r->write_event_handler = ngx_http_request_empty_handler;
+    ngx_http_broadcast_suspend(r);
 
     return NGX_DONE;
 }
@@ -253,17 +251,12 @@ ngx_http_broadcast_invoke_done(ngx_uint_t status, ngx_str_t *text, void *data)
 {
     ngx_http_broadcast_invoke_t *wait = data;
 
-    ngx_connection_t    *c;
-    ngx_http_request_t  *r;
-
-    r = wait->r;
-    c = r->connection;
-
     wait->invoke = NULL;
 
-    ngx_http_finalize_request(r, ngx_http_broadcast_invoke_answer(r, status,
-                                                                  text));
-    ngx_http_run_posted_requests(c);
+    ngx_http_broadcast_continue(wait->r,
+                                ngx_http_broadcast_invoke_answer(wait->r,
+                                                                 status,
+                                                                 text));
 }
 
 

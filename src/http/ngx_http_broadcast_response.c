@@ -7,7 +7,7 @@
 #include "http/ngx_http_broadcast.h"
 
 
-static ngx_int_t ngx_http_broadcast_retry(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_retry_after(ngx_http_request_t *r);
 
 
 ngx_int_t
@@ -208,7 +208,7 @@ ngx_http_broadcast_not_allowed(ngx_http_request_t *r, const char *allow)
 
 
 static ngx_int_t
-ngx_http_broadcast_retry(ngx_http_request_t *r)
+ngx_http_broadcast_retry_after(ngx_http_request_t *r)
 {
     u_char     *p;
     ngx_str_t   value;
@@ -227,15 +227,13 @@ ngx_http_broadcast_retry(ngx_http_request_t *r)
 
 
 ngx_int_t
-ngx_http_broadcast_unavailable(ngx_http_request_t *r, const char *message)
+ngx_http_broadcast_retry(ngx_http_request_t *r, const char *message)
 {
     ngx_http_broadcast_ctx_t  *ctx;
 
-    ngx_broadcast_count(NGX_BROADCAST_REFUSED_DATABASE, 1);
-
     ctx = ngx_http_broadcast_ctx(r);
 
-    if (ctx == NULL || ngx_http_broadcast_retry(r) != NGX_OK) {
+    if (ctx == NULL || ngx_http_broadcast_retry_after(r) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -245,6 +243,15 @@ ngx_http_broadcast_unavailable(ngx_http_request_t *r, const char *message)
     }
 
     return ngx_http_broadcast_text(r, NGX_HTTP_SERVICE_UNAVAILABLE, message);
+}
+
+
+ngx_int_t
+ngx_http_broadcast_unavailable(ngx_http_request_t *r, const char *message)
+{
+    ngx_broadcast_count(NGX_BROADCAST_REFUSED_DATABASE, 1);
+
+    return ngx_http_broadcast_retry(r, message);
 }
 
 

@@ -24,7 +24,6 @@ static void ngx_http_broadcast_presence_done(
     ngx_broadcast_presence_t *presence, void *data);
 static void ngx_http_broadcast_ready_handler(ngx_event_t *ev);
 static void ngx_http_broadcast_turn_handler(ngx_event_t *ev);
-static void ngx_http_broadcast_suspend(ngx_http_request_t *r);
 
 
 /*
@@ -32,12 +31,24 @@ static void ngx_http_broadcast_suspend(ngx_http_request_t *r);
  * still happen, as with any request whose answer is lost.
  */
 
-static void
+void
 ngx_http_broadcast_suspend(ngx_http_request_t *r)
 {
     r->main->count++;
     r->read_event_handler = ngx_http_test_reading;
     r->write_event_handler = ngx_http_request_empty_handler;
+}
+
+
+void
+ngx_http_broadcast_continue(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    ngx_http_finalize_request(r, rc);
+    ngx_http_run_posted_requests(c);
 }
 
 
@@ -83,18 +94,15 @@ ngx_http_broadcast_send(ngx_http_request_t *r, ngx_broadcast_record_t *recs,
 static void
 ngx_http_broadcast_send_done(ngx_broadcast_sent_t *sent, void *data)
 {
-    ngx_connection_t          *c;
     ngx_http_request_t        *r;
     ngx_http_broadcast_ctx_t  *ctx;
 
     r = *(ngx_http_request_t **) data;
-    c = r->connection;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
     ctx->call = NULL;
 
-    ngx_http_finalize_request(r, ctx->sent(r, sent));
-    ngx_http_run_posted_requests(c);
+    ngx_http_broadcast_continue(r, ctx->sent(r, sent));
 }
 
 
@@ -139,18 +147,15 @@ ngx_http_broadcast_call(ngx_http_request_t *r, ngx_uint_t kind,
 static void
 ngx_http_broadcast_call_done(ngx_broadcast_call_result_t *result, void *data)
 {
-    ngx_connection_t          *c;
     ngx_http_request_t        *r;
     ngx_http_broadcast_ctx_t  *ctx;
 
     r = *(ngx_http_request_t **) data;
-    c = r->connection;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
     ctx->call = NULL;
 
-    ngx_http_finalize_request(r, ctx->called(r, result));
-    ngx_http_run_posted_requests(c);
+    ngx_http_broadcast_continue(r, ctx->called(r, result));
 }
 
 
@@ -186,12 +191,10 @@ ngx_http_broadcast_presence_done(ngx_broadcast_presence_t *presence,
     void *data)
 {
     ngx_int_t                  rc;
-    ngx_connection_t          *c;
     ngx_http_request_t        *r;
     ngx_http_broadcast_ctx_t  *ctx;
 
     r = *(ngx_http_request_t **) data;
-    c = r->connection;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
     ctx->call = NULL;
@@ -200,8 +203,7 @@ ngx_http_broadcast_presence_done(ngx_broadcast_presence_t *presence,
          ? ctx->present(r, presence)
          : ngx_http_broadcast_unavailable(r, "The database did not answer.");
 
-    ngx_http_finalize_request(r, rc);
-    ngx_http_run_posted_requests(c);
+    ngx_http_broadcast_continue(r, rc);
 }
 
 
@@ -242,13 +244,10 @@ static void
 ngx_http_broadcast_ready_handler(ngx_event_t *ev)
 {
     ngx_int_t                  rc;
-    ngx_connection_t          *c;
     ngx_http_request_t        *r;
     ngx_http_broadcast_ctx_t  *ctx;
 
     r = ev->data;
-    c = r->connection;
-
     ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
 
     if (ngx_broadcast_pg_ready()) {
@@ -263,8 +262,7 @@ ngx_http_broadcast_ready_handler(ngx_event_t *ev)
         return;
     }
 
-    ngx_http_finalize_request(r, rc);
-    ngx_http_run_posted_requests(c);
+    ngx_http_broadcast_continue(r, rc);
 }
 
 
@@ -296,15 +294,11 @@ ngx_http_broadcast_next_turn(ngx_http_request_t *r,
 static void
 ngx_http_broadcast_turn_handler(ngx_event_t *ev)
 {
-    ngx_connection_t          *c;
     ngx_http_request_t        *r;
     ngx_http_broadcast_ctx_t  *ctx;
 
     r = ev->data;
-    c = r->connection;
-
     ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
 
-    ngx_http_finalize_request(r, ctx->ready(r));
-    ngx_http_run_posted_requests(c);
+    ngx_http_broadcast_continue(r, ctx->ready(r));
 }
