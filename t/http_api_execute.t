@@ -258,6 +258,17 @@ like(Broadcast::HTTP::http($port, 'GET', '/status')->{body},
 
 heard_is({}, 'nothing of it was done');
 
+# the same bound, for messages a line each
+
+is(request('POST', '/api/hubs/chat/:send', '', "1\n" x 10001,
+           'Content-Type' => 'application/x-ndjson')->{status}, 413,
+   '10001 messages in one body are too many');
+
+like(Broadcast::HTTP::http($port, 'GET', '/status')->{body},
+     qr/refused_total\{reason="size"\} @{[ $before + 2 ]}\b/, '... and counted');
+
+heard_is({}, 'none of them was sent');
+
 $_->close for values %hub, @many;
 $nginx->stop_ok;
 

@@ -273,6 +273,8 @@ ngx_http_broadcast_api_message(ngx_http_request_t *r)
                                         batch.error, &target);
 
     case NGX_BUSY:
+        ngx_broadcast_count(NGX_BROADCAST_REFUSED_SIZE, 1);
+
         return ngx_http_broadcast_error(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
                                         "PayloadTooLarge",
                                         "Too many messages in one body.",
