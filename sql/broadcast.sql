@@ -321,14 +321,35 @@ COMMENT ON FUNCTION broadcast.put(text, int, int, int, text, text, text, json,
 'Internal: stages one record of the caller''s transaction and rings the doorbell';
 
 
+CREATE OR REPLACE FUNCTION broadcast.check_size(size bigint) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    lim bigint;
+BEGIN
+    SELECT s.value::bigint INTO lim FROM broadcast.setting s
+     WHERE s.name = 'message_size';
+
+    IF size > lim THEN
+        RAISE EXCEPTION 'message of % bytes is larger than the limit of %',
+                size, lim
+            USING ERRCODE = 'program_limit_exceeded',
+                  HINT = 'the limit is message_size in broadcast.setting';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.check_size(bigint) IS
+'Internal: an error for what is larger than a message may be; what fits into no zone would be missed by all clients of its hub';
+
+
 CREATE OR REPLACE FUNCTION broadcast.send(hub text, scope int, name text,
     target text, arguments jsonb, excluded text[], source int) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    lim bigint;
-    size bigint;
     what text := (ARRAY['hub', 'group', 'user', 'connection'])[scope + 1];
 BEGIN
     hub := broadcast.checked_hub(hub);
@@ -365,17 +386,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
-    SELECT s.value::bigint INTO lim FROM broadcast.setting s
-     WHERE s.name = 'message_size';
-
-    size := octet_length(arguments::text);
-
-    IF size > lim THEN
-        RAISE EXCEPTION 'message of % bytes is larger than the limit of %',
-                size, lim
-            USING ERRCODE = 'program_limit_exceeded',
-                  HINT = 'the limit is message_size in broadcast.setting';
-    END IF;
+    PERFORM broadcast.check_size(octet_length(arguments::text)
+        + coalesce(octet_length(array_to_string(excluded, ',')), 0));
 
     PERFORM broadcast.put(hub, 1, scope, source, name, NULL, target,
                           arguments::text::json, NULL, excluded, NULL);
@@ -457,8 +469,9 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
-    IF octet_length(usr) > 1024 THEN
-        RAISE EXCEPTION 'the user name is longer than 1024 bytes'
+    IF octet_length(coalesce(nullif(usr, ''), connection)) > 1024 THEN
+        RAISE EXCEPTION 'the % name is longer than 1024 bytes',
+                CASE WHEN usr <> '' THEN 'user' ELSE 'connection' END
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
@@ -512,19 +525,35 @@ COMMENT ON FUNCTION broadcast.remove_from_group(text, text, text, text) IS
 'Removes a connection, or the connections of a user, from a group, which later ones do not join any more; a null group is all groups';
 
 
+CREATE OR REPLACE FUNCTION broadcast.shut(hub text, connection text,
+    reason text, source int) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF coalesce(connection, '') = '' OR octet_length(connection) > 1024 THEN
+        RAISE EXCEPTION 'a close needs a connection id of 1 to 1024 bytes'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    PERFORM broadcast.check_size(octet_length(reason));
+
+    PERFORM broadcast.put(broadcast.checked_hub(hub), 4, 3, source,
+                          connection, NULL, NULL, NULL, reason, '{}', NULL);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.shut(text, text, text, int) IS
+'Internal: checks and stages the close of a connection';
+
+
 CREATE OR REPLACE FUNCTION broadcast.close_connection(hub text,
     connection text, reason text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF coalesce(connection, '') = '' THEN
-        RAISE EXCEPTION 'a connection id is needed'
-            USING ERRCODE = 'invalid_parameter_value';
-    END IF;
-
-    PERFORM broadcast.put(broadcast.checked_hub(hub), 4, 3, 0, connection,
-                          NULL, NULL, NULL, reason, '{}', NULL);
+    PERFORM broadcast.shut(hub, connection, reason, 0);
 END
 $$;
 
@@ -1286,14 +1315,7 @@ BEGIN
                 make_interval(secs => (a->>'ttl')::double precision), 4);
 
         ELSIF a->>'action' = 'close' THEN
-            IF coalesce(a->>'connectionId', '') = '' THEN
-                RAISE EXCEPTION 'a close needs connectionId'
-                    USING ERRCODE = 'invalid_parameter_value';
-            END IF;
-
-            PERFORM broadcast.put(broadcast.checked_hub(h), 4, 3, 4,
-                                  a->>'connectionId', NULL, NULL, NULL,
-                                  a->>'reason', '{}', NULL);
+            PERFORM broadcast.shut(h, a->>'connectionId', a->>'reason', 4);
 
         ELSIF a ? 'action' THEN
             RAISE EXCEPTION 'unknown action: %', a->>'action'

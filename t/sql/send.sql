@@ -63,6 +63,26 @@ SELECT throws_ok($$ SELECT broadcast.add_to_group('chat', 'g', 'c', 'u') $$,
 SELECT throws_ok($$ SELECT broadcast.close_connection('chat', '') $$,
     '22023', NULL, 'a close needs a connection');
 
+-- what fits into no zone would be missed by all clients of the hub
+
+SELECT throws_ok(
+    $$ SELECT broadcast.send_all('chat', 't', '[]',
+              ARRAY[repeat('x', 600000), repeat('y', 600000)]) $$,
+    '54000', NULL, 'excluded ids count as the message''s');
+SELECT throws_ok(
+    $$ SELECT broadcast.add_to_group('chat', 'g', repeat('c', 1025)) $$,
+    '22023', NULL, 'an id of more than 1024 bytes is refused');
+SELECT throws_ok(
+    $$ SELECT broadcast.close_connection('chat', repeat('c', 1025)) $$,
+    '22023', NULL, '... to close, too');
+SELECT throws_ok(
+    $$ SELECT broadcast.close_connection('chat', 'c', repeat('r', 1048577)) $$,
+    '54000', NULL, '... and a reason above message_size');
+SELECT throws_ok(
+    $$ SELECT broadcast.act('chat', jsonb_build_object('action', 'close',
+              'connectionId', 'c', 'reason', repeat('r', 1048577))) $$,
+    '54000', NULL, '... of an action, too');
+
 DELETE FROM broadcast.staging;
 
 SAVEPOINT s;
