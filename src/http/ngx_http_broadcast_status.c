@@ -12,6 +12,8 @@ static ngx_int_t ngx_http_broadcast_status_collect(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_broadcast_status_format(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_broadcast_status_accepts(ngx_http_request_t *r,
     const char *type);
+static void ngx_http_broadcast_status_database(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b);
 static void ngx_http_broadcast_status_endpoints(
     ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b);
 static void ngx_http_broadcast_status_hub(ngx_broadcast_buf_t *b,
@@ -243,8 +245,10 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b)
 {
     uint64_t    *n;
-    ngx_str_t    text;
     ngx_uint_t   i;
+#if (NGX_BROADCAST_DEBUG)
+    ngx_str_t    text;
+#endif
 
     n = st->counter;
 
@@ -305,6 +309,41 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
                                      n[NGX_BROADCAST_RECONNECTS]);
     ngx_http_broadcast_status_member(b, ",\"away\":", st->away);
 
+    ngx_http_broadcast_status_database(st, b);
+
+    if (st->nhealth) {
+        ngx_http_broadcast_status_endpoints(st, b);
+    }
+
+#if (NGX_BROADCAST_DEBUG)
+    text.data = st->check;
+    text.len = st->check_len;
+
+    ngx_broadcast_buf_literal(b, ",\"check\":");
+
+    if (text.len) {
+        ngx_broadcast_buf_json(b, &text);
+
+    } else {
+        ngx_broadcast_buf_literal(b, "\"ok\"");
+    }
+#endif
+
+    ngx_broadcast_buf_literal(b, "}\n");
+}
+
+
+/* behind the members of "stateful" */
+
+static void
+ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b)
+{
+    uint64_t   *n;
+    ngx_str_t   text;
+
+    n = st->counter;
+
     text.data = (u_char *) st->state;
     text.len = ngx_strlen(st->state);
 
@@ -327,26 +366,6 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
     ngx_http_broadcast_status_member(b, ",\"errors\":",
                                      n[NGX_BROADCAST_DB_ERRORS]);
     ngx_broadcast_buf_char(b, '}');
-
-    if (st->nhealth) {
-        ngx_http_broadcast_status_endpoints(st, b);
-    }
-
-#if (NGX_BROADCAST_DEBUG)
-    text.data = st->check;
-    text.len = st->check_len;
-
-    ngx_broadcast_buf_literal(b, ",\"check\":");
-
-    if (text.len) {
-        ngx_broadcast_buf_json(b, &text);
-
-    } else {
-        ngx_broadcast_buf_literal(b, "\"ok\"");
-    }
-#endif
-
-    ngx_broadcast_buf_literal(b, "}\n");
 }
 
 
