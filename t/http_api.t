@@ -204,7 +204,7 @@ Transfer-Encoding: chunked
 --- error_code eval
 [415, 415]
 --- response_body_like eval
-['^\{"code":"UnsupportedMediaType","message":".+","target":"text/plain"\}$', '"application/jsonp"']
+['^\{"code":"UnsupportedMediaType","message":".+","target":"text/plain"\}$', 'be application/json, application/x-ndjson, application/x-msgpack or application/octet-stream\.","target":"application/jsonp"']
 
 
 

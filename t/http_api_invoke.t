@@ -90,6 +90,8 @@ __DATA__
 [("Content-Type: text/plain") x 2]
 --- error_code eval
 [415, 415]
+--- response_body_like eval
+['must be application/json, application/x-msgpack or application/octet-stream\.', 'must be application/json\.']
 
 
 

@@ -133,8 +133,9 @@ ngx_int_t ngx_http_broadcast_api_missing(ngx_http_request_t *r,
 ngx_int_t ngx_http_broadcast_api_run(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);
 
-/* 415 that names the type of the body */
-ngx_int_t ngx_http_broadcast_api_type(ngx_http_request_t *r);
+/* 415 that names the type of the body; error: which it may have */
+ngx_int_t ngx_http_broadcast_api_type(ngx_http_request_t *r,
+    const char *error);
 
 /* :send, and POST without a verb */
 ngx_int_t ngx_http_broadcast_api_send(ngx_http_request_t *r,

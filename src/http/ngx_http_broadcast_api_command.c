@@ -186,9 +186,10 @@ ngx_http_broadcast_command_record(ngx_http_broadcast_batch_t *batch,
 
     if (ngx_http_broadcast_api_is(&command->type, "SendMessage")) {
 
-        if (command->message.len == 0) {
+        if (command->message.len == 0 || command->message.data[0] != '{') {
             return ngx_http_broadcast_command_wrong(batch,
-                                         "SendMessage needs a \"message\".");
+                                         "SendMessage needs a \"message\", an "
+                                         "object.");
         }
 
         return ngx_http_broadcast_batch_message(batch, &command->message, 0);

@@ -50,11 +50,17 @@ ngx_int_t
 ngx_http_broadcast_api_invoke(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api)
 {
-    if (ngx_http_broadcast_packed_type(r)) {
-        return ngx_http_broadcast_read_body(r, ngx_http_broadcast_invoke_body);
+    if (r->headers_in.content_type
+        && !ngx_http_broadcast_content_type(r, "application/json")
+        && !ngx_http_broadcast_packed_type(r))
+    {
+        return ngx_http_broadcast_api_type(r,
+                              "The body must be application/json, "
+                              "application/x-msgpack or "
+                              "application/octet-stream.");
     }
 
-    return ngx_http_broadcast_api_json(r, ngx_http_broadcast_invoke_body);
+    return ngx_http_broadcast_read_body(r, ngx_http_broadcast_invoke_body);
 }
 
 
@@ -65,7 +71,8 @@ ngx_http_broadcast_api_json(ngx_http_request_t *r,
     if (r->headers_in.content_type
         && !ngx_http_broadcast_content_type(r, "application/json"))
     {
-        return ngx_http_broadcast_api_type(r);
+        return ngx_http_broadcast_api_type(r, "The body must be "
+                                              "application/json.");
     }
 
     return ngx_http_broadcast_read_body(r, handler);

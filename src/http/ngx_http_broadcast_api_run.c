@@ -207,7 +207,10 @@ ngx_http_broadcast_api_send(ngx_http_request_t *r,
         && !ngx_http_broadcast_content_type(r, "application/x-ndjson")
         && !ngx_http_broadcast_packed_type(r))
     {
-        return ngx_http_broadcast_api_type(r);
+        return ngx_http_broadcast_api_type(r,
+                              "The body must be application/json, "
+                              "application/x-ndjson, application/x-msgpack "
+                              "or application/octet-stream.");
     }
 
     return ngx_http_broadcast_read_body(r, ngx_http_broadcast_api_body);
@@ -215,11 +218,10 @@ ngx_http_broadcast_api_send(ngx_http_request_t *r,
 
 
 ngx_int_t
-ngx_http_broadcast_api_type(ngx_http_request_t *r)
+ngx_http_broadcast_api_type(ngx_http_request_t *r, const char *error)
 {
     return ngx_http_broadcast_error(r, NGX_HTTP_UNSUPPORTED_MEDIA_TYPE,
-                                    "UnsupportedMediaType",
-                                    "The body must be application/json.",
+                                    "UnsupportedMediaType", error,
                                     &r->headers_in.content_type->value);
 }
 
