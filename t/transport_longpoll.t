@@ -398,6 +398,13 @@ sleep 0.1 while time < $ends;
 publish('later');
 is(said($lp->answer($wait)), 'later',
    'a poll with a newer token keeps the connection');
+
+$lp = lp();
+$start = time;
+$r = $lp->poll(auth => client_token($key, 'chat', sub => 'ann',
+                                    exp => int($start) - 58));
+is_answer($r, 401, '', 'one with an older token waits as long as that is good');
+cmp_ok(time - $start, '<', 5, '... and no longer');
 $lp->delete;
 
 if ($patient) {

@@ -322,7 +322,10 @@ ngx_broadcast_conn_polled(ngx_broadcast_conn_t *bc)
 void
 ngx_broadcast_conn_expire(ngx_broadcast_conn_t *bc, time_t expires)
 {
-    bc->expires = expires;
+    if (bc->expires != expires) {
+        bc->expires = expires;
+        ngx_broadcast_wheel_set(bc);
+    }
 }
 
 
