@@ -48,6 +48,7 @@ my %conf = (
     workers => 3,
     build   => $ENV{BROADCAST_BUILD} // 'debug',
     http    => 'broadcast_zone hubs 4m; broadcast_drain off;'
+             . 'broadcast_ephemeral fill;'
              . 'broadcast_database "' . $pg->conninfo('app', 'app') . '";',
     server  => <<'EOC',
         location /client   { broadcast_hub anonymous hub=chat; }
@@ -206,19 +207,21 @@ $hub->send(seq(3));
 my $where = owner();
 my @other = grep { $_ != $where } $one, $two, $three;
 
+my $sleeping = q{select count(*) from pg_stat_activity
+                  where wait_event = 'PgSleep'};
+my @upgrade = (
+    Upgrade => 'websocket', Connection => 'Upgrade',
+    'Sec-WebSocket-Version' => 13,
+    'Sec-WebSocket-Key' => 'MDEyMzQ1Njc4OWFiY2RlZg==');
+
 $hub->send(invoke(3, 'Slow'));
-ok wait_for(sub {
-    $pg->psql(q{select count(*) from pg_stat_activity
-                where wait_event = 'PgSleep'}, db => 'app') > 0
-}, 5), 'a function is at work';
+ok wait_for(sub { $pg->psql($sleeping, db => 'app') > 0 }, 5),
+    'a function is at work';
 
 $hub->drop;
 
 my $first = (at($other[0]))[0];
-$first->request('GET', $hub->{url}, keepalive => 1, headers => [
-    Upgrade => 'websocket', Connection => 'Upgrade',
-    'Sec-WebSocket-Version' => 13,
-    'Sec-WebSocket-Key' => 'MDEyMzQ1Njc4OWFiY2RlZg==' ]);
+$first->request('GET', $hub->{url}, keepalive => 1, headers => \@upgrade);
 
 ok wait_for(sub { owner() eq $other[0] }, 5), 'a socket waits for it';
 
@@ -230,13 +233,55 @@ is_deeply [ map { next_of($hub) } 1 .. 2 ],
 is $pg->psql('select count(*) from gone', @at), 0,
     'nobody was called disconnected';
 
+# the state comes while the worker that waits for it has missed a part of the log
+
+$hub->send(seq(4));
+$hub->send(ack(19));
+
+$where = owner();
+@other = grep { $_ != $where } $one, $two, $three;
+
+my ($fill) = at($other[1]);
+
+$hub->send(invoke(4, 'Slow'));
+ok wait_for(sub { $pg->psql($sleeping, db => 'app') > 0 }, 5),
+    'a function is at work again';
+
+$hub->drop;
+$first = (at($other[0]))[0];
+$first->request('GET', $hub->{url}, keepalive => 1, headers => \@upgrade);
+ok wait_for(sub { owner() eq $other[0] }, 5), 'a socket waits at a worker';
+select undef, undef, undef, 0.3;
+
+kill 'STOP', $other[0];
+ok wait_for(sub { $pg->psql($sleeping, db => 'app') == 0 }, 5),
+    '... which stands still when the function ends';
+select undef, undef, undef, 0.3;
+
+for (1 .. 80) {
+    $fill->request('POST', '/publish/fill', keepalive => 1,
+                   body => '"' . 'x' x 20000 . '"',
+                   headers => [ 'Content-Type' => 'application/json' ]);
+    my $r = $fill->head;
+    $fill->body($r, 'POST');
+    $r->{status} == 200 or die "publish: $r->{status}";
+}
+
+kill 'CONT', $other[0];
+is $first->head(8)->{status}, 404,
+    'the socket is refused when the log was overwritten meanwhile';
+ok wait_for(sub { $pg->psql('select count(*) from gone', @at) == 1 }, 10),
+    'and the connection has ended';
+
+$hub = Broadcast::Hub->connect($port, '/client', stateful => 1);
+
 # the numbers of a hole are refused wherever they come
 
 $hub->send(seq(9));
 is next_of($hub)->{type}, 7, 'a Sequence with a hole';
 $hub->{ws}->message(5);
 is $hub->again(on($where)), 404, 'is the end at every worker';
-ok wait_for(sub { $pg->psql('select count(*) from gone', @at) == 1 }, 10),
+ok wait_for(sub { $pg->psql('select count(*) from gone', @at) == 2 }, 10),
     'disconnected is called, once';
 
 # a worker that exits has it until it is told to go

@@ -426,12 +426,20 @@ ngx_broadcast_move_leave(ngx_broadcast_conn_t *bc)
 }
 
 
-/* records were missed: one of them may have asked for a connection */
+/*
+ * Records were missed: one of them may have asked for a connection, another
+ * may have been the state that is waited for.  Who has that connection still
+ * is asked again, and says at least that a call holds it.
+ */
 
 void
 ngx_broadcast_move_overrun(void)
 {
+    ngx_str_t              none;
+    ngx_uint_t             i;
+    ngx_queue_t           *q, *bucket;
     ngx_broadcast_conn_t  *bc;
+    ngx_broadcast_move_t  *move;
 
     for (bc = ngx_broadcast_conn_next(NULL);
          bc;
@@ -440,6 +448,21 @@ ngx_broadcast_move_overrun(void)
         if (ngx_broadcast_move_can(bc)) {
             bc->moving = 1;
             ngx_broadcast_wheel_set(bc);
+        }
+    }
+
+    ngx_str_null(&none);
+
+    for (i = 0; i < NGX_BROADCAST_MOVE_BUCKETS; i++) {
+        bucket = &ngx_broadcast_moves[i];
+
+        for (q = ngx_queue_head(bucket); q != bucket; q = ngx_queue_next(q)) {
+            move = ngx_queue_data(q, ngx_broadcast_move_t, queue);
+
+            move->deadline = ngx_current_msec + NGX_BROADCAST_MOVE_TIME;
+
+            (void) ngx_broadcast_move_publish(NGX_BROADCAST_REC_MOVE,
+                                              move->hub, &move->id, &none);
         }
     }
 }
