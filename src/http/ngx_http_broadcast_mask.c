@@ -362,7 +362,7 @@ ngx_http_broadcast_mask_values(ngx_http_request_t *r, ngx_str_t *text,
 
         *v = value;
 
-        if (ngx_strlchr(value.data, value.data + value.len, '%') == NULL) {
+        if (memchr(value.data, '%', value.len) == NULL) {
             continue;
         }
 

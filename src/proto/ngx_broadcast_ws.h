@@ -136,9 +136,11 @@ size_t ngx_broadcast_ws_close(u_char *dst, ngx_uint_t code,
 /* may a peer send this code (section 7.4) */
 ngx_uint_t ngx_broadcast_ws_code_valid(ngx_uint_t code);
 
-/* Sec-WebSocket-Accept; DECLINED if the key is not base64 of 16 bytes */
-ngx_int_t ngx_broadcast_ws_accept(const ngx_str_t *key,
-    u_char dst[NGX_BROADCAST_WS_ACCEPT_LEN]);
+/*
+ * Sec-WebSocket-Accept, NGX_BROADCAST_WS_ACCEPT_LEN bytes; with dst NULL the
+ * key is only checked.  DECLINED if it is not base64 of 16 bytes.
+ */
+ngx_int_t ngx_broadcast_ws_accept(const ngx_str_t *key, u_char *dst);
 
 
 #endif /* _NGX_BROADCAST_WS_H_INCLUDED_ */

@@ -99,8 +99,7 @@ ngx_broadcast_ws_code_valid(ngx_uint_t code)
 
 
 ngx_int_t
-ngx_broadcast_ws_accept(const ngx_str_t *key,
-    u_char dst[NGX_BROADCAST_WS_ACCEPT_LEN])
+ngx_broadcast_ws_accept(const ngx_str_t *key, u_char *dst)
 {
     u_char      nonce[18], digest[20];
     ngx_str_t   src, out;
@@ -115,6 +114,10 @@ ngx_broadcast_ws_accept(const ngx_str_t *key,
 
     if (ngx_decode_base64(&out, &src) != NGX_OK || out.len != 16) {
         return NGX_DECLINED;
+    }
+
+    if (dst == NULL) {
+        return NGX_OK;
     }
 
     ngx_sha1_init(&sha1);

@@ -30,7 +30,6 @@ static ngx_int_t ngx_http_broadcast_upgrade_answer(ngx_http_request_t *r,
 ngx_int_t
 ngx_http_broadcast_websocket_check(ngx_http_request_t *r)
 {
-    u_char                      accept[NGX_BROADCAST_WS_ACCEPT_LEN];
     ngx_str_t                  *value;
     ngx_broadcast_extension_t   e;
 
@@ -70,7 +69,7 @@ ngx_http_broadcast_websocket_check(ngx_http_request_t *r)
 
     value = ngx_http_broadcast_upgrade_one(r, "sec-websocket-key");
 
-    if (value == NULL || ngx_broadcast_ws_accept(value, accept) != NGX_OK) {
+    if (value == NULL || ngx_broadcast_ws_accept(value, NULL) != NGX_OK) {
         return NGX_HTTP_BAD_REQUEST;
     }
 
@@ -162,7 +161,7 @@ ngx_http_broadcast_upgrade_one(ngx_http_request_t *r, const char *name)
 }
 
 
-/* the value of the name's header number n, or NULL */
+/* the value of the header number n of that name, in lower case; or NULL */
 
 static ngx_str_t *
 ngx_http_broadcast_upgrade_header(ngx_http_request_t *r, const char *name,
@@ -190,7 +189,8 @@ ngx_http_broadcast_upgrade_header(ngx_http_request_t *r, const char *name,
         }
 
         if (h[i].key.len == len
-            && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0
+            && h[i].lowcase_key
+            && ngx_memcmp(h[i].lowcase_key, name, len) == 0
             && n-- == 0)
         {
             return &h[i].value;

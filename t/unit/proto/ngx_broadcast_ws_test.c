@@ -829,10 +829,14 @@ test_accept(void)
     is_int(ngx_broadcast_ws_accept(&key, b), NGX_OK, "RFC 1.3's key is good");
     is_mem(b, sizeof(b), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 28,
            "and gives RFC 1.3's answer");
+    is_int(ngx_broadcast_ws_accept(&key, NULL), NGX_OK,
+           "and is good where nobody wants the answer");
 
     for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
         key = tap_str(wrong[i].key);
         is_int(ngx_broadcast_ws_accept(&key, b), NGX_DECLINED, wrong[i].name);
+        is_int(ngx_broadcast_ws_accept(&key, NULL), NGX_DECLINED,
+               wrong[i].name);
     }
 }
 
