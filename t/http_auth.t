@@ -25,10 +25,22 @@ our $http = <<"EOC";
     broadcast_key $key;
 EOC
 
+our $second = <<'EOC';
+    server {
+        listen 127.0.0.1:$TEST_NGINX_SERVER_PORT;
+        server_name other.example;
+
+        broadcast_key fedcba9876543210;
+
+        location /on/ { broadcast_auth on; }
+    }
+EOC
+
 
 add_block_preprocessor(sub {
     my ($block) = @_;
-    $block->set_value('http_config', $http);
+    $block->set_value('http_config',
+                      $block->name =~ /another server/ ? $http . $second : $http);
     $block->set_value('user_files', ">>> on/f\nblob\n>>> opt/f\nblob\n"
                       . ">>> role/f\nblob\n>>> off/f\nblob\n"
                       . ">>> any/f\nblob\n>>> except/f\nblob\n");
@@ -205,3 +217,20 @@ GET /on/f
 --- request eval
 "GET /p?access_token=$main::ann"
 --- response_body: ann
+
+
+
+=== TEST 15: a token that was seen is not good for another server's key
+--- config
+    location /on/ { broadcast_auth on; }
+--- request eval
+["GET /on/f?access_token=$main::ann", "GET /on/f?access_token=$main::ann",
+ "GET /on/f?access_token=$main::ann",
+ "GET /on/f?access_token=$main::other",
+ "GET /on/f?access_token=$main::other",
+ "GET /on/f?access_token=" . substr($main::ann, 0, -1),
+ "GET /on/f?access_token=$main::ann"]
+--- more_headers eval
+["", "", "Host: other.example", "Host: other.example", "", "", ""]
+--- error_code eval
+[200, 200, 401, 200, 401, 401, 200]

@@ -21,6 +21,7 @@
 #include "token/ngx_broadcast_jws.h"
 #include "token/ngx_broadcast_jwt.h"
 #include "token/ngx_broadcast_ticket.h"
+#include "token/ngx_broadcast_verified.h"
 #include "shm/ngx_broadcast_zone.h"
 #include "shm/ngx_broadcast_record.h"
 #include "pg/ngx_broadcast_pg.h"

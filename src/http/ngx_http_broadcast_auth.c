@@ -93,8 +93,8 @@ ngx_http_broadcast_token(ngx_http_request_t *r,
     error = "the query is not well encoded";
 
     if (rc == NGX_OK) {
-        rc = ngx_broadcast_jwt_verify(r->pool, bscf->keys, &token,
-                                      ngx_time(), &ctx->jwt, &error);
+        rc = ngx_broadcast_verified(r->pool, bscf->keys, &token, ngx_time(),
+                                    &ctx->jwt, &error);
     }
 
     switch (rc) {

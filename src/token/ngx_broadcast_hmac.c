@@ -149,3 +149,22 @@ done:
 
     return size;
 }
+
+
+ngx_int_t
+ngx_broadcast_sha256(u_char digest[NGX_BROADCAST_SHA256_LEN],
+    const u_char *input, size_t len)
+{
+    ngx_broadcast_hmac_digest_t  *d;
+
+    d = &ngx_broadcast_hmac_digests[NGX_BROADCAST_HMAC_SHA256];
+
+    if (ngx_broadcast_hmac_ready(d) != NGX_OK
+        || ngx_broadcast_hmac_round(digest, d, NULL, input, len) != NGX_OK)
+    {
+        ERR_clear_error();
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}

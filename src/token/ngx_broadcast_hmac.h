@@ -13,6 +13,7 @@
 
 
 #define NGX_BROADCAST_HMAC_MAX    64        /* bytes of the longest MAC      */
+#define NGX_BROADCAST_SHA256_LEN  32        /* bytes                         */
 
 
 typedef enum {
@@ -28,6 +29,10 @@ typedef enum {
  */
 size_t ngx_broadcast_hmac(u_char *mac, ngx_broadcast_hmac_e digest,
     ngx_str_t *key, const u_char *input, size_t len);
+
+/* NGX_OK or NGX_ERROR: OpenSSL could not, its errors are cleared. */
+ngx_int_t ngx_broadcast_sha256(u_char digest[NGX_BROADCAST_SHA256_LEN],
+    const u_char *input, size_t len);
 
 
 #endif /* _NGX_BROADCAST_HMAC_H_INCLUDED_ */

@@ -28,8 +28,6 @@
      |NGX_BROADCAST_JWT_LONGPOLL)
 
 
-static const char *ngx_broadcast_jwt_times(ngx_broadcast_jwt_t *jwt,
-    time_t now);
 static const char *ngx_broadcast_jwt_user(ngx_pool_t *pool,
     ngx_broadcast_jwt_t *jwt);
 static const char *ngx_broadcast_jwt_kind(ngx_broadcast_jwt_t *jwt);
@@ -120,9 +118,7 @@ ngx_broadcast_jwt_verify(ngx_pool_t *pool, ngx_broadcast_keys_t *keys,
 }
 
 
-/* RFC 7519 sections 4.1.4 to 4.1.6 */
-
-static const char *
+const char *
 ngx_broadcast_jwt_times(ngx_broadcast_jwt_t *jwt, time_t now)
 {
     time_t     nbf, iat;

@@ -84,6 +84,12 @@ ngx_int_t ngx_broadcast_jwt_verify(ngx_pool_t *pool,
     ngx_broadcast_jwt_t **jwt, const char **error);
 
 /*
+ * The part of it that time changes, RFC 7519 sections 4.1.4 to 4.1.6: NULL, or
+ * the sentence.  Reads claims, writes exp.
+ */
+const char *ngx_broadcast_jwt_times(ngx_broadcast_jwt_t *jwt, time_t now);
+
+/*
  * In all of these a jwt of NULL, no token, is none of it.
  *
  * 1 or 0: is it a client token (for any hub); one for this hub, ignoring

@@ -62,6 +62,8 @@ ngx_broadcast_keys_create(ngx_pool_t *pool)
     ngx_pool_cleanup_t    *cln;
     ngx_broadcast_keys_t  *keys;
 
+    static uint64_t        serial;
+
     cln = ngx_pool_cleanup_add(pool, sizeof(ngx_broadcast_keys_t));
     if (cln == NULL) {
         return NULL;
@@ -69,6 +71,7 @@ ngx_broadcast_keys_create(ngx_pool_t *pool)
 
     keys = cln->data;
     keys->pool = pool;
+    keys->serial = ++serial;
 
     if (ngx_array_init(&keys->keys, pool, 4, sizeof(ngx_broadcast_key_t))
         != NGX_OK)

@@ -57,6 +57,9 @@ typedef struct {
 typedef struct {
     ngx_array_t           keys;      /* of ngx_broadcast_key_t               */
     ngx_pool_t           *pool;      /* borrowed: the configuration's        */
+    uint64_t              serial;    /* from 1; no other set of this process */
+                                     /* has had it, also of an older         */
+                                     /* configuration                        */
 } ngx_broadcast_keys_t;
 
 
