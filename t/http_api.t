@@ -16,6 +16,7 @@ our $key = '0123456789abcdef';
 our $http = <<"EOC";
     broadcast_zone hubs 1m;
     broadcast_key $key;
+    broadcast_key fedcba9876543210;
 EOC
 
 our $config = <<'EOC';
@@ -102,6 +103,16 @@ __DATA__
  "http://localhost/API/v1/hubs/Chat", "http://localhost/api/v1/hubs/chat?api-version=1"]
 --- error_code eval
 [202, 202, 202, 202]
+
+
+
+=== TEST 3a: a token of the second key, and of none
+--- request eval
+[map { "POST /api/v1/hubs/chat?access_token="
+       . rest_token($_, "http://localhost/api/v1/hubs/chat") . "\n$main::message" }
+ "fedcba9876543210", "fedcba9876543211"]
+--- error_code eval
+[202, 401]
 
 
 

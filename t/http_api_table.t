@@ -193,6 +193,47 @@ for my $bye ([ '', $v, 200 ], [ 'v1/', '', 202 ]) {
 }
 
 
+# --- a body that nobody reads ------------------------------------------------
+
+# It is not the next request of its connection: what of it stood there as one
+# would be carried out, with whatever a proxy in front had not seen.
+
+for my $case ([ 401, 'POST', "/api/hubs/chat/:send?$v", 'none' ],
+              [ 404, 'POST', "/api/hubs/chat/:shout?$v" ],
+              [ 405, 'PUT', "/api/hubs/chat/:send?$v" ],
+              [ 415, 'POST', "/api/hubs/chat/:send?$v" ],
+              [ 400, 'POST', '/api/hubs/chat/:send' ],
+              [ 400, 'POST', "/api/hubs/chat/:execute?$v&filter=x" ],
+              [ 400, 'PUT', "/api/hubs/chat/users/u/groups/g?$v&ttl=x" ],
+              [ 400, 'GET', "/api/hubs/chat/connections?$v&top=x" ],
+              [ 404, 'PUT', "/api/hubs/chat/groups/g/connections/c?$v" ],
+              [ 403, 'POST', "/api/hubs/chat/:generateToken?$v" ],
+              [ 200, 'GET', '/api/health' ])
+{
+    my ($status, $method, $url, $token) = @$case;
+    my ($path) = $url =~ /^([^?]*)/;
+    my $hidden = "DELETE /api/health HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    $token //= rest_token($key, "http://localhost$path");
+
+    for my $body ('Content-Length: ' . length($hidden) . "\r\n\r\n$hidden",
+                  "Transfer-Encoding: chunked\r\n\r\n"
+                  . sprintf("%x\r\n%s\r\n0\r\n\r\n", length $hidden, $hidden))
+    {
+        my $c = Broadcast::HTTP->connect($port);
+
+        $c->write("$method $url HTTP/1.1\r\nHost: a\r\n"
+                  . "Authorization: Bearer $token\r\n"
+                  . "Content-Type: text/plain\r\n$body"
+                  . "GET /api/v1/health HTTP/1.1\r\nHost: a\r\n\r\n");
+
+        my @r = map { my $r = $c->head; $c->body($r); $r->{status} } 1, 2;
+
+        is("@r", "$status 200", "$method $url, its body, and the next request");
+    }
+}
+
+
 # --- closing several ---------------------------------------------------------
 
 {
