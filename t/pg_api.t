@@ -29,7 +29,7 @@ $pg->file("$FindBin::Bin/../sql/broadcast.sql", db => 'app', user => 'app');
 my $http = "broadcast_zone hubs 8m; broadcast_key $key;"
          . ' broadcast_ephemeral quick;'
          . ' broadcast_database "' . $pg->conninfo('app', 'app')
-         . '" timeout=2s;';
+         . '" timeout=2s queue=64;';
 
 my @nodes = map {
     Broadcast::Nginx->new(workers => 2, http => $http,
@@ -206,17 +206,37 @@ is_deeply([ map { @{ $ann->invocation('e') } } 1 .. 2 ], [ 1, 2 ],
 
 $pg->freeze;
 
-my @asking = map {
+sub asking {
+    my ($path) = @_;
     my $c = Broadcast::HTTP->connect($one);
-    $c->write("GET $_?$v HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer "
-              . rest_token($key, "http://a$_") . "\r\n\r\n");
-    $c;
-} qw(/api/hubs/chat/users/eve /api/hubs/chat/connections/none
-     /api/hubs/chat/connections /api/hubs/chat/users/many/connections);
+
+    $c->write("GET $path?$v HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer "
+              . rest_token($key, "http://a$path") . "\r\n\r\n");
+    return $c;
+}
+
+my @asking = map { asking($_) }
+    qw(/api/hubs/chat/users/eve /api/hubs/chat/connections/none
+       /api/hubs/chat/connections /api/hubs/chat/users/many/connections);
+
+# more than two workers send to the database and keep for it
+
+my @many = map { asking('/api/hubs/chat/users/eve') } 1 .. 400;
 
 $_->close for @asking[1, 2];
 is($_->head->{status}, 503, 'a question without an answer is for later')
     for @asking[0, 3];
+
+my %said;
+for my $c (@many) {
+    my $r = $c->head;
+    $c->body($r);
+    $said{"$r->{status} $r->{json}{message}"}++;
+}
+
+is(join(', ', sort keys %said), '503 The database did not answer., '
+   . '503 Too many questions wait for the database.',
+   '... and so are those that are too many, which is said');
 
 $pg->thaw;
 

@@ -182,7 +182,9 @@ ngx_http_broadcast_presence(ngx_http_request_t *r,
 
     ctx->call = NULL;
 
-    return ngx_http_broadcast_unavailable(r, "The database is away.");
+    return ngx_http_broadcast_unavailable(r, rc == NGX_BUSY
+                              ? "Too many questions wait for the database."
+                              : "The database is away.");
 }
 
 
