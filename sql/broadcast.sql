@@ -152,7 +152,7 @@ CREATE TABLE IF NOT EXISTS broadcast.message (
 );
 
 COMMENT ON TABLE broadcast.message IS
-'History: every numbered message and command. type 1 message, 2 join, 3 leave, 4 close, 6 a new epoch; scope 0 all, 1 group, 2 user, 3 connection (its name in name)';
+'History: every numbered message and command. type 1 message, 2 join, 3 leave, 4 close, 6 a new epoch; scope 0 all, 1 group, 2 user, 3 connection (its name in name). Types from 12 on, questions to a connection, their answers and the items of its streams, are on their way between nodes: of no history, so their epoch is 0 and their seq is their pos';
 
 
 -- No unique key over the names: they may be longer than an index takes.  The
@@ -787,6 +787,15 @@ BEGIN
                   ORDER BY m.pos LIMIT 2000) old
           WHERE old.created_at < clock_timestamp() - age);
 
+    -- a node that was away for so long was given up, with its connections
+
+    DELETE FROM broadcast.message WHERE pos IN
+        (SELECT old.pos
+           FROM (SELECT m.pos, m.created_at FROM broadcast.message m
+                  WHERE m.hub = ANY (hubs) AND m.epoch = 0
+                  ORDER BY m.hub, m.epoch, m.seq LIMIT 10000) old
+          WHERE old.created_at < clock_timestamp() - interval '1 hour');
+
     DELETE FROM broadcast.message m USING broadcast.hub h
      WHERE h.name = ANY (hubs) AND m.hub = h.name AND m.epoch = h.epoch
        AND m.seq <= h.seq - keep AND m.seq > h.seq - keep - 10000;
@@ -898,18 +907,25 @@ BEGIN
         DELETE FROM broadcast.staging WHERE id = ANY (ids) RETURNING *
     ), ranked AS (
         SELECT moved.*, row_number() OVER (ORDER BY id) AS p,
-               row_number() OVER (PARTITION BY moved.hub ORDER BY id) AS q
+               CASE WHEN moved.type < 12
+                    THEN row_number() OVER (PARTITION BY moved.hub,
+                                            moved.type < 12 ORDER BY id)
+               END AS q
           FROM moved
     ), hubs_moved AS (
         UPDATE broadcast.hub h SET seq = h.seq + c.n
-          FROM (SELECT moved.hub, count(*) AS n FROM moved GROUP BY 1) c
+          FROM (SELECT moved.hub,
+                       count(*) FILTER (WHERE moved.type < 12) AS n
+                  FROM moved GROUP BY 1) c
          WHERE h.name = c.hub
      RETURNING h.name, h.epoch, h.seq - c.n AS base
     )
     INSERT INTO broadcast.message (pos, hub, epoch, seq, type, scope, source,
                                    name, grp, target, arguments, detail,
                                    excluded, mark, ttl, size, created_at)
-    SELECT start + r.p, r.hub, h.epoch, h.base + r.q, r.type, r.scope,
+    SELECT start + r.p, r.hub,
+           CASE WHEN r.q IS NULL THEN 0 ELSE h.epoch END,
+           coalesce(h.base + r.q, start + r.p), r.type, r.scope,
            r.source, r.name, r.grp, r.target, r.arguments, r.detail,
            r.excluded,
            coalesce(r.mark, (random() * 9007199254740992)::bigint), r.ttl,

@@ -44,6 +44,8 @@ static void ngx_broadcast_read_append(ngx_broadcast_read_batch_t *batch,
     ngx_broadcast_record_t *rec);
 static void ngx_broadcast_read_flush(ngx_broadcast_read_batch_t *batch);
 static void ngx_broadcast_read_too_large(ngx_broadcast_record_t *rec);
+static void ngx_broadcast_read_instead(ngx_broadcast_record_t *rec,
+    ngx_broadcast_record_t *instead);
 
 
 void
@@ -143,7 +145,8 @@ ngx_broadcast_read_hub(ngx_broadcast_read_hub_t *hub, ngx_str_t *name)
 
 /*
  * In an ephemeral hub a message takes a number of this node's log, and a
- * command none; in a durable one both have the database's.
+ * command none; in a durable one both have the database's.  What concerns one
+ * connection's questions and streams has no epoch: a place, and no number.
  */
 
 static void
@@ -165,6 +168,12 @@ ngx_broadcast_read_record(ngx_broadcast_read_batch_t *batch,
 
         rec->flags = rec->type == NGX_BROADCAST_REC_MESSAGE
                      ? 0 : NGX_BROADCAST_REC_UNNUMBERED;
+        ngx_broadcast_read_append(batch, rec);
+        return;
+    }
+
+    if (epoch == 0) {
+        rec->flags = NGX_BROADCAST_REC_UNNUMBERED;
         ngx_broadcast_read_append(batch, rec);
         return;
     }
@@ -239,7 +248,7 @@ ngx_broadcast_read_too_large(ngx_broadcast_record_t *rec)
 
     ngx_memzero(&gap, sizeof(ngx_broadcast_record_t));
 
-    gap.type = NGX_BROADCAST_REC_GAP;
+    ngx_broadcast_read_instead(rec, &gap);
     gap.flags = rec->flags;
     gap.hub = rec->hub;
     gap.position = rec->position;
@@ -247,4 +256,37 @@ ngx_broadcast_read_too_large(ngx_broadcast_record_t *rec)
     gap.time = rec->time;
 
     (void) ngx_broadcast_publish(&gap, 1);
+}
+
+
+/* what is one connection's is missed by that one, or by whoever asked it */
+
+static void
+ngx_broadcast_read_instead(ngx_broadcast_record_t *rec,
+    ngx_broadcast_record_t *instead)
+{
+    switch (rec->type) {
+
+    case NGX_BROADCAST_REC_ITEM:
+    case NGX_BROADCAST_REC_COMPLETE:
+        instead->type = NGX_BROADCAST_REC_CLOSE;
+        break;
+
+    case NGX_BROADCAST_REC_INVOKE:
+        instead->type = NGX_BROADCAST_REC_FORGET;
+        break;
+
+    case NGX_BROADCAST_REC_FORGET:
+    case NGX_BROADCAST_REC_ANSWER:
+        instead->type = rec->type;
+        instead->group = rec->group;
+        break;
+
+    default:
+        instead->type = NGX_BROADCAST_REC_GAP;
+        return;
+    }
+
+    instead->scope = NGX_BROADCAST_CONNECTION;
+    instead->name = rec->name;
 }

@@ -18,7 +18,10 @@
  * the reader's batch until the record hook returns.
  */
 
-/* the numbers up to EPOCH stand in broadcast.message, too */
+/*
+ * The numbers up to EPOCH, and those from INVOKE on, stand in
+ * broadcast.message, too.
+ */
 
 typedef enum {
     NGX_BROADCAST_REC_MESSAGE = 1,  /* scope, name, target, arguments, excl. */
@@ -36,7 +39,7 @@ typedef enum {
                                        owner, who wants its state */
     NGX_BROADCAST_REC_STATE,        /* connection name: arguments = its state,
                                        for the owner that they name */
-    NGX_BROADCAST_REC_INVOKE,       /* connection name is asked: group = id of
+    NGX_BROADCAST_REC_INVOKE = 12,  /* connection name is asked: group = id of
                                        the invocation, target, arguments */
     NGX_BROADCAST_REC_FORGET,       /* connection name: nobody waits for the
                                        answer to group any more */

@@ -129,10 +129,40 @@ SELECT results_eq(
               ('t2', '["\u0000",{"z":1, "a":2}]', 8) $$,
     'what nginx stages stays byte for byte and in order');
 
+-- What concerns one connection of another node has its place, and no number.
+
+SELECT broadcast.stage('{far,far,far,near}', '{12,1,15,14}', '{3,0,3,3}',
+    '{2,2,2,2}', '{c,"",c,c}', '{id,"",s,id}', '{t,m,"",result}',
+    ARRAY['[1]', '[2]', '{"n":1}', 'null'], '{"","","",""}', '{0,0,0,0}',
+    '{NULL,NULL,NULL,NULL}');
+SELECT broadcast.sequence(10);
+SELECT results_eq(
+    $$ SELECT hub, epoch = 0, seq, type, name, grp, arguments
+         FROM broadcast.read(6, 10) $$,
+    $$ VALUES ('far', true, 7::bigint, 12::smallint, 'c', 'id', '[1]'),
+              ('far', false, 1, 1::smallint, NULL, NULL, '[2]'),
+              ('far', true, 9, 15::smallint, 'c', 's', '{"n":1}'),
+              ('near', true, 10, 14::smallint, 'c', 'id', 'null') $$,
+    'questions, items and answers are read in the order of all');
+SELECT is((SELECT array_agg(row(oldest, newest)::text) FROM
+           (VALUES ('far'), ('near')) v(h), broadcast.replay_state(v.h)),
+    '{"(1,1)","(1,0)"}', '... and are no part of a hub''s history');
+SELECT results_eq(
+    $$ SELECT target FROM broadcast.replay('far',
+          (SELECT epoch FROM broadcast.hub WHERE name = 'far'), 0, 100, 10) $$,
+    $$ VALUES ('m') $$, '... nor of a replay');
+
+UPDATE broadcast.message SET created_at = created_at - interval '61 minutes'
+ WHERE pos IN (7, 8, 10);
+SELECT broadcast.prune('{far}');
+SELECT results_eq($$ SELECT pos FROM broadcast.read(6, 10) $$,
+    $$ VALUES (8::bigint), (9), (10) $$,
+    '... and go after an hour, with the hub''s next batches');
+
 SELECT broadcast.send_all('big', 't', jsonb_build_array(repeat('x', 900000)))
   FROM generate_series(1, 8);
 SELECT broadcast.sequence(100);
-SELECT is((SELECT count(*) FROM broadcast.read(6, 100)), 5::bigint,
+SELECT is((SELECT count(*) FROM broadcast.read(10, 100)), 5::bigint,
           'a read ends at some 4 MB');
 
 UPDATE broadcast.setting SET value = '2' WHERE name = 'history_count';
@@ -143,7 +173,7 @@ SELECT is((SELECT oldest FROM broadcast.replay_state('chat')), 4::bigint,
 -- An older state of the database was put back: a relay has read further.
 
 CREATE TEMP TABLE before AS SELECT * FROM broadcast.hub;
-SELECT broadcast.begin_anew(14);
+SELECT broadcast.begin_anew(18);
 SELECT results_eq(
     $$ SELECT h.name, h.seq FROM broadcast.hub h JOIN before b USING (name)
         WHERE h.epoch = b.epoch ORDER BY 1 $$,
