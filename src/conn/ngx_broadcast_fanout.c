@@ -605,7 +605,9 @@ ngx_broadcast_fanout_one(ngx_broadcast_record_t *rec)
 
         } else if (rec->type == NGX_BROADCAST_REC_INVOKE) {
             ngx_broadcast_invoke_reply(rec->hub, &rec->name, &rec->group,
-                                       NGX_BROADCAST_INVOKE_GONE, NULL);
+                                       bc->protocol == NGX_BROADCAST_PLAIN
+                                       ? NGX_BROADCAST_INVOKE_PLAIN
+                                       : NGX_BROADCAST_INVOKE_GONE, NULL);
         }
 
         break;

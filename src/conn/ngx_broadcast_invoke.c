@@ -7,6 +7,7 @@
 #include "conn/ngx_broadcast_invoke.h"
 #include "base/ngx_broadcast_id.h"
 #include "bus/ngx_broadcast_bus.h"
+#include "conn/ngx_broadcast_afar.h"
 #include "conn/ngx_broadcast_fanout.h"
 #include "shm/ngx_broadcast_registry.h"
 
@@ -17,17 +18,24 @@
  *     owner.random.serial     all hexadecimal
  *
  * where owner is the worker's owner word, random 8 bytes of the process (two
- * workers without a slot have the same owner word), and the low bits of serial
- * are the place in the table.
+ * workers without a slot have the same owner word, and so may those of two
+ * nodes), and the low bits of serial are the place in the table.  In the id of
+ * a question to another node '~' stands behind the owner.
  *
  * An answer that is sent comes by the log.  What makes that no answer is sent,
  * the death of the owner above all, is found by looking: every LOOK ms the
- * registry is asked whether the connection is still there.
+ * registry is asked whether the connection is still there.  Of other nodes the
+ * database is asked, one question at a time and for each once a second.
  */
 
 #define NGX_BROADCAST_INVOKES      1024     /* a worker; a power of two */
 #define NGX_BROADCAST_INVOKE_LOOK  200      /* ms */
+#define NGX_BROADCAST_INVOKE_AFAR  1000     /* ms */
 
+/* the answer may be committed, and not read here yet, when the row is gone */
+#define NGX_BROADCAST_INVOKE_GONES  2
+
+#define NGX_BROADCAST_INVOKE_MARK  16       /* place of '.' or '~' */
 #define NGX_BROADCAST_INVOKE_HEAD  (16 + 1 + 16 + 1)
 #define NGX_BROADCAST_INVOKE_ID    (NGX_BROADCAST_INVOKE_HEAD + 16)
 
@@ -40,6 +48,10 @@ struct ngx_broadcast_invoke_s {
                                                that dies */
     uint64_t                  head;         /* of the log when the connection
                                                was found gone; 0: it was not */
+    ngx_uint_t                afar;         /* 1: another node has it */
+    ngx_msec_t                looked;       /* the database was asked */
+    ngx_uint_t                gone;         /* ... and knew it not, so often
+                                               in a row */
     ngx_uint_t                hub;
     size_t                    len;
     u_char                    connection[NGX_BROADCAST_CONN_ID_MAX];
@@ -47,8 +59,16 @@ struct ngx_broadcast_invoke_s {
 
 
 static ngx_int_t ngx_broadcast_invoke_start(void);
+static size_t ngx_broadcast_invoke_id(ngx_broadcast_invoke_t *invoke,
+    u_char *id);
+static ngx_uint_t ngx_broadcast_invoke_is_afar(ngx_str_t *id);
+static ngx_int_t ngx_broadcast_invoke_send(ngx_broadcast_record_t *rec,
+    uint64_t serial);
+static ngx_broadcast_invoke_t *ngx_broadcast_invoke_find(uint64_t serial);
 static void ngx_broadcast_invoke_handler(ngx_event_t *ev);
 static void ngx_broadcast_invoke_look(ngx_broadcast_invoke_t *invoke);
+static void ngx_broadcast_invoke_look_here(ngx_broadcast_invoke_t *invoke);
+static void ngx_broadcast_invoke_look_afar(void);
 static void ngx_broadcast_invoke_end(ngx_broadcast_invoke_t *invoke,
     ngx_uint_t status, ngx_str_t *text);
 static void ngx_broadcast_invoke_forget(ngx_broadcast_invoke_t *invoke);
@@ -62,6 +82,7 @@ static u_char                   ngx_broadcast_invoke_head[
                                                NGX_BROADCAST_INVOKE_ID + 1];
 static ngx_event_t              ngx_broadcast_invoke_event;
 static ngx_connection_t         ngx_broadcast_invoke_dumb;
+static ngx_uint_t               ngx_broadcast_invoke_looking;   /* 1: afar */
 
 
 /* words of the log for what became of an invocation */
@@ -71,7 +92,8 @@ static ngx_str_t  ngx_broadcast_invoke_words[NGX_BROADCAST_INVOKE_STATUSES] = {
     ngx_string("error"),
     ngx_string("gone"),
     ngx_string("busy"),
-    ngx_string("large")
+    ngx_string("large"),
+    ngx_string("plain")
 };
 
 
@@ -139,13 +161,51 @@ ngx_broadcast_invoke_stop(void)
 }
 
 
+static size_t
+ngx_broadcast_invoke_id(ngx_broadcast_invoke_t *invoke, u_char *id)
+{
+    u_char  *last;
+
+    last = ngx_sprintf(id, "%s%xL", ngx_broadcast_invoke_head,
+                       (int64_t) invoke->serial);
+
+    if (invoke->afar) {
+        id[NGX_BROADCAST_INVOKE_MARK] = '~';
+    }
+
+    return last - id;
+}
+
+
+static ngx_uint_t
+ngx_broadcast_invoke_is_afar(ngx_str_t *id)
+{
+    return id->len > NGX_BROADCAST_INVOKE_HEAD
+           && id->data[NGX_BROADCAST_INVOKE_MARK] == '~';
+}
+
+
+/* a record by the way that its id says; returns as ngx_broadcast_invoke() */
+
+static ngx_int_t
+ngx_broadcast_invoke_send(ngx_broadcast_record_t *rec, uint64_t serial)
+{
+    if (ngx_broadcast_invoke_is_afar(&rec->group)) {
+        return ngx_broadcast_afar_send(rec, serial);
+    }
+
+    return ngx_broadcast_publish(rec, 1) == NGX_OK ? NGX_OK : NGX_DECLINED;
+}
+
+
 ngx_int_t
-ngx_broadcast_invoke(ngx_broadcast_record_t *rec, ngx_msec_t timeout,
-    ngx_broadcast_invoke_pt handler, void *data,
+ngx_broadcast_invoke(ngx_broadcast_record_t *rec, ngx_uint_t afar,
+    ngx_msec_t timeout, ngx_broadcast_invoke_pt handler, void *data,
     ngx_broadcast_invoke_t **invokep)
 {
     u_char                   id[NGX_BROADCAST_INVOKE_ID + 1];
     uint64_t                 serial;
+    ngx_int_t                rc;
     ngx_broadcast_invoke_t  *invoke, **place;
 
     if (ngx_broadcast_invoke_start() != NGX_OK) {
@@ -171,6 +231,8 @@ ngx_broadcast_invoke(ngx_broadcast_record_t *rec, ngx_msec_t timeout,
     invoke->deadline = ngx_current_msec + timeout;
     invoke->handler = handler;
     invoke->data = data;
+    invoke->afar = afar;
+    invoke->looked = ngx_current_msec;
     invoke->hub = rec->hub;
     invoke->len = rec->name.len;
     ngx_memcpy(invoke->connection, rec->name.data, rec->name.len);
@@ -179,13 +241,13 @@ ngx_broadcast_invoke(ngx_broadcast_record_t *rec, ngx_msec_t timeout,
     rec->scope = NGX_BROADCAST_CONNECTION;
     rec->flags = NGX_BROADCAST_REC_UNNUMBERED;
     rec->group.data = id;
-    rec->group.len = ngx_sprintf(id, "%s%xL", ngx_broadcast_invoke_head,
-                                 (int64_t) serial)
-                     - id;
+    rec->group.len = ngx_broadcast_invoke_id(invoke, id);
 
-    if (ngx_broadcast_publish(rec, 1) != NGX_OK) {
+    rc = ngx_broadcast_invoke_send(rec, serial);
+
+    if (rc != NGX_OK) {
         ngx_free(invoke);
-        return NGX_DECLINED;
+        return rc;
     }
 
     *place = invoke;
@@ -225,11 +287,9 @@ ngx_broadcast_invoke_forget(ngx_broadcast_invoke_t *invoke)
     rec.name.data = invoke->connection;
     rec.name.len = invoke->len;
     rec.group.data = id;
-    rec.group.len = ngx_sprintf(id, "%s%xL", ngx_broadcast_invoke_head,
-                                (int64_t) invoke->serial)
-                    - id;
+    rec.group.len = ngx_broadcast_invoke_id(invoke, id);
 
-    (void) ngx_broadcast_publish(&rec, 1);
+    (void) ngx_broadcast_invoke_send(&rec, 0);
 }
 
 
@@ -264,28 +324,44 @@ ngx_broadcast_invoke_end(ngx_broadcast_invoke_t *invoke, ngx_uint_t status,
 }
 
 
+/* NULL: nobody waits for it (any more) */
+
+static ngx_broadcast_invoke_t *
+ngx_broadcast_invoke_find(uint64_t serial)
+{
+    ngx_broadcast_invoke_t  *invoke;
+
+    if (ngx_broadcast_invoke_count == 0) {
+        return NULL;
+    }
+
+    invoke = ngx_broadcast_invokes[serial % NGX_BROADCAST_INVOKES];
+
+    return (invoke && invoke->serial == serial) ? invoke : NULL;
+}
+
+
 void
 ngx_broadcast_invoke_answer(ngx_broadcast_record_t *rec)
 {
+    u_char                   id[NGX_BROADCAST_INVOKE_ID + 1];
     uint64_t                 serial;
     ngx_uint_t               i, status;
     ngx_broadcast_invoke_t  *invoke;
 
-    if (ngx_broadcast_invoke_count == 0
-        || rec->group.len <= NGX_BROADCAST_INVOKE_HEAD
-        || ngx_memcmp(rec->group.data, ngx_broadcast_invoke_head,
-                      NGX_BROADCAST_INVOKE_HEAD)
-           != 0)
-    {
+    if (rec->group.len <= NGX_BROADCAST_INVOKE_HEAD) {
         return;
     }
 
     serial = (uint64_t) ngx_hextoi(rec->group.data + NGX_BROADCAST_INVOKE_HEAD,
                                    rec->group.len - NGX_BROADCAST_INVOKE_HEAD);
 
-    invoke = ngx_broadcast_invokes[serial % NGX_BROADCAST_INVOKES];
+    invoke = ngx_broadcast_invoke_find(serial);
 
-    if (invoke == NULL || invoke->serial != serial) {
+    if (invoke == NULL
+        || ngx_broadcast_invoke_id(invoke, id) != rec->group.len
+        || ngx_memcmp(rec->group.data, id, rec->group.len) != 0)
+    {
         return;
     }
 
@@ -334,6 +410,8 @@ ngx_broadcast_invoke_handler(ngx_event_t *ev)
         }
     }
 
+    ngx_broadcast_invoke_look_afar();
+
     if (ngx_broadcast_invoke_count && !ev->timer_set) {
         ngx_add_timer(ev, NGX_BROADCAST_INVOKE_LOOK);
     }
@@ -342,6 +420,21 @@ ngx_broadcast_invoke_handler(ngx_event_t *ev)
 
 static void
 ngx_broadcast_invoke_look(ngx_broadcast_invoke_t *invoke)
+{
+    if ((ngx_msec_int_t) (invoke->deadline - ngx_current_msec) <= 0) {
+        ngx_broadcast_invoke_forget(invoke);
+        ngx_broadcast_invoke_end(invoke, NGX_BROADCAST_INVOKE_TIMEOUT, NULL);
+        return;
+    }
+
+    if (!invoke->afar) {
+        ngx_broadcast_invoke_look_here(invoke);
+    }
+}
+
+
+static void
+ngx_broadcast_invoke_look_here(ngx_broadcast_invoke_t *invoke)
 {
     ngx_str_t                 connection;
     ngx_broadcast_row_info_t  row;
@@ -370,11 +463,90 @@ ngx_broadcast_invoke_look(ngx_broadcast_invoke_t *invoke)
 
         ngx_broadcast_reader_post();
     }
+}
 
-    if ((ngx_msec_int_t) (invoke->deadline - ngx_current_msec) <= 0) {
-        ngx_broadcast_invoke_forget(invoke);
-        ngx_broadcast_invoke_end(invoke, NGX_BROADCAST_INVOKE_TIMEOUT, NULL);
+
+/* for the question that has waited longest, if its time has come */
+
+static void
+ngx_broadcast_invoke_look_afar(void)
+{
+    ngx_str_t                connection;
+    ngx_uint_t               i;
+    ngx_broadcast_invoke_t  *invoke, *oldest;
+
+    if (ngx_broadcast_invoke_looking || ngx_broadcast_invoke_count == 0) {
+        return;
     }
+
+    oldest = NULL;
+
+    for (i = 0; i < NGX_BROADCAST_INVOKES; i++) {
+        invoke = ngx_broadcast_invokes[i];
+
+        if (invoke && invoke->afar
+            && ngx_current_msec - invoke->looked >= NGX_BROADCAST_INVOKE_AFAR
+            && (oldest == NULL
+                || (ngx_msec_int_t) (invoke->looked - oldest->looked) < 0))
+        {
+            oldest = invoke;
+        }
+    }
+
+    if (oldest == NULL) {
+        return;
+    }
+
+    connection.data = oldest->connection;
+    connection.len = oldest->len;
+
+    oldest->looked = ngx_current_msec;
+
+    if (ngx_broadcast_afar_look(oldest->hub, &connection, oldest->serial)
+        == NGX_OK)
+    {
+        ngx_broadcast_invoke_looking = 1;
+    }
+}
+
+
+void
+ngx_broadcast_invoke_looked(uint64_t serial, ngx_uint_t here)
+{
+    ngx_broadcast_invoke_t  *invoke;
+
+    ngx_broadcast_invoke_looking = 0;
+
+    invoke = ngx_broadcast_invoke_find(serial);
+
+    if (invoke) {
+        invoke->gone = here ? 0 : invoke->gone + 1;
+
+        if (invoke->gone == NGX_BROADCAST_INVOKE_GONES) {
+            ngx_broadcast_invoke_end(invoke, NGX_BROADCAST_INVOKE_GONE, NULL);
+        }
+    }
+
+    ngx_broadcast_invoke_look_afar();
+}
+
+
+void
+ngx_broadcast_invoke_unsent(uint64_t serial, ngx_uint_t status)
+{
+    ngx_broadcast_invoke_t  *invoke;
+
+    invoke = ngx_broadcast_invoke_find(serial);
+
+    if (invoke == NULL) {
+        return;
+    }
+
+    if (status == NGX_BROADCAST_INVOKE_UNKNOWN) {
+        ngx_broadcast_invoke_forget(invoke);
+    }
+
+    ngx_broadcast_invoke_end(invoke, status, NULL);
 }
 
 
@@ -399,14 +571,14 @@ ngx_broadcast_invoke_reply(ngx_uint_t hub, ngx_str_t *connection,
         rec.arguments = *text;
     }
 
-    if (ngx_broadcast_publish(&rec, 1) == NGX_OK || text == NULL) {
+    if (ngx_broadcast_invoke_send(&rec, 0) != NGX_DECLINED || text == NULL) {
         return;
     }
 
     rec.target = ngx_broadcast_invoke_words[NGX_BROADCAST_INVOKE_LARGE];
     ngx_str_null(&rec.arguments);
 
-    (void) ngx_broadcast_publish(&rec, 1);
+    (void) ngx_broadcast_invoke_send(&rec, 0);
 }
 
 
@@ -415,7 +587,11 @@ ngx_broadcast_invoke_awaited(ngx_str_t *id)
 {
     uint64_t  owner;
 
-    if (id->len <= NGX_BROADCAST_INVOKE_HEAD) {
+    /* of another node's workers time alone tells */
+
+    if (id->len <= NGX_BROADCAST_INVOKE_HEAD
+        || ngx_broadcast_invoke_is_afar(id))
+    {
         return 1;
     }
 

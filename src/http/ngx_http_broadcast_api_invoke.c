@@ -4,8 +4,8 @@
  */
 
 /*
- * Client results, signalr.md 8.4: a connection is asked, whichever worker has
- * it, and the request waits for what its client answers.
+ * Client results, signalr.md 8.4: a connection is asked, whichever worker or
+ * node has it, and the request waits for what its client answers.
  */
 
 
@@ -33,8 +33,11 @@ static ngx_int_t ngx_http_broadcast_invoke_not_here(ngx_http_request_t *r,
 static ngx_int_t ngx_http_broadcast_invoke_elsewhere(ngx_http_request_t *r,
     ngx_broadcast_presence_t *presence);
 static ngx_int_t ngx_http_broadcast_invoke_missing(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_invoke_plain(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_invoke_ask(ngx_http_request_t *r,
-    ngx_broadcast_record_t *rec);
+    ngx_broadcast_record_t *rec, ngx_uint_t afar);
+static ngx_int_t ngx_http_broadcast_invoke_not_asked(ngx_http_request_t *r,
+    ngx_uint_t status);
 static void ngx_http_broadcast_invoke_cleanup(void *data);
 static void ngx_http_broadcast_invoke_done(ngx_uint_t status, ngx_str_t *text,
     void *data);
@@ -115,27 +118,24 @@ ngx_http_broadcast_invoke_message(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    rec = batch.records.elts;
+
     if (ngx_http_broadcast_api_row(api, &row) != NGX_OK) {
+        api->data = rec;
         return ngx_http_broadcast_invoke_not_here(r, api);
     }
 
     if (row.plain) {
-        return ngx_http_broadcast_api_refuse(r, NGX_ABORT,
-                                             "The connection speaks no hub "
-                                             "protocol.");
+        return ngx_http_broadcast_invoke_plain(r);
     }
 
-    rec = batch.records.elts;
     rec->hub = row.hub;
 
-    return ngx_http_broadcast_invoke_ask(r, rec);
+    return ngx_http_broadcast_invoke_ask(r, rec, 0);
 }
 
 
-/*
- * Another node may have it.  Questions stay within their node, but nobody
- * shall take a client that is there for one that is gone.
- */
+/* another node may have it */
 
 static ngx_int_t
 ngx_http_broadcast_invoke_not_here(ngx_http_request_t *r,
@@ -143,8 +143,7 @@ ngx_http_broadcast_invoke_not_here(ngx_http_request_t *r,
 {
     ngx_broadcast_presence_ask_t  ask;
 
-    if (!ngx_broadcast_pg_enabled()
-        || !ngx_broadcast_hub_durable(&api->hub)
+    if (!ngx_http_broadcast_api_cluster(api)
         || ngx_http_broadcast_connection_id(&api->connection) != NGX_OK)
     {
         return ngx_http_broadcast_invoke_missing(r);
@@ -166,13 +165,23 @@ static ngx_int_t
 ngx_http_broadcast_invoke_elsewhere(ngx_http_request_t *r,
     ngx_broadcast_presence_t *presence)
 {
+    ngx_broadcast_record_t    *rec;
+    ngx_http_broadcast_api_t  *api;
+    ngx_http_broadcast_ctx_t  *ctx;
+
     if (presence->n == 0) {
         return ngx_http_broadcast_invoke_missing(r);
     }
 
-    return ngx_http_broadcast_error(r, NGX_HTTP_NOT_IMPLEMENTED, "OtherNode",
-                                    "The connection is at another node.",
-                                    NULL);
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    api = ctx->data;
+    rec = api->data;
+
+    if (ngx_broadcast_hub_index(&api->hub, &rec->hub) != NGX_OK) {
+        return ngx_http_broadcast_invoke_not_asked(r, NGX_BROADCAST_NOT_FIT);
+    }
+
+    return ngx_http_broadcast_invoke_ask(r, rec, 1);
 }
 
 
@@ -185,13 +194,33 @@ ngx_http_broadcast_invoke_missing(ngx_http_request_t *r)
 
 
 static ngx_int_t
+ngx_http_broadcast_invoke_plain(ngx_http_request_t *r)
+{
+    return ngx_http_broadcast_api_refuse(r, NGX_ABORT,
+                                         "The connection speaks no hub "
+                                         "protocol.");
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_invoke_not_asked(ngx_http_request_t *r, ngx_uint_t status)
+{
+    ngx_broadcast_sent_t  sent;
+
+    ngx_memzero(&sent, sizeof(ngx_broadcast_sent_t));
+    sent.status = status;
+
+    return ngx_http_broadcast_not_sent(r, &sent);
+}
+
+
+static ngx_int_t
 ngx_http_broadcast_invoke_ask(ngx_http_request_t *r,
-    ngx_broadcast_record_t *rec)
+    ngx_broadcast_record_t *rec, ngx_uint_t afar)
 {
     ngx_int_t                       rc;
     ngx_msec_t                      timeout;
     ngx_http_cleanup_t             *cln;
-    ngx_broadcast_sent_t            sent;
     ngx_http_broadcast_invoke_t    *wait;
     ngx_http_broadcast_loc_conf_t  *blcf;
 
@@ -212,8 +241,9 @@ ngx_http_broadcast_invoke_ask(ngx_http_request_t *r,
     cln->handler = ngx_http_broadcast_invoke_cleanup;
     cln->data = wait;
 
-    rc = ngx_broadcast_invoke(rec, timeout, ngx_http_broadcast_invoke_done,
-                              wait, &wait->invoke);
+    rc = ngx_broadcast_invoke(rec, afar, timeout,
+                              ngx_http_broadcast_invoke_done, wait,
+                              &wait->invoke);
 
     switch (rc) {
 
@@ -225,9 +255,10 @@ ngx_http_broadcast_invoke_ask(ngx_http_request_t *r,
                                         "Too many invocations are waiting.");
 
     case NGX_DECLINED:
-        ngx_memzero(&sent, sizeof(ngx_broadcast_sent_t));
-        sent.status = NGX_BROADCAST_NOT_FIT;
-        return ngx_http_broadcast_not_sent(r, &sent);
+        return ngx_http_broadcast_invoke_not_asked(r, NGX_BROADCAST_NOT_FIT);
+
+    case NGX_ABORT:
+        return ngx_http_broadcast_invoke_not_asked(r, NGX_BROADCAST_NOT_SENT);
 
     default:
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
@@ -293,6 +324,16 @@ ngx_http_broadcast_invoke_answer(ngx_http_request_t *r, ngx_uint_t status,
                                         "InsufficientStorage",
                                         "The result does not fit into the "
                                         "zone.", NULL);
+
+    case NGX_BROADCAST_INVOKE_PLAIN:
+        return ngx_http_broadcast_invoke_plain(r);
+
+    case NGX_BROADCAST_INVOKE_AWAY:
+        return ngx_http_broadcast_invoke_not_asked(r, NGX_BROADCAST_NOT_SENT);
+
+    case NGX_BROADCAST_INVOKE_UNKNOWN:
+        return ngx_http_broadcast_invoke_not_asked(r,
+                                               NGX_BROADCAST_SENT_UNKNOWN);
 
     case NGX_BROADCAST_INVOKE_TIMEOUT:
         return ngx_http_broadcast_error(r, NGX_HTTP_GATEWAY_TIME_OUT,
