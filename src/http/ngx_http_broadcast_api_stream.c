@@ -5,7 +5,10 @@
 
 /*
  * Items and ends of streams that clients asked for, signalr.md 8.4.  As with
- * other sends nobody asks whether connection and stream exist.
+ * other sends nobody asks whether connection and stream exist.  In a durable
+ * hub they take the publishers' door as the hub's messages do: so they come in
+ * the order in which they were taken, whichever node is asked and has the
+ * client.
  */
 
 
@@ -175,7 +178,10 @@ ngx_http_broadcast_api_stream_complete(ngx_http_request_t *r,
         rc = NGX_OK;
     }
 
-    if (rc == NGX_OK && !ngx_broadcast_utf8_valid(&error)) {
+    if (rc == NGX_OK
+        && (!ngx_broadcast_utf8_valid(&error)
+            || ngx_strlchr(error.data, error.data + error.len, '\0')))
+    {
         rc = NGX_ABORT;
     }
 
@@ -193,13 +199,13 @@ ngx_http_broadcast_api_stream_complete(ngx_http_request_t *r,
 }
 
 
-/* all or none; what is for nobody here does not take room in the log */
+/* all or none; what is surely for nobody does not take room in the log */
 
 static ngx_int_t
 ngx_http_broadcast_stream_publish(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, ngx_broadcast_record_t *recs, ngx_uint_t n)
 {
-    ngx_uint_t                i;
+    ngx_uint_t                i, index;
     ngx_broadcast_sent_t      sent;
     ngx_broadcast_row_info_t  row;
 
@@ -207,20 +213,27 @@ ngx_http_broadcast_stream_publish(ngx_http_request_t *r,
     sent.status = NGX_BROADCAST_SENT;
 
     if (ngx_http_broadcast_api_row(api, &row) == NGX_OK) {
+        index = row.hub;
 
-        for (i = 0; i < n; i++) {
-            recs[i].scope = NGX_BROADCAST_CONNECTION;
-            recs[i].flags = NGX_BROADCAST_REC_UNNUMBERED;
-            recs[i].source = NGX_BROADCAST_SRC_REST;
-            recs[i].hub = row.hub;
-            recs[i].name = api->connection;
-            recs[i].group = api->stream;
-        }
+    } else if (!ngx_http_broadcast_api_cluster(api)
+               || ngx_http_broadcast_connection_id(&api->connection) != NGX_OK)
+    {
+        return ngx_http_broadcast_api_sent(r, &sent);
 
-        if (ngx_broadcast_publish(recs, n) != NGX_OK) {
-            sent.status = NGX_BROADCAST_NOT_FIT;
-        }
+    } else if (ngx_broadcast_hub_index(&api->hub, &index) != NGX_OK) {
+        sent.status = NGX_BROADCAST_NOT_FIT;
+        return ngx_http_broadcast_api_sent(r, &sent);
     }
 
-    return ngx_http_broadcast_api_sent(r, &sent);
+    for (i = 0; i < n; i++) {
+        recs[i].scope = NGX_BROADCAST_CONNECTION;
+        recs[i].flags = NGX_BROADCAST_REC_UNNUMBERED;
+        recs[i].source = NGX_BROADCAST_SRC_REST;
+        recs[i].hub = index;
+        recs[i].name = api->connection;
+        recs[i].group = api->stream;
+    }
+
+    return ngx_http_broadcast_send(r, recs, n, NGX_BROADCAST_KEPT,
+                                   ngx_http_broadcast_api_sent);
 }
