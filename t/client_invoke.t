@@ -3,7 +3,8 @@
 # Copyright (C) The nginx-broadcast authors
 #
 # Client results and streams both ways with the official @microsoft/signalr
-# client, over every transport and protocol, against four workers.
+# client, over every transport and protocol, against four workers; and with the
+# REST API of another node.
 
 use strict;
 use warnings;
@@ -59,8 +60,8 @@ select broadcast.bind('message', 'keep', 'chat', 'Keep');
 select broadcast.bind('message', 'kept', 'chat', 'Kept');
 EOS
 
-my $nginx = Broadcast::Nginx->new(
-    workers => 4,
+my ($nginx, $other) = map { Broadcast::Nginx->new(
+    workers => $_,
     http    => 'broadcast_zone hubs 16m; broadcast_database "'
              . $pg->conninfo('app', 'app') . '" timeout=9s;',
     server  => <<'EOC')->start;
@@ -68,6 +69,7 @@ my $nginx = Broadcast::Nginx->new(
         location /api/     { broadcast_api open; }
         location = /status { broadcast_status json; }
 EOC
+} 4, 1;
 
 my $port = $nginx->port;
 my $ours = http($port, 'POST', '/client/negotiate?hub=chat&negotiateVersion=1',
@@ -94,6 +96,22 @@ for my $transport (@$ours) {
     }
 }
 
-$nginx->stop_ok;
+ok wait_for(sub {
+    my $db = http($other->port, 'GET', '/status')->{json}{database};
+    $db->{state} eq 'up' && $db->{relay} eq 'follower'
+}, 15), 'another node takes part';
+
+for my $protocol (qw(json messagepack)) {
+    local $ENV{BASE} = "http://127.0.0.1:$port";
+    local $ENV{API} = 'http://127.0.0.1:' . $other->port;
+    local $ENV{TRANSPORT} = $number{WebSockets};
+    local $ENV{PROTOCOL} = $protocol;
+
+    subtest "asked at another node, $protocol" => sub {
+        program('invoke.mjs');
+    };
+}
+
+$_->stop_ok for $nginx, $other;
 
 done_testing();

@@ -401,36 +401,6 @@ for ([ '{"type":3,"invocationId":"1","result":1,"error":"x"}',
     $bad->drop;
 }
 
-# --- another node's -----------------------------------------------------------
-
-my $other = Broadcast::Nginx->new(
-    http   => 'broadcast_zone hubs 4m; broadcast_database "'
-            . $pg->conninfo('app', 'app') . '" timeout=5s;',
-    server => <<'EOC')->start;
-        location /api/     { broadcast_api open; }
-        location = /status { broadcast_status; }
-EOC
-
-$hub = Broadcast::Hub->connect($port, '/client?hub=chat');
-
-ok wait_for(sub {
-    http($other->port, 'GET', '/status?format=json')->{json}{database}{state}
-        eq 'up'
-    && $pg->psql(qq{select count(*) from broadcast.connections
-                    where connection_id = '$hub->{id}'}, @at)
-}, 15), 'another node is up, and knows a connection of this one';
-
-for ([ $hub->{id}, '501 OtherNode' ],
-     [ 'nobody', '404 Warning.Connection.NotExisted' ])
-{
-    my $r = http($other->port, 'POST',
-                 "/api/hubs/chat/connections/$_->[0]/:invoke"
-                 . '?api-version=2024-12-01', body => '{"target":"T"}');
-    is "$r->{status} $r->{json}{code}", $_->[1], "asked there it is $_->[1]";
-}
-
-$hub->drop;
-$other->stop_ok;
 $nginx->stop_ok;
 
 done_testing;

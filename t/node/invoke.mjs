@@ -4,6 +4,7 @@
 // rows 9 and 10; t/client_invoke.t starts it.
 //
 //     BASE       http://127.0.0.1:port
+//     API        the same of the node that is asked, if it is another one
 //     TRANSPORT  1 WebSocket, 2 SSE, 4 long polling
 //     PROTOCOL   json or messagepack
 
@@ -11,7 +12,7 @@ import * as signalR from '@microsoft/signalr';
 
 import { ok, is, like, until, rejects, run } from './tap.mjs';
 
-const { BASE, PROTOCOL } = process.env;
+const { BASE, API = BASE, PROTOCOL } = process.env;
 const transport = Number(process.env.TRANSPORT);
 const quiet = { log() {} };
 
@@ -34,15 +35,19 @@ async function connect() {
 
     await connection.start();
 
+    // Another node finds it in the database.
+
+    await until(async () => (await post(connection, '', undefined, 'HEAD')).ok);
+
     return connection;
 }
 
-function post(connection, path, body) {
+function post(connection, path, body, method = 'POST') {
     const query = (path.includes('?') ? '&' : '?') + 'api-version=2024-12-01';
-    const id = connection.connectionId;
+    const id = connection.connectionId + (path && '/' + path);
 
-    return fetch(`${BASE}/api/hubs/chat/connections/${id}/${path}${query}`, {
-        method: 'POST',
+    return fetch(`${API}/api/hubs/chat/connections/${id}${query}`, {
+        method,
         headers: { 'content-type': 'application/json' },
         body: body === undefined ? undefined : JSON.stringify(body),
     });
