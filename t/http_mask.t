@@ -203,3 +203,17 @@ token refused:
 GET /a?access_token=open
 --- error_log
 [GET /a?access_token=open HTTP/1.1]
+
+
+
+=== TEST 14: arguments that are not the request line's
+--- config
+    location / {
+        set $args "access_token=anderes-geheimnis&z=1";
+        set $copy "<anderes-geheimnis>";
+        return 200;
+    }
+--- request
+GET /a?x=1&access_token=erstes-geheimnis
+--- error_log
+[GET /a?x=1&access_token=*** HTTP/1.1] [/a?x=1&access_token=***] [access_token=***&z=1] [access_token=***&z=1] [***] [-] [<***>]

@@ -36,7 +36,9 @@ static ngx_int_t ngx_http_broadcast_mask_next(u_char **pos, u_char *start,
     u_char *last, ngx_str_t *value);
 static u_char *ngx_http_broadcast_mask_end(u_char *start, u_char *last);
 static u_char *ngx_http_broadcast_mask_write(u_char *dst, u_char *src,
-    u_char *last);
+    u_char *last, u_char *pos, ngx_str_t *value);
+static ngx_uint_t ngx_http_broadcast_mask_inside(ngx_str_t *text,
+    ngx_str_t *whole);
 static void ngx_http_broadcast_mask_values(ngx_http_request_t *r,
     ngx_str_t *text, ngx_array_t *values);
 static void ngx_http_broadcast_mask_headers(ngx_http_request_t *r,
@@ -208,28 +210,30 @@ ngx_http_broadcast_mask_end(u_char *start, u_char *last)
 }
 
 
-/* never longer than it was, so dst may be src; returns the new end */
+/*
+ * From the first value of src on, which stands before pos.  Never longer than
+ * it was, so dst may be src; returns the new end.
+ */
 
 static u_char *
-ngx_http_broadcast_mask_write(u_char *dst, u_char *src, u_char *last)
+ngx_http_broadcast_mask_write(u_char *dst, u_char *src, u_char *last,
+    u_char *pos, ngx_str_t *value)
 {
-    size_t      n;
-    u_char     *p, *copied;
-    ngx_str_t   value;
+    size_t   n;
+    u_char  *copied;
 
-    p = src;
     copied = src;
 
-    while (ngx_http_broadcast_mask_next(&p, src, last, &value) == NGX_OK) {
+    do {
+        dst = ngx_movemem(dst, copied, value->data - copied);
 
-        dst = ngx_movemem(dst, copied, value.data - copied);
-
-        n = ngx_min(value.len, 3);
+        n = ngx_min(value->len, 3);
         ngx_memset(dst, '*', n);
         dst += n;
 
-        copied = p;
-    }
+        copied = pos;
+
+    } while (ngx_http_broadcast_mask_next(&pos, src, last, value) == NGX_OK);
 
     return ngx_movemem(dst, copied, last - copied);
 }
@@ -238,15 +242,18 @@ ngx_http_broadcast_mask_write(u_char *dst, u_char *src, u_char *last)
 ngx_int_t
 ngx_http_broadcast_mask(ngx_pool_t *pool, ngx_str_t *text)
 {
-    u_char     *p;
+    u_char     *p, *pos, *last;
     ngx_str_t   value;
 
-    p = text->data;
+    pos = text->data;
 
-    if (p == NULL
-        || ngx_http_broadcast_mask_next(&p, p, p + text->len, &value)
-           != NGX_OK)
-    {
+    if (pos == NULL) {
+        return NGX_OK;
+    }
+
+    last = pos + text->len;
+
+    if (ngx_http_broadcast_mask_next(&pos, pos, last, &value) != NGX_OK) {
         return NGX_OK;
     }
 
@@ -256,8 +263,7 @@ ngx_http_broadcast_mask(ngx_pool_t *pool, ngx_str_t *text)
         return NGX_ERROR;
     }
 
-    text->len = ngx_http_broadcast_mask_write(p, text->data,
-                                              text->data + text->len)
+    text->len = ngx_http_broadcast_mask_write(p, text->data, last, pos, &value)
                 - p;
     text->data = p;
 
@@ -291,8 +297,16 @@ ngx_http_broadcast_mask_log_handler(ngx_http_request_t *r)
     }
 
     ngx_http_broadcast_mask_values(r, &r->request_line, &values);
-    ngx_http_broadcast_mask_values(r, &r->unparsed_uri, &values);
-    ngx_http_broadcast_mask_values(r, &r->args, &values);
+
+    /* of an HTTP/1.x request that was not rewritten they are parts of it */
+
+    if (!ngx_http_broadcast_mask_inside(&r->unparsed_uri, &r->request_line)) {
+        ngx_http_broadcast_mask_values(r, &r->unparsed_uri, &values);
+    }
+
+    if (!ngx_http_broadcast_mask_inside(&r->args, &r->request_line)) {
+        ngx_http_broadcast_mask_values(r, &r->args, &values);
+    }
 
     if (r->headers_in.referer) {
         ngx_http_broadcast_mask_values(r, &r->headers_in.referer->value,
@@ -329,6 +343,14 @@ ngx_http_broadcast_mask_log_handler(ngx_http_request_t *r)
     }
 
     return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_broadcast_mask_inside(ngx_str_t *text, ngx_str_t *whole)
+{
+    return text->data >= whole->data
+           && text->data + text->len <= whole->data + whole->len;
 }
 
 
@@ -560,11 +582,17 @@ static u_char *
 ngx_http_broadcast_mask_error(ngx_http_request_t *r, ngx_http_request_t *sr,
     u_char *buf, size_t len)
 {
-    u_char  *p, *start;
+    u_char     *p, *pos, *start;
+    ngx_str_t   value;
 
     p = ngx_http_broadcast_mask_error_next(r, sr, buf, len);
 
     start = (len <= NGX_MAX_ERROR_STR) ? buf + len - NGX_MAX_ERROR_STR : buf;
+    pos = start;
 
-    return ngx_http_broadcast_mask_write(start, start, p);
+    if (ngx_http_broadcast_mask_next(&pos, start, p, &value) != NGX_OK) {
+        return p;
+    }
+
+    return ngx_http_broadcast_mask_write(start, start, p, pos, &value);
 }
