@@ -4,12 +4,9 @@
  */
 
 
-#include "conn/ngx_broadcast_invoke.h"
+#include "conn/ngx_broadcast_invoke_local.h"
 #include "base/ngx_broadcast_id.h"
-#include "bus/ngx_broadcast_bus.h"
 #include "conn/ngx_broadcast_afar.h"
-#include "conn/ngx_broadcast_fanout.h"
-#include "shm/ngx_broadcast_registry.h"
 
 
 /*
@@ -21,41 +18,11 @@
  * workers without a slot have the same owner word, and so may those of two
  * nodes), and the low bits of serial are the place in the table.  In the id of
  * a question to another node '~' stands behind the owner.
- *
- * An answer that is sent comes by the log.  What makes that no answer is sent,
- * the death of the owner above all, is found by looking: every LOOK ms the
- * registry is asked whether the connection is still there.  Of other nodes the
- * database is asked, one question at a time and for each once a second.
  */
-
-#define NGX_BROADCAST_INVOKES      1024     /* a worker; a power of two */
-#define NGX_BROADCAST_INVOKE_LOOK  200      /* ms */
-#define NGX_BROADCAST_INVOKE_AFAR  1000     /* ms */
-
-/* the answer may be committed, and not read here yet, when the row is gone */
-#define NGX_BROADCAST_INVOKE_GONES  2
 
 #define NGX_BROADCAST_INVOKE_MARK  16       /* place of '.' or '~' */
 #define NGX_BROADCAST_INVOKE_HEAD  (16 + 1 + 16 + 1)
 #define NGX_BROADCAST_INVOKE_ID    (NGX_BROADCAST_INVOKE_HEAD + 16)
-
-
-struct ngx_broadcast_invoke_s {
-    uint64_t                  serial;
-    ngx_msec_t                deadline;
-    ngx_broadcast_invoke_pt   handler;
-    void                     *data;         /* the caller's: it cancels before
-                                               that dies */
-    uint64_t                  head;         /* of the log when the connection
-                                               was found gone; 0: it was not */
-    ngx_uint_t                afar;         /* 1: another node has it */
-    ngx_msec_t                looked;       /* the database was asked */
-    ngx_uint_t                gone;         /* ... and knew it not, so often
-                                               in a row */
-    ngx_uint_t                hub;
-    size_t                    len;
-    u_char                    connection[NGX_BROADCAST_CONN_ID_MAX];
-};
 
 
 static ngx_int_t ngx_broadcast_invoke_start(void);
@@ -64,25 +31,17 @@ static size_t ngx_broadcast_invoke_id(ngx_broadcast_invoke_t *invoke,
 static ngx_uint_t ngx_broadcast_invoke_is_afar(ngx_str_t *id);
 static ngx_int_t ngx_broadcast_invoke_send(ngx_broadcast_record_t *rec,
     uint64_t serial);
-static ngx_broadcast_invoke_t *ngx_broadcast_invoke_find(uint64_t serial);
-static void ngx_broadcast_invoke_handler(ngx_event_t *ev);
-static void ngx_broadcast_invoke_look(ngx_broadcast_invoke_t *invoke);
-static void ngx_broadcast_invoke_look_here(ngx_broadcast_invoke_t *invoke);
-static void ngx_broadcast_invoke_look_afar(void);
-static void ngx_broadcast_invoke_end(ngx_broadcast_invoke_t *invoke,
-    ngx_uint_t status, ngx_str_t *text);
-static void ngx_broadcast_invoke_forget(ngx_broadcast_invoke_t *invoke);
 static void ngx_broadcast_invoke_drop(ngx_broadcast_invoke_t *invoke);
 
 
-static ngx_broadcast_invoke_t **ngx_broadcast_invokes;      /* owned, or NULL */
-static ngx_uint_t               ngx_broadcast_invoke_count;
+ngx_broadcast_invoke_t  **ngx_broadcast_invokes;
+ngx_uint_t                ngx_broadcast_invoke_count;
+
 static uint64_t                 ngx_broadcast_invoke_serial;
 static u_char                   ngx_broadcast_invoke_head[
                                                NGX_BROADCAST_INVOKE_ID + 1];
 static ngx_event_t              ngx_broadcast_invoke_event;
 static ngx_connection_t         ngx_broadcast_invoke_dumb;
-static ngx_uint_t               ngx_broadcast_invoke_looking;   /* 1: afar */
 
 
 /* words of the log for what became of an invocation */
@@ -270,9 +229,7 @@ ngx_broadcast_invoke_cancel(ngx_broadcast_invoke_t *invoke)
 }
 
 
-/* the owner need not keep it; where this does not fit, it finds out itself */
-
-static void
+void
 ngx_broadcast_invoke_forget(ngx_broadcast_invoke_t *invoke)
 {
     u_char                  id[NGX_BROADCAST_INVOKE_ID + 1];
@@ -307,7 +264,7 @@ ngx_broadcast_invoke_drop(ngx_broadcast_invoke_t *invoke)
 }
 
 
-static void
+void
 ngx_broadcast_invoke_end(ngx_broadcast_invoke_t *invoke, ngx_uint_t status,
     ngx_str_t *text)
 {
@@ -324,9 +281,7 @@ ngx_broadcast_invoke_end(ngx_broadcast_invoke_t *invoke, ngx_uint_t status,
 }
 
 
-/* NULL: nobody waits for it (any more) */
-
-static ngx_broadcast_invoke_t *
+ngx_broadcast_invoke_t *
 ngx_broadcast_invoke_find(uint64_t serial)
 {
     ngx_broadcast_invoke_t  *invoke;
@@ -395,139 +350,6 @@ ngx_broadcast_invoke_overrun(void)
                                      NGX_BROADCAST_INVOKE_MISSED, NULL);
         }
     }
-}
-
-
-static void
-ngx_broadcast_invoke_handler(ngx_event_t *ev)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < NGX_BROADCAST_INVOKES && ngx_broadcast_invoke_count; i++) {
-
-        if (ngx_broadcast_invokes[i]) {
-            ngx_broadcast_invoke_look(ngx_broadcast_invokes[i]);
-        }
-    }
-
-    ngx_broadcast_invoke_look_afar();
-
-    if (ngx_broadcast_invoke_count && !ev->timer_set) {
-        ngx_add_timer(ev, NGX_BROADCAST_INVOKE_LOOK);
-    }
-}
-
-
-static void
-ngx_broadcast_invoke_look(ngx_broadcast_invoke_t *invoke)
-{
-    if ((ngx_msec_int_t) (invoke->deadline - ngx_current_msec) <= 0) {
-        ngx_broadcast_invoke_forget(invoke);
-        ngx_broadcast_invoke_end(invoke, NGX_BROADCAST_INVOKE_TIMEOUT, NULL);
-        return;
-    }
-
-    if (!invoke->afar) {
-        ngx_broadcast_invoke_look_here(invoke);
-    }
-}
-
-
-static void
-ngx_broadcast_invoke_look_here(ngx_broadcast_invoke_t *invoke)
-{
-    ngx_str_t                 connection;
-    ngx_broadcast_row_info_t  row;
-
-    connection.data = invoke->connection;
-    connection.len = invoke->len;
-
-    /* dead owners are swept once a second; who waits need not wait for that */
-
-    if (ngx_broadcast_registry_find(ngx_broadcast_bus.zone, &connection, &row)
-        != NGX_OK
-        || row.state != NGX_BROADCAST_ROW_LIVE
-        || (row.owner
-            && !ngx_broadcast_slot_alive(ngx_broadcast_bus.zone, row.owner)))
-    {
-        /* its last word may stand in the log, and not be read yet */
-
-        if (invoke->head == 0) {
-            invoke->head = ngx_broadcast_log_head(ngx_broadcast_bus.zone);
-        }
-
-        if (ngx_broadcast_fanout_matched() >= invoke->head) {
-            ngx_broadcast_invoke_end(invoke, NGX_BROADCAST_INVOKE_GONE, NULL);
-            return;
-        }
-
-        ngx_broadcast_reader_post();
-    }
-}
-
-
-/* for the question that has waited longest, if its time has come */
-
-static void
-ngx_broadcast_invoke_look_afar(void)
-{
-    ngx_str_t                connection;
-    ngx_uint_t               i;
-    ngx_broadcast_invoke_t  *invoke, *oldest;
-
-    if (ngx_broadcast_invoke_looking || ngx_broadcast_invoke_count == 0) {
-        return;
-    }
-
-    oldest = NULL;
-
-    for (i = 0; i < NGX_BROADCAST_INVOKES; i++) {
-        invoke = ngx_broadcast_invokes[i];
-
-        if (invoke && invoke->afar
-            && ngx_current_msec - invoke->looked >= NGX_BROADCAST_INVOKE_AFAR
-            && (oldest == NULL
-                || (ngx_msec_int_t) (invoke->looked - oldest->looked) < 0))
-        {
-            oldest = invoke;
-        }
-    }
-
-    if (oldest == NULL) {
-        return;
-    }
-
-    connection.data = oldest->connection;
-    connection.len = oldest->len;
-
-    oldest->looked = ngx_current_msec;
-
-    if (ngx_broadcast_afar_look(oldest->hub, &connection, oldest->serial)
-        == NGX_OK)
-    {
-        ngx_broadcast_invoke_looking = 1;
-    }
-}
-
-
-void
-ngx_broadcast_invoke_looked(uint64_t serial, ngx_uint_t here)
-{
-    ngx_broadcast_invoke_t  *invoke;
-
-    ngx_broadcast_invoke_looking = 0;
-
-    invoke = ngx_broadcast_invoke_find(serial);
-
-    if (invoke) {
-        invoke->gone = here ? 0 : invoke->gone + 1;
-
-        if (invoke->gone == NGX_BROADCAST_INVOKE_GONES) {
-            ngx_broadcast_invoke_end(invoke, NGX_BROADCAST_INVOKE_GONE, NULL);
-        }
-    }
-
-    ngx_broadcast_invoke_look_afar();
 }
 
 
