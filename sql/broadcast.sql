@@ -16,7 +16,8 @@
 --     nginx         schema_version, dispatch, stage, ring, and the relay's
 --                   sequence, read, replay, replay_state, positions, head,
 --                   rules, begin_anew, bindings, bindings_version, node_beat,
---                   sweep; for the REST API present
+--                   sweep; keep_groups, and for the REST API present,
+--                   members, groups
 --
 -- The way of a message: a send inserts into `staging` in the caller's
 -- transaction and rings an empty NOTIFY.  One relay of the cluster (advisory
@@ -209,6 +210,26 @@ COMMENT ON TABLE broadcast.connections IS
 'Who is connected: the proof that `connected` was called and `disconnected` is owed';
 
 
+-- A row a membership: a join costs one small row, not a new version of the
+-- connection's, and the groups of a hub are counted in an index.  A name may
+-- be longer than an index takes, so its key stands there.
+
+CREATE TABLE IF NOT EXISTS broadcast.connection_group (
+    connection_id  text NOT NULL REFERENCES broadcast.connections
+                       ON DELETE CASCADE,
+    hub            text NOT NULL,
+    key            bytea NOT NULL,
+    grp            text NOT NULL,
+    PRIMARY KEY (connection_id, key)
+);
+
+CREATE INDEX IF NOT EXISTS connection_group_members
+    ON broadcast.connection_group (hub, key, connection_id);
+
+COMMENT ON TABLE broadcast.connection_group IS
+'The groups that the connections of durable hubs are in, as their nodes say; key is broadcast.group_key(grp)';
+
+
 CREATE TABLE IF NOT EXISTS broadcast.binding (
     kind      text NOT NULL,
     function  text NOT NULL,
@@ -250,7 +271,7 @@ COMMENT ON TABLE broadcast.function_error IS
 
 CREATE OR REPLACE FUNCTION broadcast.schema_version() RETURNS int
 LANGUAGE sql IMMUTABLE
-AS $$ SELECT 2 $$;
+AS $$ SELECT 3 $$;
 
 COMMENT ON FUNCTION broadcast.schema_version() IS
 'Version of this schema; the module refuses one that is older than it needs';
@@ -274,6 +295,17 @@ $$;
 
 COMMENT ON FUNCTION broadcast.checked_hub(text) IS
 'The hub name in lower case, or an error: hub names ignore case';
+
+
+CREATE OR REPLACE FUNCTION broadcast.group_key("group" text) RETURNS bytea
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+AS $$
+    SELECT pg_catalog.substr(
+               pg_catalog.sha256(pg_catalog.convert_to($1, 'UTF8')), 1, 16)
+$$;
+
+COMMENT ON FUNCTION broadcast.group_key(text) IS
+'Internal: 16 bytes that stand for the name of a group in an index';
 
 
 CREATE OR REPLACE FUNCTION broadcast.epoch() RETURNS bigint
@@ -1158,23 +1190,37 @@ COMMENT ON FUNCTION broadcast.node_beat(text, double precision) IS
 
 CREATE OR REPLACE FUNCTION broadcast.connection_add(event jsonb)
     RETURNS boolean
-LANGUAGE sql VOLATILE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH added AS (
-        INSERT INTO broadcast.connections
-               (connection_id, hub, user_id, node, transport, remote_address,
-                claims, query, headers)
-        SELECT $1->>'connectionId', $1->>'hub', nullif($1->>'userId', ''),
-               $1->>'node', $1->>'transport', $1->>'remoteAddress',
-               $1->'claims', $1->'query', $1->'headers'
-            ON CONFLICT (connection_id) DO NOTHING
-        RETURNING 1)
-    SELECT count(*) > 0 FROM added
+BEGIN
+    INSERT INTO broadcast.connections
+           (connection_id, hub, user_id, node, transport, remote_address,
+            claims, query, headers)
+    VALUES (event->>'connectionId', event->>'hub',
+            nullif(event->>'userId', ''), event->>'node', event->>'transport',
+            event->>'remoteAddress', event->'claims', event->'query',
+            event->'headers')
+        ON CONFLICT (connection_id) DO NOTHING;
+
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+
+    IF event ? 'groups' THEN
+        INSERT INTO broadcast.connection_group (connection_id, hub, key, grp)
+        SELECT event->>'connectionId', event->>'hub',
+               broadcast.group_key(g.name), g.name
+          FROM jsonb_array_elements_text(event->'groups') g(name)
+            ON CONFLICT DO NOTHING;
+    END IF;
+
+    RETURN true;
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.connection_add(jsonb) IS
-'Internal: a connection is live; false if its row was there';
+'Internal: a connection is live, in these groups; false if its row was there';
 
 
 CREATE OR REPLACE FUNCTION broadcast.connection_remove(connection text)
@@ -1253,6 +1299,136 @@ $$;
 
 COMMENT ON FUNCTION broadcast.present(text, text, text, text, text, int) IS
 'Connections of a hub, or the one of an id, or those of a user, in the order of their ids behind `after`; not those of the node `elsewhere`, unless that is null';
+
+
+CREATE OR REPLACE FUNCTION broadcast.keep_groups(groups jsonb) RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    ids text[] := ARRAY(SELECT jsonb_object_keys(groups));
+    live text[];
+BEGIN
+    -- a row that somebody is deleting waits for nobody, nor is waited for
+
+    live := ARRAY(SELECT c.connection_id FROM broadcast.connections c
+                   WHERE c.connection_id = ANY (ids)
+                     FOR KEY SHARE SKIP LOCKED);
+
+    WITH wanted AS MATERIALIZED (
+        SELECT c.connection_id, c.hub, broadcast.group_key(g.name) AS key,
+               g.name
+          FROM broadcast.connections c,
+               jsonb_array_elements_text(groups->c.connection_id) g(name)
+         WHERE c.connection_id = ANY (live)
+    ), gone AS (
+        DELETE FROM broadcast.connection_group m
+         WHERE m.connection_id = ANY (live)
+           AND NOT EXISTS (SELECT FROM wanted w
+                            WHERE w.connection_id = m.connection_id
+                              AND w.key = m.key)
+    )
+    INSERT INTO broadcast.connection_group (connection_id, hub, key, grp)
+    SELECT w.connection_id, w.hub, w.key, w.name FROM wanted w
+        ON CONFLICT DO NOTHING;
+
+    RETURN (SELECT string_agg(c.connection_id, ',')
+              FROM broadcast.connections c
+             WHERE c.connection_id = ANY (ids)
+               AND c.connection_id <> ALL (live));
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.keep_groups(jsonb) IS
+'A node says in which groups these connections of its own are now: {"id":["group",…],…}. Those without a row are passed over; returns those whose row was locked, with commas, to be said again';
+
+
+CREATE OR REPLACE FUNCTION broadcast.members(hub text, "user" text,
+    after text, elsewhere text, groups text[], member boolean, lim int)
+RETURNS TABLE (connection_id text, user_id text, transport text,
+               connected_at text, mask bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    keys bytea[] := ARRAY(SELECT broadcast.group_key(g.name)
+                            FROM unnest(groups) WITH ORDINALITY g(name, i)
+                           ORDER BY g.i);
+BEGIN
+    IF NOT member THEN
+        RETURN QUERY
+        SELECT c.connection_id, c.user_id, c.transport,
+               to_char(c.connected_at AT TIME ZONE 'UTC',
+                       'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+               coalesce((SELECT bit_or(1::bigint << (k.i - 1)::int)
+                           FROM unnest(keys) WITH ORDINALITY k(key, i)
+                          WHERE EXISTS (SELECT
+                                          FROM broadcast.connection_group m
+                                         WHERE m.connection_id
+                                               = c.connection_id
+                                           AND m.key = k.key)), 0)
+          FROM broadcast.connections c
+         WHERE c.hub = $1
+           AND c.connection_id > coalesce($3, '')
+           AND ($4 IS NULL OR c.node IS DISTINCT FROM $4)
+         ORDER BY c.connection_id LIMIT $7;
+
+    ELSIF $2 IS NOT NULL THEN
+        RETURN QUERY
+        SELECT c.connection_id, c.user_id, c.transport,
+               to_char(c.connected_at AT TIME ZONE 'UTC',
+                       'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 1::bigint
+          FROM broadcast.connections c
+         WHERE c.hub = $1 AND c.user_id = $2
+           AND c.connection_id > coalesce($3, '')
+           AND ($4 IS NULL OR c.node IS DISTINCT FROM $4)
+           AND EXISTS (SELECT FROM broadcast.connection_group m
+                        WHERE m.connection_id = c.connection_id
+                          AND m.key = keys[1])
+         ORDER BY c.connection_id LIMIT $7;
+
+    ELSE
+        RETURN QUERY
+        SELECT c.connection_id, c.user_id, c.transport,
+               to_char(c.connected_at AT TIME ZONE 'UTC',
+                       'YYYY-MM-DD"T"HH24:MI:SS"Z"'), 1::bigint
+          FROM broadcast.connection_group m
+          JOIN broadcast.connections c ON c.connection_id = m.connection_id
+         WHERE m.hub = $1 AND m.key = keys[1]
+           AND m.connection_id > coalesce($3, '')
+           AND ($4 IS NULL OR c.node IS DISTINCT FROM $4)
+         ORDER BY m.connection_id LIMIT $7;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.members(text, text, text, text, text[], boolean,
+                                      int) IS
+'As broadcast.present(): connections of a hub, bit i of mask says whether one is in groups[i + 1]; or with `member` only those in groups[1], or those of a user there';
+
+
+CREATE OR REPLACE FUNCTION broadcast.groups(hub text, after text, lim int)
+RETURNS TABLE (name text, connections bigint, key text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT (SELECT m.grp FROM broadcast.connection_group m
+             WHERE m.hub = $1 AND m.key = k.key LIMIT 1),
+           k.n, encode(k.key, 'hex')
+      FROM (SELECT m.key, count(*) AS n FROM broadcast.connection_group m
+             WHERE m.hub = $1
+               AND m.key > coalesce(decode($2, 'hex'), '')
+             GROUP BY m.key ORDER BY m.key LIMIT $3) k
+     ORDER BY k.key;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.groups(text, text, int) IS
+'The groups of a hub and how many connections are in each, in the order of their keys behind `after`';
 
 
 CREATE OR REPLACE FUNCTION broadcast.error_add(kind text, function text,
@@ -1573,7 +1749,7 @@ BEGIN
             RETURN NULL;
         END IF;
 
-        RETURN broadcast.notice(kind, event);
+        RETURN broadcast.notice(kind, event - 'groups');
     END IF;
 
     IF kind = 'disconnected' THEN
