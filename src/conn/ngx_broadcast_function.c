@@ -5,10 +5,11 @@
 
 
 #include "conn/ngx_broadcast_index.h"
+#include "conn/ngx_broadcast_keep.h"
 #include "conn/ngx_broadcast_move.h"
 #include "base/ngx_broadcast_buf.h"
 #include "conn/ngx_broadcast_invocation.h"
-#include "pg/ngx_broadcast_call.h"
+#include "pg/ngx_broadcast_outbox.h"
 #include "pg/ngx_broadcast_settle.h"
 #include "proto/ngx_broadcast_scan.h"
 
@@ -98,6 +99,11 @@ ngx_broadcast_function_connected(ngx_broadcast_conn_t *bc)
                                  bc->event->len);
     }
 
+    if (bc->groups && ngx_broadcast_hub_durable(&bc->hub->name)) {
+        ngx_broadcast_buf_literal(&b, ",\"groups\":");
+        ngx_broadcast_keep_groups(&b, bc);
+    }
+
     ngx_broadcast_buf_char(&b, '}');
 
     if (ngx_broadcast_buf_done(&b, &event) == NGX_OK) {
@@ -111,8 +117,12 @@ ngx_broadcast_function_connected(ngx_broadcast_conn_t *bc)
 
         ngx_str_null(&none);
 
-        (void) ngx_broadcast_function_call(bc, NGX_BROADCAST_ON_CONNECTED,
-                                           &event, &none, &none);
+        if (ngx_broadcast_function_call(bc, NGX_BROADCAST_ON_CONNECTED,
+                                        &event, &none, &none)
+            == NGX_OK)
+        {
+            ngx_broadcast_keep_begin(bc);
+        }
     }
 
     ngx_destroy_pool(pool);
@@ -335,9 +345,11 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
 
     /* what `connected` wants done was staged with it, and comes by the log */
 
-    if (task->kind != NGX_BROADCAST_ON_CONNECTED
-        && bc->state < NGX_BROADCAST_CLOSING)
-    {
+    if (task->kind == NGX_BROADCAST_ON_CONNECTED) {
+        ngx_broadcast_keep_connected(bc,
+                                     result->status != NGX_BROADCAST_CALL_OK);
+
+    } else if (bc->state < NGX_BROADCAST_CLOSING) {
         ngx_broadcast_function_result(bc, task, result);
     }
 

@@ -5,6 +5,7 @@
 
 
 #include "conn/ngx_broadcast_index.h"
+#include "conn/ngx_broadcast_keep.h"
 
 
 #define NGX_BROADCAST_TABLE_MIN    256
@@ -281,6 +282,8 @@ ngx_broadcast_index_remove(ngx_broadcast_conn_t *bc)
 
     bc->indexed = 0;
 
+    ngx_broadcast_keep_remove(bc);
+
     while (bc->groups) {
         joined = bc->groups;
         bc->groups = joined->next;
@@ -493,6 +496,8 @@ ngx_broadcast_index_join(ngx_broadcast_conn_t *bc, ngx_str_t *group)
     joined->next = bc->groups;
     bc->groups = joined;
 
+    ngx_broadcast_keep_changed(bc);
+
     return NGX_OK;
 }
 
@@ -550,6 +555,7 @@ ngx_broadcast_index_leave(ngx_broadcast_conn_t *bc, ngx_str_t *group)
 
             (void) ngx_broadcast_registry_leave(ngx_broadcast_bus.zone,
                                                 bc->row, &bc->id, group);
+            ngx_broadcast_keep_changed(bc);
             return;
         }
     }
@@ -561,6 +567,10 @@ ngx_broadcast_index_leave_all(ngx_broadcast_conn_t *bc)
 {
     ngx_str_t                group;
     ngx_broadcast_joined_t  *joined;
+
+    if (bc->groups) {
+        ngx_broadcast_keep_changed(bc);
+    }
 
     while (bc->groups) {
         joined = bc->groups;

@@ -130,6 +130,7 @@ struct ngx_broadcast_conn_s {
     ngx_queue_t                 same;       /* of the user */
     ngx_queue_t                 wheel;
     ngx_queue_t                 flush;
+    ngx_queue_t                 keep;
 
     ngx_broadcast_local_t      *hub;        /* borrowed, never freed */
     ngx_broadcast_label_t      *user;       /* counted by its list, or NULL */
@@ -188,6 +189,10 @@ struct ngx_broadcast_conn_s {
     unsigned                    moving:1;   /* another worker has the row and
                                                waits for the state */
     unsigned                    granted:1;  /* it may speak version 2 */
+    unsigned                    kept:1;     /* the database has its groups */
+    unsigned                    changed:1;  /* it has others by now */
+    unsigned                    waits:1;    /* in the list of those */
+    unsigned                    keeping:1;  /* it is being told */
     u_char                      text[1];    /* id, address */
 };
 

@@ -6,6 +6,7 @@
 
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_invocation.h"
+#include "conn/ngx_broadcast_keep.h"
 #include "conn/ngx_broadcast_state.h"
 #include "conn/ngx_broadcast_stateful.h"
 
@@ -25,6 +26,7 @@ typedef struct {
     ngx_uint_t                type;
     ngx_uint_t                state;
     ngx_uint_t                end;
+    ngx_uint_t                keep;
     ngx_msec_t                since;
     ngx_msec_t                received;
     ngx_msec_t                sent;
@@ -309,6 +311,10 @@ ngx_broadcast_state_make(ngx_broadcast_state_t *state,
         }
     }
 
+    /* its groups are those that the other worker has told of, or will not */
+
+    ngx_broadcast_keep_set_state(bc, base.keep);
+
     *bcp = bc;
 
     return NGX_OK;
@@ -326,6 +332,7 @@ ngx_broadcast_state_put_base(ngx_broadcast_buf_t *b, ngx_broadcast_conn_t *bc)
     ngx_broadcast_state_put(b, bc->functions);
     ngx_broadcast_state_put(b, bc->expires);
     ngx_broadcast_state_put(b, bc->handshake);
+    ngx_broadcast_state_put(b, ngx_broadcast_keep_state(bc));
 
     ngx_broadcast_state_put(b, ngx_current_msec - bc->since);
     ngx_broadcast_state_put(b, ngx_current_msec - bc->received);
@@ -360,6 +367,7 @@ ngx_broadcast_state_get_base(ngx_broadcast_state_in_t *in,
     open->functions = ngx_broadcast_state_get(in);
     open->token_expires = ngx_broadcast_state_get(in);
     open->handshake = ngx_broadcast_state_get(in);
+    base->keep = ngx_broadcast_state_get(in);
 
     base->since = ngx_broadcast_state_get(in);
     base->received = ngx_broadcast_state_get(in);

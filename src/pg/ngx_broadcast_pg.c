@@ -113,6 +113,13 @@ ngx_broadcast_pg_conninfo(ngx_uint_t tries)
 }
 
 
+ngx_msec_t
+ngx_broadcast_pg_timeout(void)
+{
+    return ngx_broadcast_pg.conf->timeout;
+}
+
+
 ngx_uint_t
 ngx_broadcast_pg_enabled(void)
 {

@@ -67,6 +67,9 @@ void ngx_broadcast_pg_stop(ngx_cycle_t *cycle);
 /* 1 if a database is configured */
 ngx_uint_t ngx_broadcast_pg_enabled(void);
 
+/* of a call, where there is a database; as long it may run on unheard */
+ngx_msec_t ngx_broadcast_pg_timeout(void);
+
 /* NGX_BROADCAST_DB_…, of the node */
 ngx_uint_t ngx_broadcast_pg_state(void);
 

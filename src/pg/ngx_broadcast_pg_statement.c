@@ -59,7 +59,19 @@ static const ngx_broadcast_pg_prepared_t
     { "broadcast_present",
       "SELECT p.connection_id, p.user_id, p.transport, p.connected_at"
       " FROM broadcast.present($1::text, $2::text, $3::text, $4::text,"
-      " $5::text, $6::int) p" }
+      " $5::text, $6::int) p" },
+
+    { "broadcast_members",
+      "SELECT p.connection_id, p.user_id, p.transport, p.connected_at, p.mask"
+      " FROM broadcast.members($1::text, $2::text, $3::text, $4::text,"
+      " $5::text[], $6::boolean, $7::int) p" },
+
+    { "broadcast_groups",
+      "SELECT g.name, g.connections, g.key"
+      " FROM broadcast.groups($1::text, $2::text, $3::int) g" },
+
+    { "broadcast_keep",
+      "SELECT broadcast.keep_groups($1::jsonb)" }
 };
 
 

@@ -24,6 +24,7 @@
 
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_invocation.h"
+#include "conn/ngx_broadcast_keep.h"
 #include "conn/ngx_broadcast_state.h"
 #include "conn/ngx_broadcast_stateful.h"
 
@@ -86,6 +87,22 @@ ngx_broadcast_stateful_get(ngx_broadcast_state_in_t *in,
     ngx_broadcast_conn_t *bc)
 {
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_broadcast_keep_state(ngx_broadcast_conn_t *bc)
+{
+    return (bc->kept ? NGX_BROADCAST_KEEP_KEPT : 0)
+           |(bc->changed ? NGX_BROADCAST_KEEP_CHANGED : 0);
+}
+
+
+void
+ngx_broadcast_keep_set_state(ngx_broadcast_conn_t *bc, ngx_uint_t state)
+{
+    bc->kept = (state & NGX_BROADCAST_KEEP_KEPT) ? 1 : 0;
+    bc->changed = (state & NGX_BROADCAST_KEEP_CHANGED) ? 1 : 0;
 }
 
 
@@ -250,6 +267,8 @@ sample(void)
     bc->sent = ngx_current_msec - 33;
     bc->counted = ngx_current_msec - 44;
     bc->excess = 5000;
+    bc->kept = 1;
+    bc->changed = 1;
 
     group = tap_str("one");
     (void) ngx_broadcast_index_join(bc, &group);
@@ -346,6 +365,8 @@ whole(void)
        && to->framing == NGX_BROADCAST_FRAME_BYTES
        && to->state == NGX_BROADCAST_ACTIVE,
        "transport, protocol, framing and state");
+    ok(to->kept && to->changed,
+       "the database is still to be told of its groups");
     ok(to->live && to->functions && to->expires == 4000000000,
        "it gets messages, calls functions, its token ends when it did");
     ok(to->row == 17 && to->start == 8192 && to->limits == &limits,
