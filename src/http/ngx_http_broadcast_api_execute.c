@@ -11,9 +11,6 @@
  * hub the database is asked for those of the others.  What each is to do
  * becomes a record addressed to it, and all records are sent at once: all are
  * kept, or none.
- *
- * The database knows no groups.  A filter that names one is refused while
- * another node has connections in the hub: some that match would be left out.
  */
 
 
@@ -340,7 +337,9 @@ ngx_http_broadcast_execute_ask(ngx_http_request_t *r,
     ask.hub = api->hub;
     ask.after = exec->after;
     ask.elsewhere = 1;
-    ask.max = exec->filter.ngroups ? 1 : NGX_HTTP_BROADCAST_EXECUTE_PAGE;
+    ask.max = NGX_HTTP_BROADCAST_EXECUTE_PAGE;
+    ask.groups = exec->filter.groups;
+    ask.ngroups = exec->filter.ngroups;
 
     return ngx_http_broadcast_presence(r, &ask,
                                        ngx_http_broadcast_execute_present);
@@ -363,16 +362,9 @@ ngx_http_broadcast_execute_present(ngx_http_request_t *r,
     exec = api->data;
     row = presence->rows;
 
-    if (exec->filter.ngroups && presence->n) {
-        return ngx_http_broadcast_api_bad(r, "filter",
-                                    "Connections of this hub are at other "
-                                    "instances, too, and their groups are not "
-                                    "known here.");
-    }
-
     for (i = 0; i < presence->n; i++) {
         rc = ngx_http_broadcast_execute_match(r, exec, &row[i].id,
-                                              &row[i].user, 0);
+                                              &row[i].user, row[i].groups);
         if (rc != NGX_OK) {
             return ngx_http_broadcast_execute_stop(r, rc);
         }

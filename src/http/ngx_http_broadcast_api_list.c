@@ -11,9 +11,8 @@
  * were given by then, so `top` counts over all pages; it names a place in the
  * registry, not a connection, and stays good when that connection has gone.
  *
- * Connections of a durable hub come from the database, in the order of their
- * ids, which any node may go on with.  It knows no groups: those are listed
- * by the node that is asked, of its own connections.
+ * Connections and groups of a durable hub come from the database, in the order
+ * of their ids and keys, which any node may go on with.
  */
 
 
@@ -30,6 +29,8 @@ static ngx_int_t ngx_http_broadcast_list_query(ngx_http_request_t *r,
     ngx_http_broadcast_list_t *list, const char **key);
 static ngx_int_t ngx_http_broadcast_list_token(ngx_http_request_t *r,
     ngx_http_broadcast_list_t *list, ngx_str_t *token);
+static ngx_int_t ngx_http_broadcast_list_place(
+    ngx_http_broadcast_list_t *list);
 static ngx_int_t ngx_http_broadcast_list_start(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, ngx_http_broadcast_list_t *list);
 static ngx_int_t ngx_http_broadcast_list_ask(ngx_http_request_t *r,
@@ -62,9 +63,8 @@ ngx_http_broadcast_api_list(ngx_http_request_t *r,
 
     api->data = list;
 
-    list->cluster = ngx_http_broadcast_api_cluster(api)
-                    && api->what != NGX_HTTP_BROADCAST_API_GROUPS
-                    && api->what != NGX_HTTP_BROADCAST_API_GROUP_CONNECTIONS;
+    list->cluster = ngx_http_broadcast_api_cluster(api);
+    list->groups = (api->what == NGX_HTTP_BROADCAST_API_GROUPS);
 
     switch (ngx_http_broadcast_list_query(r, list, &key)) {
 
@@ -122,7 +122,7 @@ ngx_http_broadcast_list_query(ngx_http_request_t *r,
 }
 
 
-/* "given.place", or "given:id" of the database's, in base64url */
+/* "given.place", or "given:id" (or key) of the database's, in base64url */
 
 static ngx_int_t
 ngx_http_broadcast_list_token(ngx_http_request_t *r,
@@ -163,8 +163,7 @@ ngx_http_broadcast_list_token(ngx_http_request_t *r,
     if (list->cluster) {
         list->after = id;
 
-        return ngx_http_broadcast_connection_id(&id) == NGX_OK ? NGX_OK
-                                                               : NGX_ABORT;
+        return ngx_http_broadcast_list_place(list);
     }
 
     n = ngx_atoi(id.data, id.len);
@@ -176,6 +175,31 @@ ngx_http_broadcast_list_token(ngx_http_request_t *r,
     list->next = (uint32_t) n + 1;
 
     return NGX_OK;
+}
+
+
+/* where the database goes on */
+
+static ngx_int_t
+ngx_http_broadcast_list_place(ngx_http_broadcast_list_t *list)
+{
+    u_char      c;
+    ngx_uint_t  i;
+
+    if (!list->groups) {
+        return ngx_http_broadcast_connection_id(&list->after) == NGX_OK
+               ? NGX_OK : NGX_ABORT;
+    }
+
+    for (i = 0; i < list->after.len; i++) {
+        c = list->after.data[i];
+
+        if ((c < '0' || c > '9') && (c < 'a' || c > 'f')) {
+            return NGX_ABORT;
+        }
+    }
+
+    return i == NGX_BROADCAST_GROUP_KEY ? NGX_OK : NGX_ABORT;
 }
 
 
@@ -204,7 +228,7 @@ ngx_http_broadcast_list_start(ngx_http_request_t *r,
         return ngx_http_broadcast_list_answer(r, list);
     }
 
-    if (api->what == NGX_HTTP_BROADCAST_API_GROUPS) {
+    if (list->groups) {
         list->names = ngx_palloc(r->pool, NGX_HTTP_BROADCAST_LIST_NAMES
                                           * sizeof(ngx_broadcast_group_info_t));
     } else {
@@ -244,6 +268,13 @@ ngx_http_broadcast_list_ask(ngx_http_request_t *r,
     ask.user = api->user;
     ask.after = list->after;
     ask.max = ngx_min(list->max + 1, list->top - list->given);
+    ask.names = list->groups;
+
+    if (api->group.data) {
+        ask.groups = &api->group;
+        ask.ngroups = 1;
+        ask.member = 1;
+    }
 
     return ngx_http_broadcast_presence(r, &ask,
                                        ngx_http_broadcast_list_present);
@@ -269,8 +300,15 @@ ngx_http_broadcast_list_present(ngx_http_request_t *r,
             break;
         }
 
-        ngx_http_broadcast_list_entry(list, &presence->rows[i]);
-        list->after = presence->rows[i].id;
+        if (list->groups) {
+            ngx_http_broadcast_list_group(list, &presence->groups[i].name,
+                                          presence->groups[i].connections);
+            list->after = presence->groups[i].key;
+
+        } else {
+            ngx_http_broadcast_list_entry(list, &presence->rows[i]);
+            list->after = presence->rows[i].id;
+        }
     }
 
     return ngx_http_broadcast_list_answer(r, list);

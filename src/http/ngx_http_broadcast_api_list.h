@@ -25,8 +25,9 @@ typedef struct {
     ngx_uint_t                   given;     /* by earlier pages */
     ngx_uint_t                   count;     /* by this one */
     ngx_uint_t                   more;      /* there is at least one more */
+    ngx_uint_t                   groups;    /* not connections */
     ngx_uint_t                   cluster;   /* from the database: */
-    ngx_str_t                    after;     /* id of the last one given */
+    ngx_str_t                    after;     /* id or key of the last given */
     ngx_broadcast_buf_t          buf;
 } ngx_http_broadcast_list_t;
 
@@ -44,6 +45,8 @@ void ngx_http_broadcast_list_entry(ngx_http_broadcast_list_t *list,
     ngx_broadcast_present_t *conn);
 void ngx_http_broadcast_list_name(ngx_http_broadcast_list_t *list,
     ngx_broadcast_group_info_t *group);
+void ngx_http_broadcast_list_group(ngx_http_broadcast_list_t *list,
+    ngx_str_t *name, ngx_uint_t connections);
 
 /* ends the page and answers */
 ngx_int_t ngx_http_broadcast_list_answer(ngx_http_request_t *r,

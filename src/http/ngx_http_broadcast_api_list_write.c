@@ -101,19 +101,29 @@ void
 ngx_http_broadcast_list_name(ngx_http_broadcast_list_t *list,
     ngx_broadcast_group_info_t *group)
 {
-    ngx_str_t             text;
+    ngx_str_t  name;
+
+    list->last = group->cell;
+
+    name.data = group->name;
+    name.len = group->len;
+
+    ngx_http_broadcast_list_group(list, &name, group->connections);
+}
+
+
+void
+ngx_http_broadcast_list_group(ngx_http_broadcast_list_t *list,
+    ngx_str_t *name, ngx_uint_t connections)
+{
     ngx_broadcast_buf_t  *b;
 
     b = &list->buf;
-    list->last = group->cell;
-
-    text.data = group->name;
-    text.len = group->len;
 
     ngx_broadcast_buf_literal(b, "{\"name\":");
-    ngx_broadcast_buf_json(b, &text);
+    ngx_broadcast_buf_json(b, name);
     ngx_broadcast_buf_literal(b, ",\"connections\":");
-    ngx_broadcast_buf_uint(b, group->connections);
+    ngx_broadcast_buf_uint(b, connections);
     ngx_broadcast_buf_char(b, '}');
 }
 

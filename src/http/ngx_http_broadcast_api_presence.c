@@ -58,7 +58,7 @@ ngx_http_broadcast_api_cluster(ngx_http_broadcast_api_t *api)
 
 /*
  * What is here is known at once and for sure.  Who is not may be at another
- * node, which the database knows; of groups it knows nothing.
+ * node, which the database knows.
  */
 
 static ngx_int_t
@@ -80,8 +80,7 @@ ngx_http_broadcast_api_look(ngx_http_request_t *r,
 
     if (!ngx_http_broadcast_api_cluster(api)
         || (api->connection.data
-            ? ngx_http_broadcast_connection_id(&api->connection) != NGX_OK
-            : api->group.data != NULL))
+            && ngx_http_broadcast_connection_id(&api->connection) != NGX_OK))
     {
         return found(r, api, 0);
     }
@@ -93,6 +92,12 @@ ngx_http_broadcast_api_look(ngx_http_request_t *r,
     ask.user = api->user;
     ask.elsewhere = 1;
     ask.max = 1;
+
+    if (api->group.data && api->connection.data == NULL) {
+        ask.groups = &api->group;
+        ask.ngroups = 1;
+        ask.member = 1;
+    }
 
     api->found = found;
 
