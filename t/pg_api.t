@@ -94,6 +94,10 @@ for my $port ($one, $two) {
         for 'none', 'x' x 100, '%c3%a4';
     is(code(rest($port, 'GET', '/api/hubs/chat/users/eve')),
        '404 Warning.User.NotExisted', '... of users, too');
+    is(code(rest($port, 'GET', '/api/hubs/chat/groups/none')),
+       '404 Warning.Group.NotExisted', '... of groups');
+    is(code(rest($port, 'GET', '/api/hubs/chat/users/ann/groups/none')),
+       '404 Info.User.NotInGroup', '... and of users in groups');
     is(code(rest($port, 'GET', "/api/hubs/other/connections/$ann->{id}")),
        '404 Warning.Connection.NotExisted', '... in its hub alone');
 }
@@ -138,7 +142,11 @@ $top = rest($two, 'GET', "/api/hubs/chat/connections?$v&top=3&maxpagesize=2");
 is(scalar @{ rest($one, 'GET', $top->{json}{nextLink})->{json}{value} }, 1,
    'top counts over pages of both');
 
-for my $token (qw(MS4x x MTo), '') {    # 1.1, 1:
+for my $token (qw(MS4x x MTo), '', 'MTox') {    # 1.1, 1:, 1:1
+    is(rest($one, 'GET', "/api/hubs/chat/groups?$v"
+                         . "&continuationToken=$token")->{status}, 400,
+       "a token of no groups ($token)");
+    next if $token eq 'MTox';
     is(rest($one, 'GET', "/api/hubs/chat/connections?$v"
                          . "&continuationToken=$token")->{status}, 400,
        "a token of none ($token)");
@@ -170,10 +178,22 @@ rest($two, 'POST', '/api/v1/hubs/chat/groups/executed',
      '{"target":"x","arguments":["joined"]}');
 is_deeply($_->invocation('x'), [ 'joined' ], '... all of them') for $ann, $bob;
 
-my $refused = execute($one, "'executed' in groups", 'never');
-is("$refused->{status} $refused->{json}{target}", '400 filter',
-   'a filter by groups that are not all known is refused');
-like($refused->{json}{message}, qr/other instances/, '... and says why');
+ok(wait_for {
+    my @in = ids(rest($one, 'GET',
+                      '/api/hubs/chat/groups/executed/connections')
+                 ->{json}{value});
+    @in == 2
+}, 'both are in the group that they were put into');
+
+is(execute($one, "'executed' in groups and userId ne 'none'", 'group')
+   ->{status}, 202, 'commands by a filter of groups');
+is_deeply($_->invocation('x'), [ 'group' ], '... reach a client')
+    for $ann, $bob;
+is(execute($two, "'executed' in groups and not ('g' in groups)", 'one')
+   ->{status}, 202, '... of several groups');
+is_deeply($ann->invocation('x'), [ 'one' ], '... that one');
+is(execute($two, "'g' in groups", 'other')->{status}, 202, '... and');
+is_deeply($bob->invocation('x'), [ 'other' ], '... the other one alone');
 
 is(rest($one, 'DELETE', "/api/hubs/chat/connections/$bob->{id}?$v&reason=x")
    ->{status}, 200, 'it is closed');
@@ -270,6 +290,10 @@ for my $case ([ GET => '/api/hubs/chat/connections/elsewhere' ],
               [ HEAD => '/api/hubs/chat/users/elsewhere' ],
               [ GET => '/api/hubs/chat/connections' ],
               [ GET => '/api/hubs/chat/users/many/connections' ],
+              [ HEAD => '/api/hubs/chat/groups/elsewhere' ],
+              [ GET => '/api/hubs/chat/groups' ],
+              [ GET => '/api/hubs/chat/groups/executed/connections' ],
+              [ HEAD => '/api/hubs/chat/users/none/groups/executed' ],
               [ PUT => "/api/hubs/chat/groups/g/connections/$ann->{id}" ],
               [ PUT => '/api/hubs/chat/users/ann/groups/g' ],
               [ DELETE => '/api/hubs/chat/users/ann/groups' ],
