@@ -46,6 +46,10 @@ ngx_broadcast_bus_start(ngx_cycle_t *cycle, ngx_broadcast_zone_t *zone,
         return;
     }
 
+#if (NGX_BROADCAST_DEBUG)
+    ngx_broadcast_zone_die_at(getenv("BROADCAST_STOP"));
+#endif
+
     ngx_broadcast_bus_slot(cycle);
 
     if (ngx_broadcast_bus.slot == NGX_BROADCAST_NO_SLOT) {

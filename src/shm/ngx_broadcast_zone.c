@@ -34,6 +34,28 @@ static ngx_int_t ngx_broadcast_zone_mutex(pthread_mutex_t *mutex);
 
 #if (NGX_BROADCAST_DEBUG)
 void  (*ngx_broadcast_stop_hook)(const char *name);
+
+static const char  *ngx_broadcast_die_name;
+
+
+static void
+ngx_broadcast_zone_die(const char *name)
+{
+    if (ngx_strcmp(name, ngx_broadcast_die_name) == 0) {
+        (void) kill(getpid(), SIGKILL);
+    }
+}
+
+
+void
+ngx_broadcast_zone_die_at(const char *name)
+{
+    if (name) {
+        ngx_broadcast_die_name = name;
+        ngx_broadcast_stop_hook = ngx_broadcast_zone_die;
+    }
+}
+
 #endif
 
 

@@ -72,5 +72,12 @@ void ngx_broadcast_zone_info(ngx_broadcast_zone_t *zone,
 ngx_int_t ngx_broadcast_zone_check(ngx_broadcast_zone_t *zone, u_char *buf,
     size_t len);
 
+#if (NGX_BROADCAST_DEBUG)
+
+/* kills this worker at the store of that name; NULL: at none */
+void ngx_broadcast_zone_die_at(const char *name);
+
+#endif
+
 
 #endif /* _NGX_BROADCAST_ZONE_H_INCLUDED_ */
