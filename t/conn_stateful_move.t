@@ -13,6 +13,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use IO::Select;
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -316,6 +317,30 @@ is $hub->{ws}->message(5), undef, 'a worker dies';
 is $hub->again(on => $other), 404, 'with its connections';
 
 is status()->{check} // 'ok', 'ok', 'the zone is in order';
+
+$nginx->stop_ok;
+
+# a worker that dies between taking a connection and saying so
+
+$nginx = Broadcast::Nginx->new(%conf, env => { BROADCAST_STOP => 'move_owner' },
+                               main => 'env BROADCAST_STOP;')->start;
+$nginx->allow(qr/exited on signal 9/);
+$port = $nginx->port;
+
+ok wait_for(sub { status()->{database}{state} eq 'up' }, 15),
+    'the database is up again';
+$pg->psql('truncate gone', @at);
+
+(undef, $one) = at(sub { 1 });
+($other) = at(sub { $_[0] != $one });
+$hub = Broadcast::Hub->connect($port, '/client', stateful => 1, on($one));
+my $live = $hub->{ws};
+
+ok !eval { $hub->again(on => $other); 1 }, 'a worker dies with a row in its hand';
+ok wait_for(sub { $pg->psql('select count(*) from gone', @at) == 1 }, 10),
+    'which is the end of the connection';
+ok +IO::Select->new($live->{socket})->can_read(5), 'the old worker has noticed';
+is $live->message(1), undef, 'and has closed its socket';
 
 $nginx->stop_ok;
 

@@ -18,6 +18,7 @@
                                                its calls have a time-out */
 #define NGX_BROADCAST_MOVE_GRACE    1000    /* ms, once the old owner died */
 #define NGX_BROADCAST_MOVE_TICK     250     /* ms */
+#define NGX_BROADCAST_MOVE_LOOK     1000    /* ms: for workers that are gone */
 
 
 /* the wait for a state; without a handler it serves no request any more */
@@ -48,6 +49,7 @@ static void ngx_broadcast_move_tell(ngx_broadcast_move_t *move,
 static void ngx_broadcast_move_release(ngx_broadcast_row_t row, ngx_str_t *id);
 static ngx_uint_t ngx_broadcast_move_can(ngx_broadcast_conn_t *bc);
 static void ngx_broadcast_move_leave(ngx_broadcast_conn_t *bc);
+static void ngx_broadcast_move_doubt(void);
 static ngx_int_t ngx_broadcast_move_send(ngx_broadcast_conn_t *bc,
     ngx_broadcast_owner_t to);
 static void ngx_broadcast_move_word(ngx_uint_t kind, ngx_uint_t hub,
@@ -62,6 +64,8 @@ static void ngx_broadcast_move_handler(ngx_event_t *ev);
 
 static ngx_queue_t       ngx_broadcast_moves[NGX_BROADCAST_MOVE_BUCKETS];
 static ngx_uint_t        ngx_broadcast_nmoves;
+static uint64_t          ngx_broadcast_move_changes;
+static ngx_msec_t        ngx_broadcast_move_looked;
 static ngx_event_t       ngx_broadcast_move_event;
 static ngx_connection_t  ngx_broadcast_move_dumb;
 
@@ -438,18 +442,9 @@ ngx_broadcast_move_overrun(void)
     ngx_str_t              none;
     ngx_uint_t             i;
     ngx_queue_t           *q, *bucket;
-    ngx_broadcast_conn_t  *bc;
     ngx_broadcast_move_t  *move;
 
-    for (bc = ngx_broadcast_conn_next(NULL);
-         bc;
-         bc = ngx_broadcast_conn_next(bc))
-    {
-        if (ngx_broadcast_move_can(bc)) {
-            bc->moving = 1;
-            ngx_broadcast_wheel_set(bc);
-        }
-    }
+    ngx_broadcast_move_doubt();
 
     ngx_str_null(&none);
 
@@ -463,6 +458,47 @@ ngx_broadcast_move_overrun(void)
 
             (void) ngx_broadcast_move_publish(NGX_BROADCAST_REC_MOVE,
                                               move->hub, &move->id, &none);
+        }
+    }
+}
+
+
+void
+ngx_broadcast_move_look(void)
+{
+    uint64_t  changes;
+
+    if (ngx_current_msec - ngx_broadcast_move_looked
+        < NGX_BROADCAST_MOVE_LOOK)
+    {
+        return;
+    }
+
+    ngx_broadcast_move_looked = ngx_current_msec;
+
+    changes = ngx_broadcast_slot_changes(ngx_broadcast_bus.zone);
+
+    if (changes != ngx_broadcast_move_changes) {
+        ngx_broadcast_move_changes = changes;
+        ngx_broadcast_move_doubt();
+    }
+}
+
+
+/* the next tick looks whose each connection is */
+
+static void
+ngx_broadcast_move_doubt(void)
+{
+    ngx_broadcast_conn_t  *bc;
+
+    for (bc = ngx_broadcast_conn_next(NULL);
+         bc;
+         bc = ngx_broadcast_conn_next(bc))
+    {
+        if (ngx_broadcast_move_can(bc)) {
+            bc->moving = 1;
+            ngx_broadcast_wheel_set(bc);
         }
     }
 }

@@ -76,6 +76,12 @@ void ngx_broadcast_move_arrived(ngx_broadcast_record_t *rec);
 void ngx_broadcast_move_overrun(void);
 
 /*
+ * Called with each tick.  A worker that took a row may have died before it
+ * told so: when one is gone, who has connections looks whose they are.
+ */
+void ngx_broadcast_move_look(void);
+
+/*
  * Sends bc to the row's owner, if nothing holds it here.  NGX_OK: bc is gone
  * and must not be touched; NGX_AGAIN: not yet; NGX_DECLINED: it stays, this
  * worker is the owner again.

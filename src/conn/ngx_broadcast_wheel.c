@@ -176,6 +176,7 @@ ngx_broadcast_wheel_handler(ngx_event_t *ev)
     }
 
     ngx_broadcast_worker_drain();
+    ngx_broadcast_move_look();
 
     if (ngx_broadcast_wheel_count && !ev->timer_set) {
         ngx_add_timer(ev, NGX_BROADCAST_WHEEL_TICK);

@@ -319,6 +319,29 @@ ngx_broadcast_slot_reap(ngx_broadcast_zone_t *zone)
 }
 
 
+uint64_t
+ngx_broadcast_slot_changes(ngx_broadcast_zone_t *zone)
+{
+    uint64_t               n;
+    ngx_uint_t             i;
+    ngx_broadcast_slot_t  *slot;
+
+    n = 0;
+
+    for (i = 0; i < NGX_BROADCAST_SLOTS; i++) {
+        slot = &zone->slot[i];
+
+        /* a claim makes it two more and one less, an end one more */
+
+        n += 2 * (uint64_t) __atomic_load_n(&slot->generation,
+                                            __ATOMIC_RELAXED);
+        n -= (__atomic_load_n(&slot->owner, __ATOMIC_RELAXED) != 0);
+    }
+
+    return n;
+}
+
+
 ngx_uint_t
 ngx_broadcast_slot_list(ngx_broadcast_zone_t *zone,
     ngx_broadcast_slot_info_t *info, ngx_uint_t n)

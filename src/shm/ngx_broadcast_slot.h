@@ -57,6 +57,12 @@ ngx_uint_t ngx_broadcast_slot_alive(ngx_broadcast_zone_t *zone,
  */
 ngx_uint_t ngx_broadcast_slot_reap(ngx_broadcast_zone_t *zone);
 
+/*
+ * Grows with each worker that comes, and with each that is gone and swept: who
+ * sees another number than before looks what has changed.  No lock.
+ */
+uint64_t ngx_broadcast_slot_changes(ngx_broadcast_zone_t *zone);
+
 /* fills at most n entries with the living workers; returns how many */
 ngx_uint_t ngx_broadcast_slot_list(ngx_broadcast_zone_t *zone,
     ngx_broadcast_slot_info_t *info, ngx_uint_t n);

@@ -137,6 +137,7 @@ static void
 zombies(void)
 {
     pid_t                      pid[3];
+    uint64_t                   changes;
     ngx_uint_t                 slot;
     ngx_broadcast_owner_t      owner, old;
     ngx_broadcast_slot_info_t  info[8];
@@ -166,14 +167,22 @@ zombies(void)
 
     ok(ngx_broadcast_slot_next(zone, 0) == 2, "nobody wakes it any more");
 
+    changes = ngx_broadcast_slot_changes(zone);
+
     is_int(ngx_broadcast_slot_reap(zone), 1, "one is reaped");
+    ok(ngx_broadcast_slot_changes(zone) > changes, "which is to be seen");
     is_int(connections(), 105, "its connections are ended");
     is_int(ngx_broadcast_slot_reap(zone), 0, "a second time there is nothing");
     is_int(ngx_broadcast_slot_list(zone, info, 8), 2, "two workers");
 
+    changes = ngx_broadcast_slot_changes(zone);
+
     is_int(ngx_broadcast_slot_claim(zone, &slot, &owner), NGX_OK,
            "a new worker finds a slot");
     ok(slot == 1 && owner != old, "the dead one's, as another owner");
+    ok(ngx_broadcast_slot_changes(zone) > changes, "so is one that comes");
+    changes = ngx_broadcast_slot_changes(zone);
+    is_int(ngx_broadcast_slot_changes(zone), changes, "nothing else is");
     ok(!ngx_broadcast_slot_alive(zone, old), "the old owner stays dead");
     ok(ngx_broadcast_slot_alive(zone, owner), "the new one lives, it is us");
 
