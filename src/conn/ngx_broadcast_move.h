@@ -91,6 +91,20 @@ ngx_int_t ngx_broadcast_move_go(ngx_broadcast_conn_t *bc);
 /* a connection ended here whose row is another's: who waits for it is told */
 void ngx_broadcast_move_gone(ngx_uint_t hub, ngx_str_t *id);
 
+/*
+ * MOVE for a connection of this worker, or (NULL) for one that has ended and
+ * whose row a call holds: it goes, or its owner (0: nobody) is told to wait.
+ */
+void ngx_broadcast_move_wanted(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_record_t *rec, ngx_broadcast_owner_t owner);
+
+/* the next tick looks whose each connection is */
+void ngx_broadcast_move_doubt(void);
+
+/* one of the two records */
+ngx_int_t ngx_broadcast_move_publish(ngx_uint_t type, ngx_uint_t hub,
+    ngx_str_t *id, ngx_str_t *arguments);
+
 void ngx_broadcast_move_start(ngx_cycle_t *cycle);
 void ngx_broadcast_move_stop(void);
 
