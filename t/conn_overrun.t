@@ -190,4 +190,75 @@ $_->isa('Broadcast::SSE') ? $_->close : $_->drop for @all;
 
 $nginx->stop_ok(signal => 'TERM');
 
+# --- much at once -------------------------------------------------------------
+
+# Some large messages of clients, in the same moment: they wait for those that
+# have much to read, where they would have pushed all workers off the log.
+
+my $crowd = Broadcast::Nginx->new(
+    workers => 2,
+    http => 'broadcast_zone hubs 16m;',
+    server => <<'EOS')->start;
+        location /client   { broadcast_hub anonymous; }
+        location /publish/ { broadcast_publish; }
+        location = /status { broadcast_status json; }
+EOS
+
+$port = $crowd->port;
+
+my @calm = map { Broadcast::Hub->connect($port, '/client?hub=chat') } 1 .. 4;
+my @polls = map { poller() } 1 .. 24;
+
+my $large = '{"type":1,"target":"x","arguments":["' . 'x' x 1000000 . "\"]}\x1e";
+my $body = '"' . 'x' x 1000000 . '"';
+
+is(at_once($large, map { "/client?hub=chat&id=$_" } @polls), '200 ' x 24,
+   '24 messages of clients, a megabyte each, in a log of four');
+is(at_once($body, ('/publish/other') x 24), '200 ' x 24, 'and as many published');
+
+is(status()->{log}{overruns}, 0, 'no worker falls off the log');
+
+http($port, 'POST', '/publish/chat?target=still', body => '1',
+     headers => [ 'Content-Type' => 'application/json' ]);
+is_deeply($_->invocation('still'), [ 1 ], 'a client goes on') for @calm;
+
+$_->close for @calm;
+$crowd->stop_ok(signal => 'TERM');
+
+
+# the token of a connection that polls
+
+sub poller {
+    my $r = http($port, 'POST', '/client/negotiate?hub=chat&negotiateVersion=1',
+                 body => '');
+    my $id = $r->{json}{connectionToken};
+
+    http($port, 'GET', "/client?hub=chat&id=$id");
+    http($port, 'POST', "/client?hub=chat&id=$id",
+         body => qq({"protocol":"json","version":1}\x1e));
+
+    return $id;
+}
+
+
+# sends a body to each, all but its last byte first; the statuses
+
+sub at_once {
+    my ($bytes, @urls) = @_;
+
+    my @c = map {
+        my $c = Broadcast::HTTP->connect($port);
+        $c->write("POST $_ HTTP/1.1\r\nHost: a\r\n"
+                  . "Content-Type: application/json\r\nContent-Length: "
+                  . length($bytes) . "\r\n\r\n"
+                  . substr $bytes, 0, -1);
+        $c;
+    } @urls;
+
+    $_->write(substr $bytes, -1) for @c;
+
+    return join '', map { $_->head->{status} . ' ' } @c;
+}
+
+
 done_testing;

@@ -253,6 +253,11 @@ ngx_broadcast_reader_fill(ngx_broadcast_reader_t *reader)
 
         rc = ngx_broadcast_log_read(ngx_broadcast_bus.zone, &reader->cursor,
                                     buffer->start, buffer->size, &len);
+        if (rc == NGX_OK || rc == NGX_DECLINED) {
+            ngx_broadcast_slot_read(ngx_broadcast_bus.zone,
+                                    ngx_broadcast_bus.slot, reader->cursor);
+        }
+
         if (rc == NGX_OK) {
             reader->last += len;
             return NGX_OK;

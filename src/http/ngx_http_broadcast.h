@@ -211,6 +211,9 @@ struct ngx_http_broadcast_ctx_s {
     ngx_http_broadcast_body_pt body_handler;
 
     ngx_broadcast_call_t      *call;       /* under way: cancelled with r */
+    ngx_broadcast_record_t    *recs;       /* of a send that waits */
+    ngx_uint_t                 nrecs;
+    ngx_uint_t                 want;
     ngx_http_broadcast_sent_pt     sent;
     ngx_http_broadcast_called_pt   called;
     ngx_http_broadcast_present_pt  present;
@@ -369,7 +372,8 @@ void ngx_http_broadcast_continue(ngx_http_request_t *r, ngx_int_t rc);
 
 /*
  * ngx_broadcast_outbox_send() for a request: `sent` is called now or later,
- * and its return finalizes.  Returns what a content handler returns.
+ * and its return finalizes.  recs and what they point to are in r->pool.
+ * Returns what a content handler returns.
  */
 ngx_int_t ngx_http_broadcast_send(ngx_http_request_t *r,
     ngx_broadcast_record_t *recs, ngx_uint_t n, ngx_uint_t want,
@@ -402,6 +406,13 @@ ngx_int_t ngx_http_broadcast_when_ready(ngx_http_request_t *r,
  * stops here.
  */
 ngx_int_t ngx_http_broadcast_next_turn(ngx_http_request_t *r,
+    ngx_http_broadcast_ready_pt ready);
+
+/*
+ * NGX_OK: something may be published; NGX_DONE: workers have much of the log to
+ * read, ready() is called when they have, or after half a second.
+ */
+ngx_int_t ngx_http_broadcast_when_read(ngx_http_request_t *r,
     ngx_http_broadcast_ready_pt ready);
 
 

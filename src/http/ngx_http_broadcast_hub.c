@@ -45,6 +45,7 @@ static ngx_int_t ngx_http_broadcast_hub_poll(ngx_http_request_t *r,
     ngx_http_broadcast_hub_id_t *id);
 static ngx_int_t ngx_http_broadcast_hub_post(ngx_http_request_t *r);
 static void ngx_http_broadcast_hub_input(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_hub_publish(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_hub_delete(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_hub_id(ngx_http_request_t *r,
     ngx_http_broadcast_hub_id_t *id, ngx_uint_t *answered);
@@ -493,15 +494,21 @@ ngx_http_broadcast_hub_post(ngx_http_request_t *r)
 }
 
 
+static void
+ngx_http_broadcast_hub_input(ngx_http_request_t *r)
+{
+    ngx_http_finalize_request(r, ngx_http_broadcast_hub_publish(r));
+}
+
+
 /*
  * The bytes take the log to the connection's owner, also if that is this
  * worker: one order, whatever socket they came by.
  */
 
-static void
-ngx_http_broadcast_hub_input(ngx_http_request_t *r)
+static ngx_int_t
+ngx_http_broadcast_hub_publish(ngx_http_request_t *r)
 {
-    ngx_int_t                     rc;
     ngx_str_t                     none = ngx_null_string;
     ngx_broadcast_record_t        rec;
     ngx_http_broadcast_ctx_t     *ctx;
@@ -511,6 +518,12 @@ ngx_http_broadcast_hub_input(ngx_http_request_t *r)
     id = ctx->data;
 
     if (ctx->body.len) {
+
+        if (ngx_http_broadcast_when_read(r, ngx_http_broadcast_hub_publish)
+            == NGX_DONE)
+        {
+            return NGX_DONE;
+        }
 
         ngx_memzero(&rec, sizeof(ngx_broadcast_record_t));
 
@@ -523,16 +536,12 @@ ngx_http_broadcast_hub_input(ngx_http_request_t *r)
         rec.arguments = ctx->body;
 
         if (ngx_broadcast_publish(&rec, 1) != NGX_OK) {
-            ngx_http_finalize_request(r,
-                ngx_http_broadcast_text(r, NGX_HTTP_INSUFFICIENT_STORAGE,
-                                        "It does not fit into the zone."));
-            return;
+            return ngx_http_broadcast_text(r, NGX_HTTP_INSUFFICIENT_STORAGE,
+                                           "It does not fit into the zone.");
         }
     }
 
-    rc = ngx_http_broadcast_answer(r, NGX_HTTP_OK, "text/plain", &none);
-
-    ngx_http_finalize_request(r, rc);
+    return ngx_http_broadcast_answer(r, NGX_HTTP_OK, "text/plain", &none);
 }
 
 

@@ -13,9 +13,12 @@
 #include "http/ngx_http_broadcast.h"
 
 
-#define NGX_HTTP_BROADCAST_LOOK  50     /* ms between two looks */
+#define NGX_HTTP_BROADCAST_LOOK    50     /* ms between two looks */
+#define NGX_HTTP_BROADCAST_PAUSE   2      /* ms of a pause */
+#define NGX_HTTP_BROADCAST_PAUSES  500    /* ms of all of a request's */
 
 
+static ngx_int_t ngx_http_broadcast_send_now(ngx_http_request_t *r);
 static void ngx_http_broadcast_send_done(ngx_broadcast_sent_t *sent,
     void *data);
 static void ngx_http_broadcast_call_done(ngx_broadcast_call_result_t *result,
@@ -56,8 +59,6 @@ ngx_int_t
 ngx_http_broadcast_send(ngx_http_request_t *r, ngx_broadcast_record_t *recs,
     ngx_uint_t n, ngx_uint_t want, ngx_http_broadcast_sent_pt sent)
 {
-    ngx_int_t                  rc;
-    ngx_broadcast_sent_t       result;
     ngx_http_broadcast_ctx_t  *ctx;
 
     ctx = ngx_http_broadcast_ctx(r);
@@ -65,16 +66,41 @@ ngx_http_broadcast_send(ngx_http_request_t *r, ngx_broadcast_record_t *recs,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    ctx->recs = recs;
+    ctx->nrecs = n;
+    ctx->want = want;
+    ctx->sent = sent;
+
+    return ngx_http_broadcast_send_now(r);
+}
+
+
+/* or, where workers have much to read, later */
+
+static ngx_int_t
+ngx_http_broadcast_send_now(ngx_http_request_t *r)
+{
+    ngx_int_t                  rc;
+    ngx_broadcast_sent_t       result;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+
+    if (ngx_http_broadcast_when_read(r, ngx_http_broadcast_send_now)
+        == NGX_DONE)
+    {
+        return NGX_DONE;
+    }
+
     ngx_memzero(&result, sizeof(ngx_broadcast_sent_t));
 
-    rc = ngx_broadcast_outbox_send(recs, n, want, &result,
+    rc = ngx_broadcast_outbox_send(ctx->recs, ctx->nrecs, ctx->want, &result,
                                    ngx_http_broadcast_send_done, &r,
                                    sizeof(ngx_http_request_t *), &ctx->call);
 
     switch (rc) {
 
     case NGX_AGAIN:
-        ctx->sent = sent;
         ngx_http_broadcast_suspend(r);
         return NGX_DONE;
 
@@ -82,7 +108,7 @@ ngx_http_broadcast_send(ngx_http_request_t *r, ngx_broadcast_record_t *recs,
     case NGX_BUSY:
     case NGX_DECLINED:
         ctx->call = NULL;
-        return sent(r, &result);
+        return ctx->sent(r, &result);
 
     default:
         ctx->call = NULL;
@@ -286,6 +312,54 @@ ngx_http_broadcast_next_turn(ngx_http_request_t *r,
     ctx->wait.log = r->connection->log;
 
     ngx_post_event(&ctx->wait, &ngx_posted_next_events);
+
+    ngx_http_broadcast_suspend(r);
+
+    return NGX_DONE;
+}
+
+
+/*
+ * Some large messages at once would push workers off the log's tail, and all of
+ * their clients with them.  One that is stopped does not read: when a request
+ * has waited long enough for it, nobody waits any more until all have read.
+ */
+
+ngx_int_t
+ngx_http_broadcast_when_read(ngx_http_request_t *r,
+    ngx_http_broadcast_ready_pt ready)
+{
+    static ngx_uint_t  given_up;
+
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    if (!ngx_broadcast_slot_behind(ngx_broadcast_bus.zone)) {
+        given_up = 0;
+        return NGX_OK;
+    }
+
+    if (given_up) {
+        return NGX_OK;
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+
+    if (ctx->deadline == 0) {
+        ctx->deadline = ngx_current_msec + NGX_HTTP_BROADCAST_PAUSES;
+    }
+
+    if ((ngx_msec_int_t) (ctx->deadline - ngx_current_msec) <= 0) {
+        given_up = 1;
+        return NGX_OK;
+    }
+
+    ctx->ready = ready;
+
+    ctx->wait.handler = ngx_http_broadcast_turn_handler;
+    ctx->wait.data = r;
+    ctx->wait.log = r->connection->log;
+
+    ngx_add_timer(&ctx->wait, NGX_HTTP_BROADCAST_PAUSE);
 
     ngx_http_broadcast_suspend(r);
 

@@ -86,6 +86,9 @@ ngx_broadcast_slot_claim(ngx_broadcast_zone_t *zone, ngx_uint_t *out,
     slot->away = 0;
     ngx_broadcast_store(slot_away);
 
+    __atomic_store_n(&slot->read, zone->head, __ATOMIC_RELAXED);
+    ngx_broadcast_store(slot_read);
+
     __atomic_store_n(&slot->woken, 0, __ATOMIC_SEQ_CST);
     ngx_broadcast_store(slot_woken);
 
@@ -451,4 +454,39 @@ ngx_broadcast_slot_next(ngx_broadcast_zone_t *zone, ngx_uint_t after)
     }
 
     return NGX_BROADCAST_NO_SLOT;
+}
+
+
+void
+ngx_broadcast_slot_read(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    uint64_t offset)
+{
+    if (slot < NGX_BROADCAST_SLOTS) {
+        __atomic_store_n(&zone->slot[slot].read, offset, __ATOMIC_RELAXED);
+    }
+}
+
+
+ngx_uint_t
+ngx_broadcast_slot_behind(ngx_broadcast_zone_t *zone)
+{
+    uint64_t    head, read;
+    ngx_uint_t  i;
+
+    head = __atomic_load_n(&zone->head, __ATOMIC_RELAXED);
+
+    for (i = ngx_broadcast_slot_next(zone, NGX_BROADCAST_NO_SLOT);
+         i != NGX_BROADCAST_NO_SLOT;
+         i = ngx_broadcast_slot_next(zone, i))
+    {
+        read = __atomic_load_n(&zone->slot[i].read, __ATOMIC_RELAXED);
+
+        /* it may have read what came behind this head */
+
+        if (head > read && head - read > zone->ring_size / 8) {
+            return 1;
+        }
+    }
+
+    return 0;
 }

@@ -75,6 +75,17 @@ ngx_uint_t ngx_broadcast_slot_list(ngx_broadcast_zone_t *zone,
 ngx_uint_t ngx_broadcast_slot_arm(ngx_broadcast_zone_t *zone, ngx_uint_t slot);
 void ngx_broadcast_slot_disarm(ngx_broadcast_zone_t *zone, ngx_uint_t slot);
 
+/* the owner of the slot has read the log up to this offset; no lock */
+void ngx_broadcast_slot_read(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    uint64_t offset);
+
+/*
+ * 1 if a living worker has more than an eighth of the log's bytes to read yet;
+ * no lock.  What clients send may wait for it, but not for ever: a worker that
+ * is stopped does not read.
+ */
+ngx_uint_t ngx_broadcast_slot_behind(ngx_broadcast_zone_t *zone);
+
 /* a bit map of living slots, for the walk of a wake-up: no lock */
 ngx_uint_t ngx_broadcast_slot_next(ngx_broadcast_zone_t *zone,
     ngx_uint_t after);              /* NGX_BROADCAST_NO_SLOT ends and begins */

@@ -103,6 +103,8 @@ typedef struct {
     uint32_t                  connections;  /* d */
     uint64_t                  pool[NGX_BROADCAST_POOL_STATES];
     uint64_t                  away;         /* connections without a socket */
+    uint64_t                  read;         /* offset: the owner has read so
+                                               far; written without the lock */
 
     /* alone in its line: written by every publisher and by the owner */
     uint32_t                  woken __attribute__((aligned(64)));
