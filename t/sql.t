@@ -2,9 +2,7 @@
 
 # Copyright (C) The nginx-broadcast authors
 #
-# The SQL side alone: each t/sql/*.sql is a pgTAP program, run in a
-# transaction of its own in a database where the schema was installed by a
-# role that is no superuser, twice (an upgrade is the same command).
+# The SQL side alone, in the newest PostgreSQL that is installed.
 
 use strict;
 use warnings;
@@ -14,72 +12,15 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
+use Broadcast::PgTAP;
 use Broadcast::Postgres;
 
-my $top = "$FindBin::Bin/..";
 my $pg = Broadcast::Postgres->new;
 
-$pg->psql('CREATE ROLE owner LOGIN');
+my ($ok, $words) = $pg->try('BEGIN; CREATE EXTENSION pgtap; ROLLBACK');
 
-for my $file (sort glob "$FindBin::Bin/sql/*.sql") {
-    my ($name) = $file =~ m{([^/]+)\.sql$};
+$ok or plan skip_all => "pgTAP is not installed: $words";
 
-    $pg->psql("CREATE DATABASE $name OWNER owner");
-
-    my ($ok, $words) = $pg->try('CREATE EXTENSION pgtap', db => $name);
-    $ok or plan skip_all => "pgTAP is not installed: $words";
-
-    $pg->file("$top/sql/broadcast.sql", db => $name, user => 'owner');
-
-    # as it was in version 1, with a column less: no function is replaced by one
-    # of another type
-
-    $pg->psql(<<'SQL', db => $name, user => 'owner') if $name eq 'schema';
-        DROP FUNCTION broadcast.read(bigint, int);
-        CREATE FUNCTION broadcast.read(after bigint, lim int)
-        RETURNS TABLE (pos bigint, hub text, epoch bigint, seq bigint,
-                       type smallint, scope smallint, source smallint,
-                       name text, grp text, target text, arguments text,
-                       excluded text, mark bigint, created bigint)
-        LANGUAGE sql STABLE AS $$ SELECT NULL::bigint, NULL::text, NULL::bigint,
-            NULL::bigint, NULL::smallint, NULL::smallint, NULL::smallint,
-            NULL::text, NULL::text, NULL::text, NULL::text, NULL::text,
-            NULL::bigint, NULL::bigint $$;
-SQL
-
-    $pg->file("$top/sql/broadcast.sql", db => $name, user => 'owner');
-
-    subtest $name => sub { pgtap($name, $file) };
-}
+Broadcast::PgTAP::programs($pg);
 
 done_testing();
-
-
-# Takes over the lines of a pgTAP program as checks of this one.
-
-sub pgtap {
-    my ($db, $file) = @_;
-
-    open my $out, '-|', 'psql', '-XqAt', '-h', $pg->host, '-p', $pg->port,
-            '-U', 'postgres', '-d', $db, '-v', 'ON_ERROR_STOP=1',
-            '-c', 'BEGIN', '-f', $file, '-c', 'ROLLBACK'
-        or die "psql: $!\n";
-
-    my $planned;
-
-    while (my $line = <$out>) {
-        if ($line =~ /^(not )?ok \d+(?: - (.*))?/) {
-            ok(!$1, $2);
-
-        } elsif ($line =~ /^1\.\.(\d+)/) {
-            $planned = $1;
-
-        } elsif ($line =~ /^# (.*)/) {
-            diag($1);
-        }
-    }
-
-    ok(close($out), 'psql ended well');
-    is(Test::More->builder->current_test - 1, $planned,
-       'and every check was run');
-}

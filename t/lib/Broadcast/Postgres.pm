@@ -8,6 +8,7 @@ package Broadcast::Postgres;
 #       tcp   => 1,                      # listens on 127.0.0.1 too: $pg->port
 #       fsync => 1,                      # off by default
 #       conf  => { wal_level => 'logical' },
+#       bindir => '/opt/pg13/bin',       # another server than the newest
 #   );
 #
 #   $pg->psql('select 1', db => 'app', user => 'broadcast');  # words, or dies
@@ -43,7 +44,8 @@ sub new {
 
     my $self = bless { conf => {}, %o }, $class;
 
-    $self->{bin} = bindir();
+    $self->{bin} = $self->{bindir} // bindir();
+    $self->{psql} = bindir() . '/psql';
     $self->{user} = $> == 0 ? 'postgres' : undef;
     $self->{dir} = File::Temp::tempdir('broadcast-pg-XXXXXX', TMPDIR => 1);
     chmod 0755, $self->{dir};
@@ -215,7 +217,7 @@ sub conninfo {
 sub psql_command {
     my ($self, %o) = @_;
 
-    return ("$self->{bin}/psql", '-XAtq', '-v', 'ON_ERROR_STOP=1',
+    return ($self->{psql}, '-XAtq', '-v', 'ON_ERROR_STOP=1',
             '-h', $self->{dir}, '-p', $self->port,
             '-U', $o{user} // 'postgres', '-d', $o{db} // 'postgres');
 }
