@@ -16,7 +16,7 @@
 --     nginx         schema_version, dispatch, stage, ring, and the relay's
 --                   sequence, read, replay, replay_state, positions, head,
 --                   rules, begin_anew, bindings, bindings_version, node_beat,
---                   sweep; keep_groups, and for the REST API present,
+--                   sweep, timers; keep_groups, and for the REST API present,
 --                   members, groups
 --
 -- The way of a message: a send inserts into `staging` in the caller's
@@ -263,6 +263,37 @@ CREATE INDEX IF NOT EXISTS function_error_at ON broadcast.function_error (at);
 
 COMMENT ON TABLE broadcast.function_error IS
 'What functions called for connected and disconnected raised; the newest 1000';
+
+
+CREATE TABLE IF NOT EXISTS broadcast.timer_state (
+    id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    function    text NOT NULL,
+    hub         text,
+    name        text NOT NULL,
+    every       interval NOT NULL,
+    anchor      timestamptz NOT NULL,
+    next_due    timestamptz NOT NULL,
+    last_run    timestamptz,
+    duration    interval,
+    last_error  text,
+    runs        bigint NOT NULL DEFAULT 0,
+    failures    bigint NOT NULL DEFAULT 0
+);
+
+CREATE UNIQUE INDEX IF NOT EXISTS timer_state_key ON broadcast.timer_state
+    (function, coalesce(hub, ''), name);
+
+COMMENT ON TABLE broadcast.timer_state IS
+'A row a bound timer: its ticks are the times anchor + n * every. Who runs a tick holds its row''s lock; read broadcast.timer';
+
+
+CREATE OR REPLACE VIEW broadcast.timer AS
+    SELECT t.name, t.function, t.hub, t.every, t.next_due, t.last_run,
+           t.duration, t.last_error, t.runs, t.failures
+      FROM broadcast.timer_state t;
+
+COMMENT ON VIEW broadcast.timer IS
+'The bound timers: when the next tick is due; when the last one ran, how long, and what it raised (null: nothing); how many ran and how many of these failed';
 
 
 --
@@ -677,14 +708,13 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
-    IF kind = 'timer' AND coalesce(every, interval '0') <= interval '0' THEN
-        RAISE EXCEPTION 'a timer needs every, an interval above 0'
-            USING ERRCODE = 'invalid_parameter_value';
+    IF kind = 'timer' THEN
+        PERFORM broadcast.timer_check(every);
     END IF;
 
     -- better refused than never called
 
-    IF proc.proretset OR kind IN ('timer', 'after') THEN
+    IF proc.proretset OR kind = 'after' THEN
         RAISE EXCEPTION '% functions are not in this version',
                 CASE WHEN proc.proretset THEN 'streaming' ELSE kind END
             USING ERRCODE = 'feature_not_supported';
@@ -705,6 +735,10 @@ BEGIN
 
     INSERT INTO broadcast.binding (kind, function, hub, event, every, role)
     VALUES (kind, qualified, hub, event, every, role);
+
+    IF kind = 'timer' THEN
+        PERFORM broadcast.timer_bind(qualified, hub, event, every);
+    END IF;
 
     PERFORM broadcast.bindings_changed();
 END
@@ -733,6 +767,7 @@ BEGIN
        AND (unbind.event IS NULL OR b.event = unbind.event);
 
     IF FOUND THEN
+        PERFORM broadcast.timer_unbind();
         PERFORM broadcast.bindings_changed();
     END IF;
 END
@@ -1768,7 +1803,11 @@ BEGIN
         RETURN broadcast.ask(event);
     END IF;
 
-    IF kind IN ('message', 'http', 'timer', 'after') THEN
+    IF kind = 'timer' THEN
+        RETURN broadcast.tick((event->>'id')::bigint);
+    END IF;
+
+    IF kind IN ('message', 'http', 'after') THEN
         RETURN broadcast.answer(event);
     END IF;
 
@@ -1830,6 +1869,253 @@ $$;
 
 COMMENT ON FUNCTION broadcast.orphans(int) IS
 'Internal: connections whose node was not heard of for its lease';
+
+
+--
+-- Timers
+--
+-- The worker that leads asks timers() when something is due, as a difference
+-- to the server's own clock, and calls dispatch() for one timer at a time,
+-- which comes to tick().  The row's lock, the function and the next due time
+-- are one transaction: whoever else tries meanwhile passes the row over, and
+-- of a tick that was broken off nothing remains, so it is run again.
+--
+
+CREATE OR REPLACE FUNCTION broadcast.timer_check(every interval)
+    RETURNS void
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF every IS NULL OR every <= interval '0' THEN
+        RAISE EXCEPTION 'a timer needs every, an interval above 0'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    IF every < interval '100 milliseconds' THEN
+        RAISE EXCEPTION 'a timer of % is too fast', every
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'every may be 100 milliseconds or more';
+    END IF;
+
+    IF every > interval '100 years' THEN
+        RAISE EXCEPTION 'a timer of % is too slow', every
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'every may be 100 years or less';
+    END IF;
+
+    -- '1 month -30 days' is above 0, and goes backwards in February
+
+    IF extract(years FROM every) < 0 OR extract(months FROM every) < 0
+       OR extract(days FROM every) < 0
+       OR every - date_trunc('day', every) < interval '0'
+    THEN
+        RAISE EXCEPTION 'a timer needs an interval without negative parts'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.timer_check(interval) IS
+'Internal: an error for what no timer can run by';
+
+
+CREATE OR REPLACE FUNCTION broadcast.timer_next(anchor timestamptz,
+    every interval, after timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+AS $$
+DECLARE
+    step double precision := extract(epoch FROM every);
+    n bigint := greatest(0, floor(extract(epoch FROM after - anchor)
+                                  / step) - 1);
+    due timestamptz;
+BEGIN
+    -- A day is 24 hours.  Months are counted from the anchor, not from each
+    -- other, or one that began on a 31st would end up on the 28ths.
+
+    IF extract(years FROM every) <> 0 OR extract(months FROM every) <> 0 THEN
+        n := greatest(0, n - n / 10);
+
+        LOOP
+            n := n + 1;
+            due := anchor + every * n;
+            EXIT WHEN due > after;
+        END LOOP;
+
+        RETURN due;
+    END IF;
+
+    LOOP
+        n := n + 1;
+        due := anchor + make_interval(secs => step * n);
+        EXIT WHEN due > after;
+    END LOOP;
+
+    RETURN due;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.timer_next(timestamptz, interval, timestamptz)
+IS 'Internal: the first tick behind a time: anchor + n * every, n > 0';
+
+
+CREATE OR REPLACE FUNCTION broadcast.timer_bind(function text, hub text,
+    name text, every interval) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    now timestamptz := clock_timestamp();
+BEGIN
+    -- Once more with the same interval is a deployment: the grid stays, and
+    -- nobody waits for a tick that is running.
+
+    INSERT INTO broadcast.timer_state (function, hub, name, every, anchor,
+                                       next_due)
+    VALUES (function, hub, name, every, now,
+            broadcast.timer_next(now, every, now))
+        ON CONFLICT DO NOTHING;
+
+    IF NOT FOUND THEN
+        UPDATE broadcast.timer_state t
+           SET every = timer_bind.every, anchor = now,
+               next_due = broadcast.timer_next(now, timer_bind.every, now)
+         WHERE t.function = timer_bind.function
+           AND t.hub IS NOT DISTINCT FROM timer_bind.hub
+           AND t.name = timer_bind.name
+           AND t.every::text <> timer_bind.every::text;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.timer_bind(text, text, text, interval) IS
+'Internal: a new timer, or one with another interval: its first tick is one interval from now';
+
+
+CREATE OR REPLACE FUNCTION broadcast.timer_unbind() RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    DELETE FROM broadcast.timer_state t
+     WHERE NOT EXISTS (SELECT FROM broadcast.binding b
+                        WHERE b.kind = 'timer' AND b.function = t.function
+                          AND b.hub IS NOT DISTINCT FROM t.hub
+                          AND b.event = t.name)
+$$;
+
+COMMENT ON FUNCTION broadcast.timer_unbind() IS
+'Internal: what is kept of timers goes with their bindings';
+
+
+CREATE OR REPLACE FUNCTION broadcast.timers(lim int)
+RETURNS TABLE (id bigint, wait bigint)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT t.id,
+           ceil(extract(epoch FROM t.next_due - clock_timestamp()) * 1000)
+           ::bigint
+      FROM broadcast.timer_state t
+     ORDER BY t.next_due, t.id LIMIT $1
+$$;
+
+COMMENT ON FUNCTION broadcast.timers(int) IS
+'The leading relay: the timers that are due first, and in how many milliseconds each is; 0 or less: now';
+
+
+CREATE OR REPLACE FUNCTION broadcast.timer_claim(id bigint)
+RETURNS TABLE (function text, hub text, name text, due timestamptz)
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT t.function, t.hub, t.name, t.next_due
+      FROM broadcast.timer_state t
+     WHERE t.id = $1 AND t.next_due <= clock_timestamp()
+       FOR UPDATE SKIP LOCKED
+$$;
+
+COMMENT ON FUNCTION broadcast.timer_claim(bigint) IS
+'Internal: takes a timer that is due for this transaction; no row if it is not due, or another one has it';
+
+
+CREATE OR REPLACE FUNCTION broadcast.timer_ran(id bigint,
+    started timestamptz, error text) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    now timestamptz := clock_timestamp();
+BEGIN
+    -- what was due meanwhile, or in an outage before, is not made up for
+
+    UPDATE broadcast.timer_state t
+       SET next_due = broadcast.timer_next(t.anchor, t.every, now),
+           last_run = started, duration = now - started, last_error = error,
+           runs = t.runs + 1,
+           failures = t.failures + CASE WHEN error IS NULL THEN 0 ELSE 1 END
+     WHERE t.id = timer_ran.id;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.timer_ran(bigint, timestamptz, text) IS
+'Internal: a tick was run; the next one is the first that is not over';
+
+
+CREATE OR REPLACE FUNCTION broadcast.tick(id bigint) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    t record;
+    event jsonb;
+    started timestamptz := pg_catalog.clock_timestamp();
+    state text; message text; detail text; hint text; context text;
+BEGIN
+    SELECT * INTO t FROM broadcast.timer_claim(id);
+
+    IF NOT FOUND THEN
+        RETURN '{"busy": true}'::pg_catalog.jsonb;
+    END IF;
+
+    event := pg_catalog.jsonb_build_object('kind', 'timer', 'name', t.name,
+        'due', pg_catalog.to_char(t.due AT TIME ZONE 'UTC',
+                                  'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'));
+
+    IF t.hub IS NOT NULL THEN
+        event := event || pg_catalog.jsonb_build_object('hub', t.hub);
+    END IF;
+
+    -- What would fail at the commit fails here, where it can be told.  The
+    -- function may have become another role, so the last word is in here,
+    -- too; after an error it is this one again.
+
+    BEGIN
+        PERFORM broadcast.act(t.hub, broadcast.run(t.function, event));
+        SET CONSTRAINTS ALL IMMEDIATE;
+        PERFORM broadcast.timer_ran(id, started, NULL);
+
+    EXCEPTION WHEN others OR query_canceled OR assert_failure THEN
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE,
+            message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
+            hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT;
+
+        PERFORM broadcast.timer_ran(id, started, state || ': ' || message);
+        PERFORM broadcast.error_add('timer', t.function, event, state,
+                                    message, detail, hint, context);
+
+        RETURN pg_catalog.jsonb_build_object('errors',
+            pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object(
+                'function', t.function, 'sqlstate', state,
+                'message', message)));
+    END;
+
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.tick(bigint) IS
+'Internal: runs a timer if it is due and nobody else does; also a tick that fails or takes too long is one that was run';
 
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA broadcast FROM PUBLIC;

@@ -166,9 +166,10 @@ ngx_broadcast_call_end(ngx_broadcast_job_t *job, ngx_uint_t status,
 
 
 /*
- * connected and disconnected are carried out all the same when a function of
- * theirs raises; the answer then begins with "errors".  What was said may quote
- * anything and is kept in the database: one line a second points there.
+ * connected, disconnected and timer are carried out all the same when a
+ * function of theirs raises; the answer then begins with "errors".  What was
+ * said may quote anything and is kept in the database: one line a second
+ * points there.
  */
 
 static ngx_uint_t
@@ -178,7 +179,8 @@ ngx_broadcast_call_raised(ngx_uint_t kind, ngx_str_t *value)
     static u_char   errors[] = "{\"errors\":";
 
     if ((kind != NGX_BROADCAST_ON_CONNECTED
-         && kind != NGX_BROADCAST_ON_DISCONNECTED)
+         && kind != NGX_BROADCAST_ON_DISCONNECTED
+         && kind != NGX_BROADCAST_ON_TIMER)
         || value->len < sizeof(errors) - 1
         || ngx_memcmp(value->data, errors, sizeof(errors) - 1) != 0)
     {
@@ -193,7 +195,8 @@ ngx_broadcast_call_raised(ngx_uint_t kind, ngx_str_t *value)
                       "broadcast: a function for \"%s\" raised an exception, "
                       "see broadcast.function_error",
                       kind == NGX_BROADCAST_ON_CONNECTED ? "connected"
-                                                         : "disconnected");
+                      : kind == NGX_BROADCAST_ON_TIMER ? "timer"
+                                                       : "disconnected");
     }
 
     return 1;

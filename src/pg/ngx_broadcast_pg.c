@@ -17,6 +17,7 @@
 #include "pg/ngx_broadcast_relay.h"
 #include "pg/ngx_broadcast_settle.h"
 #include "pg/ngx_broadcast_stage.h"
+#include "pg/ngx_broadcast_timer.h"
 
 
 static void ngx_broadcast_pg_name(ngx_cycle_t *cycle);
@@ -263,6 +264,7 @@ static void
 ngx_broadcast_pg_leave(void)
 {
     ngx_broadcast_relay_stop();
+    ngx_broadcast_timer_stop();
     ngx_broadcast_settle_stop();
 
     ngx_broadcast_lease_drop(ngx_broadcast_bus.zone,

@@ -58,6 +58,7 @@ typedef enum {
     NGX_BROADCAST_PG_MEMBERS,
     NGX_BROADCAST_PG_GROUPS,
     NGX_BROADCAST_PG_KEEP,
+    NGX_BROADCAST_PG_TIMERS,
     NGX_BROADCAST_PG_STATEMENTS
 } ngx_broadcast_pg_statement_e;
 

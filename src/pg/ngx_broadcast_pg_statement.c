@@ -71,7 +71,10 @@ static const ngx_broadcast_pg_prepared_t
       " FROM broadcast.groups($1::text, $2::text, $3::int) g" },
 
     { "broadcast_keep",
-      "SELECT broadcast.keep_groups($1::jsonb)" }
+      "SELECT broadcast.keep_groups($1::jsonb)" },
+
+    { "broadcast_timers",
+      "SELECT t.id, t.wait FROM broadcast.timers($1::int) t" }
 };
 
 

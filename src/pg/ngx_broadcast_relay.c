@@ -9,6 +9,7 @@
 #include <ngx_event.h>
 
 #include "pg/ngx_broadcast_relay_local.h"
+#include "pg/ngx_broadcast_timer.h"
 
 
 static void ngx_broadcast_relay_open(void);
@@ -73,6 +74,8 @@ ngx_broadcast_relay_stop(void)
     relay->running = 0;
     relay->phase = NGX_BROADCAST_RELAY_CLOSED;
 
+    ngx_broadcast_timer_stop();
+
     if (relay->timer.timer_set) {
         ngx_del_timer(&relay->timer);
     }
@@ -136,6 +139,8 @@ ngx_broadcast_relay_lost(ngx_broadcast_pg_conn_t *conn)
     }
 
     relay->phase = NGX_BROADCAST_RELAY_CLOSED;
+
+    ngx_broadcast_timer_stop();
 
     ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_STATE,
                             NGX_BROADCAST_RELAY_OFF);

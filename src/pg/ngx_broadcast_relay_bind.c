@@ -10,6 +10,7 @@
 
 #include "shm/ngx_broadcast_binding.h"
 #include "pg/ngx_broadcast_relay_local.h"
+#include "pg/ngx_broadcast_timer.h"
 
 
 const char  ngx_broadcast_relay_bindings_text[] =
@@ -81,4 +82,6 @@ ngx_broadcast_relay_bind(PGresult *result)
     ngx_broadcast_relay.version = ngx_broadcast_pg_number(result, 0, 0);
 
     ngx_destroy_pool(pool);
+
+    ngx_broadcast_timer_changed();
 }

@@ -12,6 +12,7 @@
 #include "pg/ngx_broadcast_pg_pool.h"
 #include "pg/ngx_broadcast_relay_local.h"
 #include "pg/ngx_broadcast_row.h"
+#include "pg/ngx_broadcast_timer.h"
 
 
 /*
@@ -161,6 +162,7 @@ ngx_broadcast_relay_locked(ngx_broadcast_pg_query_t *query,
     ngx_log_error(NGX_LOG_NOTICE, ngx_broadcast_pg.log, 0,
                   "broadcast: this node's relay leads");
 
+    ngx_broadcast_timer_start();
     ngx_broadcast_relay_turn();
 }
 
