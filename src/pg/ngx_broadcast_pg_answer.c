@@ -122,7 +122,7 @@ ngx_broadcast_pg_answer_result(ngx_broadcast_pg_conn_t *conn, PGresult *result)
     case PGRES_TUPLES_OK:
 
         if (query->preparing) {
-            query->preparing = 0;
+            query->preparing--;
             PQclear(result);
             return;
         }
@@ -139,7 +139,7 @@ ngx_broadcast_pg_answer_result(ngx_broadcast_pg_conn_t *conn, PGresult *result)
         if (query->preparing
             || (state.len == 5 && ngx_memcmp(state.data, "26000", 5) == 0))
         {
-            conn->prepared &= ~(1u << query->statement);
+            ngx_broadcast_pg_statement_lost(conn, query);
         }
     }
 

@@ -250,9 +250,7 @@ ngx_broadcast_pg_conn_send(ngx_broadcast_pg_conn_t *conn,
         return NGX_DECLINED;
     }
 
-    if (ngx_broadcast_pg_statement_send(conn->pg, query, &conn->prepared)
-        != NGX_OK)
-    {
+    if (ngx_broadcast_pg_statement_send(conn, query) != NGX_OK) {
         /* without its Sync nothing that left is ever committed */
 
         ngx_broadcast_pg_conn_drop(conn, NULL);
@@ -444,6 +442,12 @@ ngx_broadcast_pg_conn_release(ngx_broadcast_pg_conn_t *conn,
     }
 
     ngx_broadcast_pg_conn_detach(conn);
+
+    if (conn->texts) {
+        ngx_free(conn->texts);
+        conn->texts = NULL;
+        conn->ntexts = 0;
+    }
 
     if (conn->pg) {
         PQfinish(conn->pg);

@@ -14,6 +14,8 @@
 
 #include <libpq-fe.h>
 
+#include "pg/ngx_broadcast_pg_text.h"
+
 
 /*
  * One connection to PostgreSQL on nginx's events, in pipeline mode: any
@@ -46,6 +48,7 @@ typedef enum {
 
 typedef enum {
     NGX_BROADCAST_PG_TEXT = 0,      /* not prepared: the query's own text */
+    NGX_BROADCAST_PG_METHOD,        /* prepared: the query's own text */
     NGX_BROADCAST_PG_STAGE,
     NGX_BROADCAST_PG_RING,
     NGX_BROADCAST_PG_DISPATCH,
@@ -63,6 +66,9 @@ typedef enum {
 } ngx_broadcast_pg_statement_e;
 
 #define NGX_BROADCAST_PG_PARAMS  11
+
+/* PostgreSQL's functions have 100 arguments at most: those and one more */
+#define NGX_BROADCAST_PG_VALUES  101
 
 
 typedef struct ngx_broadcast_pg_conn_s   ngx_broadcast_pg_conn_t;
@@ -83,13 +89,17 @@ struct ngx_broadcast_pg_query_s {
     const char                 *params[NGX_BROADCAST_PG_PARAMS];
                                             /* text format, borrowed until it
                                                is sent; NULL: SQL null */
+    const char                **values;     /* NULL, or any number of them in
+                                               place of params */
+    ngx_broadcast_pg_text_t    *prepare;    /* of _METHOD, borrowed until done */
     ngx_broadcast_pg_done_pt    done;
     void                       *data;       /* the owner's */
 
     /* private to the connection and the pool */
 
     PGresult                   *result;     /* owned until done */
-    unsigned                    preparing:1;
+    unsigned                    preparing:2;    /* answers to come before that
+                                               to the query itself */
     unsigned                    failed:1;
     unsigned                    waiting:1;
     unsigned                    quick:1;
@@ -108,6 +118,10 @@ struct ngx_broadcast_pg_conn_s {
                                                to be waited for */
     ngx_msec_t                  took;       /* how long the last was */
     uint32_t                    prepared;   /* bit a statement */
+    uint32_t                   *texts;      /* owned, or NULL: which id of a
+                                               text is prepared, by place; 0:
+                                               none */
+    ngx_uint_t                  ntexts;
 
     ngx_msec_t                  patience;   /* between two answers */
     ngx_event_t                 timer;      /* of connecting, of patience */
@@ -161,10 +175,13 @@ void ngx_broadcast_pg_conn_close(ngx_broadcast_pg_conn_t *conn);
 
 /*
  * Puts the query into libpq's buffer, without a Sync, and prepares its
- * statement before if the bit in *prepared is not set; it is set then.
+ * statement before if the connection has not; from then on it has.
  */
-ngx_int_t ngx_broadcast_pg_statement_send(PGconn *pg,
-    ngx_broadcast_pg_query_t *query, uint32_t *prepared);
+ngx_int_t ngx_broadcast_pg_statement_send(ngx_broadcast_pg_conn_t *conn,
+    ngx_broadcast_pg_query_t *query);
+/* it has not: preparing failed, or the server does not know it any more */
+void ngx_broadcast_pg_statement_lost(ngx_broadcast_pg_conn_t *conn,
+    ngx_broadcast_pg_query_t *query);
 
 /* SQLSTATE of a failed result, empty if it has none; borrowed from result */
 ngx_str_t ngx_broadcast_pg_sqlstate(PGresult *result);

@@ -10,16 +10,29 @@
 #include "pg/ngx_broadcast_pg_conn.h"
 
 
+#define NGX_BROADCAST_PG_TEXT_OID  25      /* fixed, as those of pg_type.dat */
+
+
 typedef struct {
     const char                 *name;
     const char                 *text;
 } ngx_broadcast_pg_prepared_t;
 
 
+static ngx_int_t ngx_broadcast_pg_statement_own(
+    ngx_broadcast_pg_conn_t *conn, ngx_broadcast_pg_query_t *query,
+    char *name);
+static ngx_int_t ngx_broadcast_pg_statement_room(
+    ngx_broadcast_pg_conn_t *conn, ngx_uint_t place);
+static const Oid *ngx_broadcast_pg_texts(void);
+
+
 /* the order of ngx_broadcast_pg_statement_e */
 
 static const ngx_broadcast_pg_prepared_t
     ngx_broadcast_pg_prepared[NGX_BROADCAST_PG_STATEMENTS] = {
+
+    { NULL, NULL },
 
     { NULL, NULL },
 
@@ -79,39 +92,163 @@ static const ngx_broadcast_pg_prepared_t
 
 
 ngx_int_t
-ngx_broadcast_pg_statement_send(PGconn *pg, ngx_broadcast_pg_query_t *query,
-    uint32_t *prepared)
+ngx_broadcast_pg_statement_send(ngx_broadcast_pg_conn_t *conn,
+    ngx_broadcast_pg_query_t *query)
 {
-    int                                 sent;
-    const ngx_broadcast_pg_prepared_t  *stmt;
+    int                                  sent;
+    char                                 buf[NGX_BROADCAST_PG_TEXT_NAME];
+    const char                          *name, *const *values;
+    const ngx_broadcast_pg_prepared_t   *stmt;
 
     stmt = &ngx_broadcast_pg_prepared[query->statement];
+    values = query->values ? query->values : query->params;
 
     query->result = NULL;
     query->preparing = 0;
     query->failed = 0;
 
-    if (stmt->name == NULL) {
-        sent = PQsendQueryParams(pg, query->text, query->nparams, NULL,
-                                 query->params, NULL, NULL, 0);
+    name = stmt->name;
+
+    if (query->statement == NGX_BROADCAST_PG_TEXT) {
+        sent = PQsendQueryParams(conn->pg, query->text, query->nparams, NULL,
+                                 values, NULL, NULL, 0);
 
         return sent == 1 ? NGX_OK : NGX_ERROR;
     }
 
-    if (!(*prepared & (1u << query->statement))) {
+    if (query->statement == NGX_BROADCAST_PG_METHOD) {
+        name = buf;
 
-        if (PQsendPrepare(pg, stmt->name, stmt->text, 0, NULL) != 1) {
+        if (ngx_broadcast_pg_statement_own(conn, query, buf) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        *prepared |= 1u << query->statement;
+    } else if (!(conn->prepared & (1u << query->statement))) {
+
+        if (PQsendPrepare(conn->pg, name, stmt->text, 0, NULL) != 1) {
+            return NGX_ERROR;
+        }
+
+        conn->prepared |= 1u << query->statement;
         query->preparing = 1;
     }
 
-    sent = PQsendQueryPrepared(pg, stmt->name, query->nparams, query->params,
-                               NULL, NULL, 0);
+    sent = PQsendQueryPrepared(conn->pg, name, query->nparams, values, NULL,
+                               NULL, 0);
 
     return sent == 1 ? NGX_OK : NGX_ERROR;
+}
+
+
+/* a text of the query's own: what had its place before is given up */
+
+static ngx_int_t
+ngx_broadcast_pg_statement_own(ngx_broadcast_pg_conn_t *conn,
+    ngx_broadcast_pg_query_t *query, char *name)
+{
+    char                      text[sizeof("DEALLOCATE ")
+                                   + NGX_BROADCAST_PG_TEXT_NAME];
+    uint32_t                 *known;
+    ngx_broadcast_pg_text_t  *own = query->prepare;
+
+    if (ngx_broadcast_pg_statement_room(conn, own->place) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    known = &conn->texts[own->place];
+
+    if (*known && *known != own->id) {
+        ngx_memcpy(text, "DEALLOCATE ", sizeof("DEALLOCATE ") - 1);
+        ngx_broadcast_pg_text_name(*known, text + sizeof("DEALLOCATE ") - 1);
+
+        if (PQsendQueryParams(conn->pg, text, 0, NULL, NULL, NULL, NULL, 0)
+            != 1)
+        {
+            return NGX_ERROR;
+        }
+
+        query->preparing++;
+        *known = 0;
+    }
+
+    ngx_broadcast_pg_text_name(own->id, name);
+
+    if (*known == 0) {
+
+        if (PQsendPrepare(conn->pg, name, (char *) own->text.data,
+                          query->nparams, ngx_broadcast_pg_texts())
+            != 1)
+        {
+            return NGX_ERROR;
+        }
+
+        query->preparing++;
+        *known = own->id;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_broadcast_pg_statement_room(ngx_broadcast_pg_conn_t *conn,
+    ngx_uint_t place)
+{
+    uint32_t    *texts;
+    ngx_uint_t   n;
+
+    if (place < conn->ntexts) {
+        return NGX_OK;
+    }
+
+    n = ngx_max(place + 1, 2 * conn->ntexts);
+    n = ngx_max(n, 32);
+
+    texts = ngx_calloc(n * sizeof(uint32_t), conn->log);
+    if (texts == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (conn->texts) {
+        ngx_memcpy(texts, conn->texts, conn->ntexts * sizeof(uint32_t));
+        ngx_free(conn->texts);
+    }
+
+    conn->texts = texts;
+    conn->ntexts = n;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_broadcast_pg_statement_lost(ngx_broadcast_pg_conn_t *conn,
+    ngx_broadcast_pg_query_t *query)
+{
+    if (query->statement == NGX_BROADCAST_PG_METHOD) {
+        conn->texts[query->prepare->place] = 0;
+
+    } else {
+        conn->prepared &= ~(1u << query->statement);
+    }
+}
+
+
+/* the type of each of values: a statement need not use them all */
+
+static const Oid *
+ngx_broadcast_pg_texts(void)
+{
+    ngx_uint_t  i;
+    static Oid  types[NGX_BROADCAST_PG_VALUES];
+
+    if (types[0] == 0) {
+        for (i = 0; i < NGX_BROADCAST_PG_VALUES; i++) {
+            types[i] = NGX_BROADCAST_PG_TEXT_OID;
+        }
+    }
+
+    return types;
 }
 
 
