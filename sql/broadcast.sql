@@ -246,6 +246,16 @@ COMMENT ON TABLE broadcast.binding IS
 'Functions bound by broadcast.bind(), by their qualified names';
 
 
+CREATE TABLE IF NOT EXISTS broadcast.exposed (
+    hub     text NOT NULL,
+    schema  text NOT NULL,
+    PRIMARY KEY (hub, schema)
+);
+
+COMMENT ON TABLE broadcast.exposed IS
+'Schemas whose functions are methods of a hub, by broadcast.expose()';
+
+
 CREATE TABLE IF NOT EXISTS broadcast.function_error (
     at             timestamptz NOT NULL DEFAULT clock_timestamp(),
     kind           text,
@@ -302,7 +312,7 @@ COMMENT ON VIEW broadcast.timer IS
 
 CREATE OR REPLACE FUNCTION broadcast.schema_version() RETURNS int
 LANGUAGE sql IMMUTABLE
-AS $$ SELECT 3 $$;
+AS $$ SELECT 4 $$;
 
 COMMENT ON FUNCTION broadcast.schema_version() IS
 'Version of this schema; the module refuses one that is older than it needs';
@@ -365,6 +375,10 @@ BEGIN
     VALUES (hub, type, scope, source, name, grp, target, arguments, detail,
             nullif(array_to_string(excluded, ','), ''),
             extract(epoch FROM ttl));
+
+    -- a Completion must not overtake it
+
+    PERFORM set_config('broadcast.staged', '1', true);
 
     bell := nullif(current_setting('broadcast.doorbell', true), '');
 
@@ -714,9 +728,8 @@ BEGIN
 
     -- better refused than never called
 
-    IF proc.proretset OR kind = 'after' THEN
-        RAISE EXCEPTION '% functions are not in this version',
-                CASE WHEN proc.proretset THEN 'streaming' ELSE kind END
+    IF kind = 'after' THEN
+        RAISE EXCEPTION '% functions are not in this version', kind
             USING ERRCODE = 'feature_not_supported';
     END IF;
 
@@ -1191,19 +1204,29 @@ LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT b.kind, b.hub, b.event, b.role FROM broadcast.binding b
+     UNION ALL
+    SELECT DISTINCT 'message', e.hub, NULL, NULL FROM broadcast.exposed e
 $$;
 
 COMMENT ON FUNCTION broadcast.bindings() IS
-'Which events have a function: nginx keeps it in shared memory';
+'Which events have a function, a hub with methods among those of message: nginx keeps it in shared memory';
 
 
 CREATE OR REPLACE FUNCTION broadcast.bindings_version() RETURNS bigint
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT s.version FROM broadcast.binding_state s $$;
+AS $$
+    SELECT s.version << 32
+           | (SELECT coalesce(sum(hashint8(p.oid::bigint << 32
+                                           | p.xmin::text::bigint)::bigint
+                                  & 4294967295), 0)::bigint & 4294967295
+                FROM pg_namespace n JOIN pg_proc p ON p.pronamespace = n.oid
+               WHERE n.nspname IN (SELECT e.schema FROM broadcast.exposed e))
+      FROM broadcast.binding_state s
+$$;
 
 COMMENT ON FUNCTION broadcast.bindings_version() IS
-'Changes with every bind and unbind';
+'Changes with every bind, unbind, expose and unexpose, and with the functions of exposed schemas';
 
 
 CREATE OR REPLACE FUNCTION broadcast.node_beat(node text,
@@ -2116,6 +2139,956 @@ $$;
 
 COMMENT ON FUNCTION broadcast.tick(bigint) IS
 'Internal: runs a timer if it is due and nobody else does; also a tick that fails or takes too long is one that was run';
+
+
+--
+-- Exposed schemas: their functions are methods that clients invoke
+--
+
+CREATE OR REPLACE FUNCTION broadcast.expose(hub text, schema_name text)
+    RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    ns record;
+    pair record;
+BEGIN
+    hub := broadcast.checked_hub(hub);
+
+    SELECT n.oid, n.nspname, n.nspacl, n.nspowner INTO ns
+      FROM pg_namespace n WHERE n.nspname = schema_name;
+
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'there is no schema %',
+                coalesce(quote_literal(schema_name), 'null')
+            USING ERRCODE = 'invalid_schema_name';
+    END IF;
+
+    IF schema_name IN ('public', 'broadcast', 'information_schema')
+       OR schema_name LIKE 'pg\_%'
+    THEN
+        RAISE EXCEPTION 'the schema % cannot be exposed', schema_name
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'make a schema that holds the methods of the hub and nothing else';
+    END IF;
+
+    IF EXISTS (SELECT FROM aclexplode(ns.nspacl) a
+                WHERE a.grantee = 0 AND a.privilege_type = 'CREATE')
+    THEN
+        RAISE EXCEPTION 'the schema % cannot be exposed: PUBLIC may create functions in it',
+                schema_name
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC',
+                                schema_name);
+    END IF;
+
+    SELECT least(a.oid, b.oid)::regprocedure AS a,
+           greatest(a.oid, b.oid)::regprocedure AS b
+      INTO pair
+      FROM broadcast.callable() a JOIN broadcast.callable() b
+        ON lower(a.proname) = lower(b.proname)
+           AND a.pronargs = b.pronargs AND a.oid <> b.oid
+     WHERE a.pronamespace = ns.oid
+       AND (b.pronamespace = ns.oid
+            OR b.pronamespace IN (SELECT n.oid
+                                    FROM broadcast.exposed e
+                                    JOIN pg_namespace n
+                                      ON n.nspname = e.schema
+                                   WHERE e.hub = hub))
+     ORDER BY 1, 2 LIMIT 1;
+
+    IF FOUND THEN
+        RAISE EXCEPTION '% and % have the same name and as many arguments',
+                pair.a, pair.b
+            USING ERRCODE = 'ambiguous_function',
+                  HINT = 'names of methods ignore case, and overloads are told apart by the number of their arguments';
+    END IF;
+
+    INSERT INTO broadcast.exposed (hub, schema) VALUES (hub, schema_name)
+        ON CONFLICT DO NOTHING;
+
+    IF FOUND THEN
+        PERFORM broadcast.bindings_changed();
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.expose(text, text) IS
+'Makes the functions of a schema methods of a hub: clients invoke them by name';
+
+
+CREATE OR REPLACE FUNCTION broadcast.unexpose(hub text,
+    schema_name text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    DELETE FROM broadcast.exposed e
+     WHERE (unexpose.hub IS NULL OR e.hub = lower(unexpose.hub COLLATE "C"))
+       AND (unexpose.schema_name IS NULL
+            OR e.schema = unexpose.schema_name);
+
+    IF FOUND THEN
+        PERFORM broadcast.bindings_changed();
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.unexpose(text, text) IS
+'The functions of a schema are methods of a hub no more; null matches any hub, any schema';
+
+
+-- Types.  A shape says what of a value is bytes or a time: "bytes", "time",
+-- [shape of the elements], {"member": shape}; null: nothing is.
+
+CREATE OR REPLACE FUNCTION broadcast.type_name(type oid) RETURNS text
+LANGUAGE sql STABLE STRICT
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('%I.%I', n.nspname, t.typname)
+      FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+     WHERE t.oid = $1
+$$;
+
+COMMENT ON FUNCTION broadcast.type_name(oid) IS
+'Internal: a type by its qualified name, whatever the search_path';
+
+
+CREATE OR REPLACE FUNCTION broadcast.base_type(INOUT type oid,
+    OUT kind "char", OUT element oid)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    base oid;
+BEGIN
+    LOOP
+        SELECT t.typtype, t.typbasetype, e.oid INTO kind, base, element
+          FROM pg_type t
+          LEFT JOIN pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
+         WHERE t.oid = type;
+
+        EXIT WHEN kind IS DISTINCT FROM 'd';
+        type := base;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.base_type(oid) IS
+'Internal: what is under a domain, its typtype, and the type of its elements if it is an array';
+
+
+CREATE OR REPLACE FUNCTION broadcast.type_columns(type oid)
+RETURNS TABLE (name text, column_type oid)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT a.attname::text, a.atttypid
+      FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid
+     WHERE t.oid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+     ORDER BY a.attnum
+$$;
+
+COMMENT ON FUNCTION broadcast.type_columns(oid) IS
+'Internal: the columns of a composite type';
+
+
+CREATE OR REPLACE FUNCTION broadcast.result_columns(proc oid)
+RETURNS TABLE (name text, column_type oid)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(nullif(p.proargnames[u.i], ''),
+                    'column' || row_number() OVER (ORDER BY u.i)), u.type
+      FROM pg_proc p,
+           unnest(p.proallargtypes, p.proargmodes)
+           WITH ORDINALITY u(type, mode, i)
+     WHERE p.oid = $1 AND u.mode IN ('o', 'b', 't')
+     ORDER BY u.i
+$$;
+
+COMMENT ON FUNCTION broadcast.result_columns(oid) IS
+'Internal: the columns of a function with OUT parameters or RETURNS TABLE';
+
+
+CREATE OR REPLACE FUNCTION broadcast.shape(type oid) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    b record;
+    inner_shape jsonb;
+BEGIN
+    b := broadcast.base_type(type);
+
+    IF b.type = 'bytea'::regtype THEN
+        RETURN '"bytes"';
+    END IF;
+
+    IF b.type = 'timestamptz'::regtype THEN
+        RETURN '"time"';
+    END IF;
+
+    IF b.element IS NOT NULL THEN
+        inner_shape := broadcast.shape(b.element);
+
+        RETURN CASE WHEN inner_shape IS NOT NULL
+                    THEN jsonb_build_array(inner_shape) END;
+    END IF;
+
+    IF b.kind = 'c' THEN
+        SELECT jsonb_object_agg(c.name, c.s) INTO inner_shape
+          FROM (SELECT t.name, broadcast.shape(t.column_type) AS s
+                  FROM broadcast.type_columns(b.type) t) c
+         WHERE c.s IS NOT NULL;
+    END IF;
+
+    RETURN inner_shape;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.shape(oid) IS
+'Internal: which parts of a value of the type are bytes or times, or null';
+
+
+CREATE OR REPLACE FUNCTION broadcast.has_bytes(shape jsonb) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT coalesce(jsonb_path_exists($1, '$.** ? (@ == "bytes")'), false) $$;
+
+COMMENT ON FUNCTION broadcast.has_bytes(jsonb) IS
+'Internal: whether to_json() alone would not do, for it writes bytea in hex';
+
+
+CREATE OR REPLACE FUNCTION broadcast.encoded(x text, type oid,
+    proc oid DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    b record;
+    list text;
+BEGIN
+    b := broadcast.base_type(type);
+
+    IF b.type = 'bytea'::regtype THEN
+        RETURN format('pg_catalog.translate(pg_catalog.encode(%s, ''base64''), E''\n'', '''')',
+                      x);
+    END IF;
+
+    -- rows of an array are taken one by one: it has one or two dimensions
+
+    IF b.element IS NOT NULL AND broadcast.has_bytes(broadcast.shape(type))
+    THEN
+        list := format('coalesce((SELECT pg_catalog.json_agg(%s) FROM (SELECT pg_catalog.unnest(%%s) AS e) u), ''[]'')',
+                       broadcast.encoded('u.e', b.element));
+
+        RETURN format('CASE WHEN %1$s IS NULL THEN NULL'
+                      ' WHEN pg_catalog.array_ndims(%1$s) OPERATOR(pg_catalog.=) 2'
+                      ' THEN (SELECT pg_catalog.json_agg(%2$s) FROM pg_catalog.generate_subscripts(%1$s, 1) i)'
+                      ' ELSE %3$s END', x,
+                      format(list, format('(%s)[i:i]', x)), format(list, x));
+    END IF;
+
+    IF proc IS NOT NULL
+       OR b.kind = 'c' AND broadcast.has_bytes(broadcast.shape(type))
+    THEN
+        SELECT string_agg(format('%s AS %I',
+                                 broadcast.encoded(format('(%s).%I', x,
+                                                          c.name),
+                                                   c.column_type),
+                                 c.name), ', ')
+          INTO list
+          FROM (SELECT * FROM broadcast.result_columns(proc)
+                UNION ALL
+                SELECT * FROM broadcast.type_columns(b.type)
+                 WHERE proc IS NULL) c;
+
+        RETURN format('CASE WHEN %s IS DISTINCT FROM NULL THEN (SELECT pg_catalog.to_json(c) FROM (SELECT %s) c) END',
+                      x, list);
+    END IF;
+
+    RETURN x;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.encoded(text, oid, oid) IS
+'Internal: the SQL expression that makes of x, a column of the type, what to_json() writes with bytes in base64';
+
+
+CREATE OR REPLACE FUNCTION broadcast.callable()
+RETURNS TABLE (oid oid, proname name, pronamespace oid, pronargs int,
+               pronargdefaults int, provariadic oid, proretset boolean,
+               prorettype oid, argtypes oid[])
+LANGUAGE sql STABLE
+AS $$
+    SELECT p.oid, p.proname, p.pronamespace, p.pronargs::int,
+           p.pronargdefaults::int, p.provariadic, p.proretset, p.prorettype,
+           p.proargtypes::pg_catalog.oid[]
+      FROM pg_catalog.pg_proc p
+      JOIN pg_catalog.pg_type r ON r.oid = p.prorettype
+     WHERE p.prokind = 'f' AND pg_catalog.left(p.proname, 1) <> '_'
+       AND (r.typtype <> 'p'
+            OR p.prorettype IN ('pg_catalog.void'::pg_catalog.regtype,
+                                'pg_catalog.record'::pg_catalog.regtype))
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_type a
+                        WHERE a.oid = ANY (p.proargtypes)
+                          AND a.typtype = 'p')
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                        WHERE d.classid = 'pg_catalog.pg_proc'
+                                          ::pg_catalog.regclass
+                          AND d.objid = p.oid AND d.deptype = 'e')
+$$;
+
+COMMENT ON FUNCTION broadcast.callable() IS
+'Internal: the functions that are methods where their schema is exposed: no procedures, aggregates, trigger or polymorphic functions, members of extensions, names with a leading _';
+
+
+CREATE OR REPLACE FUNCTION broadcast.exposures()
+RETURNS TABLE (hub text, schema text)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT e.hub, e.schema FROM broadcast.exposed e $$;
+
+COMMENT ON FUNCTION broadcast.exposures() IS
+'Internal: what broadcast.expose() was told';
+
+
+-- Arguments.  An error in one of these is one of the caller's: it is known by
+-- the first line of its context.
+
+CREATE OR REPLACE FUNCTION broadcast.argument(value text, sample anyelement)
+    RETURNS anyelement
+LANGUAGE plpgsql STABLE
+AS $$ BEGIN RETURN value; END $$;
+
+COMMENT ON FUNCTION broadcast.argument(text, anyelement) IS
+'Internal: an argument of a method as a value of the sample''s type';
+
+
+CREATE OR REPLACE FUNCTION broadcast.argument_hex(value text, shape jsonb)
+    RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    j jsonb;
+BEGIN
+    IF value IS NULL THEN
+        RETURN NULL;
+    END IF;
+
+    IF shape = '"bytes"' THEN
+        RETURN '\x' || encode(decode(value, 'base64'), 'hex');
+    END IF;
+
+    j := value;
+
+    IF jsonb_typeof(j) = 'array' THEN
+        RETURN (SELECT coalesce(jsonb_agg(broadcast.argument_part(e.v, s.v)
+                                          ORDER BY e.i), '[]')
+                  FROM jsonb_array_elements(j) WITH ORDINALITY e(v, i),
+                       (SELECT CASE jsonb_typeof(shape) WHEN 'array'
+                               THEN shape->0 ELSE shape END AS v) s);
+    END IF;
+
+    IF jsonb_typeof(j) = 'object' AND jsonb_typeof(shape) = 'object' THEN
+        RETURN (SELECT coalesce(jsonb_object_agg(e.key,
+                           broadcast.argument_part(e.value, shape->e.key)),
+                           '{}')
+                  FROM jsonb_each(j) e);
+    END IF;
+
+    RETURN value;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.argument_hex(text, jsonb) IS
+'Internal: an argument, or its JSON text, with base64 turned into PostgreSQL''s hex where the shape has bytes';
+
+
+CREATE OR REPLACE FUNCTION broadcast.argument_part(value jsonb, shape jsonb)
+    RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF shape IS NULL OR jsonb_typeof(value) = 'null' THEN
+        RETURN value;
+    END IF;
+
+    IF shape = '"bytes"' AND jsonb_typeof(value) = 'string' THEN
+        RETURN to_jsonb(broadcast.argument_hex(value #>> '{}', shape));
+    END IF;
+
+    IF jsonb_typeof(value) IN ('array', 'object') THEN
+        RETURN broadcast.argument_hex(value::text,
+                                      CASE jsonb_typeof(value)
+                                      WHEN 'array'
+                                      THEN CASE jsonb_typeof(shape)
+                                           WHEN 'array' THEN shape
+                                           ELSE jsonb_build_array(shape) END
+                                      ELSE shape END)::jsonb;
+    END IF;
+
+    RETURN value;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.argument_part(jsonb, jsonb) IS
+'Internal: a part of an argument for broadcast.argument_hex()';
+
+
+CREATE OR REPLACE FUNCTION broadcast.argument_json(value text,
+    sample anyelement, type text) RETURNS anyelement
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('SELECT r.v FROM json_to_record(json_build_object(''v'', $1::json)) AS r(v %s)',
+                   type)
+       INTO sample USING value;
+    RETURN sample;
+
+EXCEPTION WHEN others THEN
+    RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = SQLERRM;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.argument_json(text, anyelement, text) IS
+'Internal: an argument that is a JSON array or object as an array or a row';
+
+
+-- The statement of a method
+
+CREATE OR REPLACE FUNCTION broadcast.argument_text(x text, type oid,
+    form text, OUT letter text, OUT given text, OUT used text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    b record := broadcast.base_type(type);
+    shape jsonb := broadcast.shape(type);
+    name text := broadcast.type_name(type);
+BEGIN
+    letter := CASE WHEN b.element IS NOT NULL OR b.kind = 'c'
+                        OR b.type IN ('json'::regtype, 'jsonb'::regtype)
+                   THEN 'j' ELSE 't' END;
+
+    -- given by the role that asks, used by the one that calls: the same,
+    -- unless there is a role claim
+
+    given := x || '::pg_catalog.text';
+
+    IF broadcast.has_bytes(shape) THEN
+        given := format('broadcast.argument_hex(%s, %L)', given,
+                        shape::text);
+    END IF;
+
+    used := CASE form WHEN 'wrapped' THEN format('($2)[%s]',
+                                                 substr(x, 2)::int - 1)
+                      ELSE given END;
+
+    IF type IN ('text'::regtype, 'json'::regtype)
+       OR form <> 'plain' AND letter = 't'
+    THEN
+        used := format('%s::%s', used, name);
+
+    ELSIF form <> 'plain' THEN
+        used := format('(SELECT r.v FROM pg_catalog.json_to_record(pg_catalog.json_build_object(''v'', %s::pg_catalog.json)) AS r(v %s))',
+                       used, name);
+
+    ELSIF letter = 't' OR b.element IS NULL AND b.kind <> 'c' THEN
+        used := format('broadcast.argument(%s, NULL::%s)', used, name);
+
+    ELSE
+        used := format('broadcast.argument_json(%s, NULL::%s, %L)', used,
+                       name, name);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.argument_text(text, oid, text) IS
+'Internal: how the parameter x of a statement becomes an argument of the type. form: plain; wrapped: in broadcast.call_as(); set: the role was set before';
+
+
+CREATE OR REPLACE FUNCTION broadcast.argument_default(proc oid, n int)
+    RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT format('(%s)::%s', pg_get_function_arg_default(p.oid, coalesce(
+                      (SELECT a.place
+                         FROM (SELECT m.i::int AS place,
+                                      row_number() OVER (ORDER BY m.i) AS k
+                                 FROM unnest(p.proargmodes)
+                                      WITH ORDINALITY m(mode, i)
+                                WHERE m.mode IN ('i', 'b', 'v')) a
+                        WHERE a.k = n), n)),
+                  broadcast.type_name(p.proargtypes[n - 1]))
+      FROM pg_proc p WHERE p.oid = proc
+$$;
+
+COMMENT ON FUNCTION broadcast.argument_default(oid, int) IS
+'Internal: the default of the n-th argument that is given to a function';
+
+
+CREATE OR REPLACE FUNCTION broadcast.call_statement(context text,
+    result text) RETURNS text
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT 'SELECT r.v, CASE WHEN pg_catalog.current_setting(''broadcast.staged'', true) OPERATOR(pg_catalog.=) ''1'''
+        || ' THEN broadcast.done($1) ELSE false END'
+        || ' FROM (SELECT CASE WHEN pg_catalog.set_config(''broadcast.call'', '
+        || $1 || ', true) IS NOT NULL THEN ' || $2 || ' END AS v OFFSET 0) r'
+$$;
+
+COMMENT ON FUNCTION broadcast.call_statement(text, text) IS
+'Internal: sets the context, makes the result, tells whether something was staged: in this order';
+
+
+CREATE OR REPLACE FUNCTION broadcast.method_rows(proc oid, role_claim text,
+    role_default text)
+RETURNS TABLE (count int, rest boolean, arrays int, params text,
+               stream boolean, cursor boolean, shape jsonb, defaults int,
+               statement text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+DECLARE
+    p record;
+    ret record;
+    a record;
+    form text := 'plain';
+    record_of oid;
+    letters text[] := '{}';
+    given text[] := '{}';
+    used text[] := '{}';
+    isarray boolean[] := '{}';
+    call text;
+    result text;
+    checks text;
+BEGIN
+    SELECT c.*, format('%I.%I', n.nspname, c.proname) AS qualified INTO p
+      FROM broadcast.callable() c JOIN pg_namespace n ON n.oid = c.pronamespace
+     WHERE c.oid = proc;
+
+    ret := broadcast.base_type(p.prorettype);
+    cursor := ret.type = 'refcursor'::regtype AND NOT p.proretset;
+    stream := p.proretset OR cursor;
+
+    IF role_claim IS NOT NULL THEN
+        form := CASE WHEN stream THEN 'set' ELSE 'wrapped' END;
+    END IF;
+
+    FOR i IN 1 .. p.pronargs LOOP
+        a := broadcast.argument_text('$' || i + 1, p.argtypes[i - 1], form);
+
+        letters := letters || a.letter;
+        given := given || a.given;
+        used := used || a.used;
+        isarray := isarray || ((broadcast.base_type(p.argtypes[i - 1])
+                               ).element IS NOT NULL);
+    END LOOP;
+
+    -- a record's columns are told by the function alone
+
+    IF p.prorettype = 'record'::regtype THEN
+        record_of := proc;
+
+        SELECT jsonb_object_agg(c.name, c.s) INTO shape
+          FROM (SELECT t.name, broadcast.shape(t.column_type) AS s
+                  FROM broadcast.result_columns(proc) t) c
+         WHERE c.s IS NOT NULL;
+    ELSE
+        shape := broadcast.shape(p.prorettype);
+    END IF;
+
+    FOR n IN REVERSE p.pronargs .. p.pronargs - p.pronargdefaults LOOP
+
+        count := n;
+        defaults := p.pronargs - n;
+        rest := p.provariadic <> 0 AND n = p.pronargs;
+        params := array_to_string(letters[1:n], '');
+
+        arrays := 0;
+        WHILE arrays < n AND isarray[n - arrays] LOOP
+            arrays := arrays + 1;
+        END LOOP;
+
+        SELECT format('%s(%s)', p.qualified, string_agg(
+                   CASE WHEN p.provariadic <> 0 AND i = p.pronargs
+                        THEN 'VARIADIC ' ELSE '' END
+                   || CASE WHEN i <= n THEN used[i]
+                           ELSE broadcast.argument_default(proc, i) END,
+                   ', ' ORDER BY i))
+          INTO call FROM generate_series(1, p.pronargs) i;
+
+        -- of a set the rows are made one by one only in a list of SELECT
+
+        IF p.prorettype = 'void'::regtype THEN
+            result := format('NULLIF(%s::pg_catalog.text, '''')', call);
+
+        ELSIF cursor
+              OR ret.type IN ('json'::regtype, 'jsonb'::regtype)
+        THEN
+            result := format('%s::pg_catalog.text', call);
+
+        ELSIF broadcast.has_bytes(shape) THEN
+            result := format('SELECT pg_catalog.to_json(%s)::pg_catalog.text FROM (SELECT %s AS x OFFSET 0) f',
+                             broadcast.encoded('f.x', p.prorettype,
+                                               record_of), call);
+        ELSE
+            result := format('pg_catalog.to_json(%s)::pg_catalog.text', call);
+        END IF;
+
+        IF stream THEN
+            statement := CASE WHEN result LIKE 'SELECT %' THEN ''
+                              ELSE 'SELECT ' END
+                         || result || ' WHERE $1::pg_catalog.text IS NOT NULL';
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+
+        IF result LIKE 'SELECT %' THEN
+            result := '(' || result || ')';
+        END IF;
+
+        IF form = 'plain' THEN
+            statement := broadcast.call_statement('$1', result);
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+
+        SELECT 'SELECT ' || string_agg(u, ', ' ORDER BY i) INTO checks
+          FROM unnest(used[1:n], p.argtypes[0:n - 1])
+               WITH ORDINALITY x(u, type, i)
+         WHERE x.type NOT IN ('text'::regtype, 'json'::regtype);
+
+        statement := format('SELECT r.v, r.staged FROM broadcast.call_as(%L, %L, %s, %L, %L, $1::pg_catalog.text, %s) r',
+                            role_claim, role_default, proc,
+                            checks, 'SELECT ' || result,
+                            'ARRAY[' || array_to_string(given[1:n], ', ')
+                            || ']::pg_catalog.text[]');
+        RETURN NEXT;
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.method_rows(oid, text, text) IS
+'Internal: the rows of broadcast.methods() of one function, one for each count of arguments';
+
+
+CREATE OR REPLACE FUNCTION broadcast.bound_statement(function text, hub text,
+    role_claim text, role_default text, OUT stream boolean,
+    OUT statement text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    p record;
+    call text;
+BEGIN
+    SELECT r.oid, r.proretset, r.prorettype INTO p
+      FROM pg_proc r WHERE r.oid = to_regprocedure(function || '(jsonb)');
+
+    stream := coalesce(p.proretset, false);
+
+    IF p.oid IS NULL THEN
+        statement := format('SELECT broadcast.missing(%L, $1::pg_catalog.text, $2::pg_catalog.text), false',
+                            function);
+        RETURN;
+    END IF;
+
+    call := CASE WHEN stream AND role_claim IS NOT NULL
+                 THEN 'pg_catalog.jsonb_build_object(''claims'', pg_catalog.current_setting(''request.jwt.claims'')::pg_catalog.jsonb, ''query'', ''{}''::pg_catalog.jsonb) OPERATOR(pg_catalog.||) $2::pg_catalog.jsonb'
+                 WHEN role_claim IS NOT NULL THEN '($2)[1]::pg_catalog.jsonb'
+                 ELSE 'broadcast.message_event($2::pg_catalog.text)' END;
+
+    call := format(CASE p.prorettype
+                   WHEN 'void'::regtype
+                   THEN 'NULLIF(%s(%s)::pg_catalog.text, '''')'
+                   ELSE '%s(%s)::pg_catalog.text' END, function, call);
+
+    IF stream THEN
+        statement := 'SELECT ' || call
+                     || ' WHERE $1::pg_catalog.text IS NOT NULL';
+
+    ELSIF role_claim IS NULL THEN
+        statement := broadcast.call_statement('$1',
+            format('broadcast.finish(coalesce(%L, $1::pg_catalog.json OPERATOR(pg_catalog.->>) ''hub''), %s)',
+                   hub, call));
+    ELSE
+        statement := format('SELECT broadcast.finish(coalesce(%L, $1::pg_catalog.json OPERATOR(pg_catalog.->>) ''hub''), r.v), broadcast.done_if($1) FROM broadcast.call_as(%L, %L, %s, NULL, %L, $1::pg_catalog.text, ARRAY[broadcast.message_event($2::pg_catalog.text)::pg_catalog.text]) r',
+                            hub, role_claim, role_default, p.oid,
+                            'SELECT ' || call);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.bound_statement(text, text, text, text) IS
+'Internal: the statement that calls a bound message function';
+
+
+CREATE OR REPLACE FUNCTION broadcast.bound_messages()
+RETURNS TABLE (hub text, event text, function text)
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT DISTINCT ON (b.hub, lower(b.event)) b.hub, lower(b.event),
+           b.function
+      FROM broadcast.binding b WHERE b.kind = 'message'
+     ORDER BY b.hub, lower(b.event), b.function
+$$;
+
+COMMENT ON FUNCTION broadcast.bound_messages() IS
+'Internal: the message function of each hub and name, either null for any';
+
+
+DROP FUNCTION IF EXISTS broadcast.methods(text, text);
+
+CREATE FUNCTION broadcast.methods(role_claim text DEFAULT NULL,
+    role_default text DEFAULT NULL)
+RETURNS TABLE (hub text, name text, form text, function text, count int,
+               rest boolean, arrays int, params text, stream boolean,
+               cursor boolean, shape text, ambiguous boolean, statement text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+BEGIN
+    role_claim := nullif(role_claim, '');
+    role_default := nullif(role_default, '');
+
+    RETURN QUERY
+    SELECT b.hub, b.event, 'message', b.function || '(jsonb)', NULL::int,
+           false, 0, NULL::text, s.stream, false, NULL::text, false,
+           s.statement
+      FROM broadcast.bound_messages() b,
+           broadcast.bound_statement(b.function, b.hub, role_claim,
+                                     role_default) s;
+
+    -- of two that fit the one that needs no defaults is meant
+
+    RETURN QUERY
+    WITH candidates AS (
+        SELECT e.hub, lower(c.proname::text) AS name, c.oid, m.*,
+               rank() OVER (PARTITION BY e.hub, lower(c.proname::text),
+                                         m.count, m.rest
+                            ORDER BY m.defaults > 0) AS place
+          FROM broadcast.exposures() e
+          JOIN pg_namespace n ON n.nspname = e.schema
+          JOIN broadcast.callable() c ON c.pronamespace = n.oid,
+               broadcast.method_rows(c.oid, role_claim, role_default) m
+         WHERE role_claim IS NOT NULL
+            OR has_function_privilege(c.oid, 'EXECUTE')
+               AND has_schema_privilege(n.oid, 'USAGE')
+    )
+    SELECT DISTINCT ON (c.hub, c.name, c.rest, c.count)
+           c.hub, c.name, 'method', c.oid::regprocedure::text, c.count,
+           c.rest, c.arrays, c.params, c.stream, c.cursor, c.shape::text,
+           count(*) OVER (PARTITION BY c.hub, c.name, c.rest, c.count) > 1,
+           c.statement
+      FROM candidates c WHERE c.place = 1
+     ORDER BY c.hub, c.name, c.rest, c.count DESC, c.oid;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.methods(text, text) IS
+'What clients may invoke, a row a callable, with the statement that calls it; with a role claim whatever that role may. nginx keeps it and asks again when broadcast.bindings_version() changes';
+
+
+--
+-- What the statements of broadcast.methods() call
+--
+
+CREATE OR REPLACE FUNCTION broadcast.missing(function text, context text,
+    event text) RETURNS text
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    RAISE EXCEPTION 'the bound function %(jsonb) does not exist', function
+        USING ERRCODE = 'undefined_function',
+              HINT = 'create it again, or take it back with broadcast.unbind()';
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.missing(text, text, text) IS
+'Internal: the error of a bound function that was dropped';
+
+
+CREATE OR REPLACE FUNCTION broadcast.message_event(event text) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $$
+    SELECT '{"claims": {}, "query": {}}'::pg_catalog.jsonb
+           || coalesce(broadcast.connection_known(
+                           $1::pg_catalog.jsonb->>'connectionId'), '{}')
+           || $1::pg_catalog.jsonb
+$$;
+
+COMMENT ON FUNCTION broadcast.message_event(text) IS
+'Internal: the event of a message function, with claims and query of its connection';
+
+
+CREATE OR REPLACE FUNCTION broadcast.finish(hub text, answer text)
+    RETURNS text
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    result jsonb := answer;
+BEGIN
+    IF pg_catalog.jsonb_typeof(result) = 'object' THEN
+        IF result ? 'actions' THEN
+            PERFORM broadcast.act(hub, result->'actions');
+
+        ELSIF NOT result ? 'result' AND (result ? 'target'
+                                         OR result ? 'action')
+        THEN
+            PERFORM broadcast.act(hub, result);
+            RETURN NULL;
+        END IF;
+
+        -- byte for byte where a function returns json
+
+        RETURN answer::pg_catalog.json->'result';
+    END IF;
+
+    IF pg_catalog.jsonb_typeof(result) = 'array' THEN
+        PERFORM broadcast.act(hub, result);
+    END IF;
+
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.finish(text, text) IS
+'Internal: stages the actions of what a message function returned; returns its result';
+
+
+CREATE OR REPLACE FUNCTION broadcast.done(context text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    c json := context;
+BEGIN
+    IF c->>'done' IS NULL THEN
+        RETURN false;
+    END IF;
+
+    PERFORM broadcast.put(broadcast.checked_hub(c->>'hub'), 17, 3, 4,
+                          c->>'connectionId', NULL, NULL, NULL, c->>'done',
+                          '{}', NULL);
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.done(text) IS
+'Internal: stages the record, behind all that a call sent, that lets its Completion go out';
+
+
+CREATE OR REPLACE FUNCTION broadcast.done_if(context text) RETURNS boolean
+LANGUAGE sql VOLATILE
+AS $$
+    SELECT CASE WHEN pg_catalog.current_setting('broadcast.staged', true)
+                     = '1'
+                THEN broadcast.done($1) ELSE false END
+$$;
+
+COMMENT ON FUNCTION broadcast.done_if(text) IS
+'Internal: broadcast.done() if anything was staged in this transaction';
+
+
+CREATE OR REPLACE FUNCTION broadcast.call_as(role_claim text,
+    role_default text, proc oid, checks text, call text, context text,
+    arguments text[], OUT v text, OUT staged boolean)
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    prior text;
+BEGIN
+    PERFORM pg_catalog.set_config('broadcast.call', context, true);
+
+    prior := broadcast.assume(broadcast.caller(context::pg_catalog.jsonb),
+                              role_claim, role_default, proc);
+
+    IF checks IS NOT NULL THEN
+        PERFORM broadcast.argument_check(checks, arguments, prior);
+    END IF;
+
+    EXECUTE call INTO v USING context, arguments;
+
+    PERFORM pg_catalog.set_config('role', prior, true);
+
+    staged := broadcast.done_if(context);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.call_as(text, text, oid, text, text, text,
+                                      text[]) IS
+'Internal: runs the call of a method as the role that the caller''s claims name';
+
+
+CREATE OR REPLACE FUNCTION broadcast.argument_check(checks text,
+    arguments text[], prior text) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    EXECUTE pg_catalog.replace(checks, '($2)[', '($1)[') USING arguments;
+
+EXCEPTION WHEN others THEN
+    RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = SQLERRM;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.argument_check(text, text[], text) IS
+'Internal: converts the arguments of broadcast.call_as() once, so that an error in them is told from one of the method';
+
+
+CREATE OR REPLACE FUNCTION broadcast.context() RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    call jsonb := nullif(current_setting('broadcast.call', true), '');
+    known jsonb;
+BEGIN
+    IF call IS NULL THEN
+        RETURN NULL;
+    END IF;
+
+    SELECT jsonb_build_object('connectionId', c.connection_id, 'hub', c.hub,
+                              'userId', c.user_id, 'claims', c.claims,
+                              'query', c.query, 'headers', c.headers,
+                              'transport', c.transport,
+                              'remoteAddress', c.remote_address)
+      INTO known
+      FROM broadcast.connections c
+     WHERE c.connection_id = call->>'connectionId';
+
+    -- the row is what the token said; a call that has claims has newer ones
+
+    RETURN jsonb_build_object('connectionId', NULL, 'hub', NULL,
+                              'userId', NULL, 'claims', '{}'::jsonb,
+                              'query', '{}'::jsonb, 'headers', '{}'::jsonb,
+                              'transport', NULL, 'remoteAddress', NULL)
+           || coalesce(jsonb_strip_nulls(known), '{}')
+           || (SELECT coalesce(jsonb_object_agg(e.key, e.value), '{}')
+                 FROM jsonb_each(call) e
+                WHERE e.key IN ('connectionId', 'hub', 'userId', 'claims',
+                                'query', 'headers', 'transport',
+                                'remoteAddress')
+                  AND e.value <> 'null');
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.context() IS
+'Who calls: connectionId, hub, userId, claims, query, headers, transport, remoteAddress; null if nginx does not call';
 
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA broadcast FROM PUBLIC;

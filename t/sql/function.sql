@@ -47,9 +47,8 @@ SELECT throws_ok($$ SELECT broadcast.bind('timer', 'app.hello') $$,
     '22023', NULL, 'a timer needs an interval');
 SELECT throws_ok($$ SELECT broadcast.bind('after', 'app.hello') $$,
     '0A000', NULL, 'what is not in this version: better than never called');
-SELECT throws_ok($$ SELECT broadcast.bind('message', 'app.rows') $$,
-    '0A000', 'streaming functions are not in this version',
-    '... and a set, of which only the first row would come');
+SELECT throws_ok($$ SELECT broadcast.bind('connected', 'app.rows') $$,
+    '42809', NULL, 'a set is for message functions only');
 SELECT throws_ok($$ SELECT broadcast.bind('message', 'app.any', 'chat',
                                           role => 'admin') $$,
     '22023', NULL, 'a role that would not be asked for is refused');
