@@ -80,6 +80,31 @@ ngx_http_broadcast_database(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             pg->queue = n;
             seen |= 4;
 
+        } else if (!(seen & 8)
+                   && ngx_http_broadcast_option(&value[i], "streams", &v))
+        {
+            n = ngx_atoi(v.data, v.len);
+            if (n == NGX_ERROR || n > 100) {
+                return ngx_http_broadcast_bad(cf, &value[i],
+                                              "it must be 0 to 100");
+            }
+
+            pg->streams = n;
+            seen |= 8;
+
+        } else if (!(seen & 16)
+                   && ngx_http_broadcast_option(&value[i], "stream_timeout",
+                                                &v))
+        {
+            n = ngx_parse_time(&v, 0);
+            if (n == NGX_ERROR || n == 0 || n > 86400000) {
+                return ngx_http_broadcast_bad(cf, &value[i],
+                                         "it must be a time of 1 day at most");
+            }
+
+            pg->stream_timeout = n;
+            seen |= 16;
+
         } else if (ngx_http_broadcast_option(&value[i], "role_claim", &v)) {
 
             /* taken in silence, functions would run with too many rights */

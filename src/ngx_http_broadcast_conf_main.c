@@ -13,6 +13,10 @@
 #define NGX_HTTP_BROADCAST_POOL      4
 #define NGX_HTTP_BROADCAST_TIMEOUT   10000          /* ms */
 #define NGX_HTTP_BROADCAST_CALLS     1024
+#define NGX_HTTP_BROADCAST_STREAMS   2
+
+#define NGX_HTTP_BROADCAST_STREAM_TIMEOUT  300000   /* ms */
+
 #define NGX_HTTP_BROADCAST_DRAIN     30000          /* ms */
 
 
@@ -49,6 +53,8 @@ ngx_http_broadcast_create_main_conf(ngx_conf_t *cf)
     bmcf->pg.pool = NGX_HTTP_BROADCAST_POOL;
     bmcf->pg.timeout = NGX_HTTP_BROADCAST_TIMEOUT;
     bmcf->pg.queue = NGX_HTTP_BROADCAST_CALLS;
+    bmcf->pg.streams = NGX_HTTP_BROADCAST_STREAMS;
+    bmcf->pg.stream_timeout = NGX_HTTP_BROADCAST_STREAM_TIMEOUT;
 
     return bmcf;
 }

@@ -4,7 +4,7 @@
  */
 
 
-#include "conn/ngx_broadcast_invocation.h"
+#include "conn/ngx_broadcast_rows.h"
 #include "conn/ngx_broadcast_invoke.h"
 
 
@@ -132,6 +132,10 @@ ngx_broadcast_invocation_leave(ngx_broadcast_conn_t *bc)
     for (under = bc->invocation->asked; under; under = under->next) {
         ngx_broadcast_invoke_reply(bc->hub->index, &bc->id, &under->id,
                                    NGX_BROADCAST_INVOKE_GONE, NULL);
+    }
+
+    for (under = bc->invocation->streams; under; under = under->next) {
+        ngx_broadcast_rows_stop(bc, under);
     }
 
     ngx_broadcast_invocation_free(bc);

@@ -5,7 +5,7 @@
 
 
 #include "conn/ngx_broadcast_index.h"
-#include "conn/ngx_broadcast_invocation.h"
+#include "conn/ngx_broadcast_rows.h"
 #include "conn/ngx_broadcast_invoke.h"
 #include "conn/ngx_broadcast_move.h"
 #include "pg/ngx_broadcast_outbox.h"
@@ -87,6 +87,10 @@ ngx_broadcast_fanout_record(ngx_broadcast_record_t *rec)
 
     case NGX_BROADCAST_REC_ANSWER:
         ngx_broadcast_invoke_answer(rec);
+        break;
+
+    case NGX_BROADCAST_REC_FLOW:
+        ngx_broadcast_rows_flow(rec);
         break;
 
     default:
@@ -629,6 +633,7 @@ ngx_broadcast_fanout_overrun(void)
     ngx_broadcast_position_t  from;
 
     ngx_broadcast_invoke_overrun();
+    ngx_broadcast_rows_overrun();
 
     for (bc = ngx_broadcast_conn_next(NULL);
          bc;

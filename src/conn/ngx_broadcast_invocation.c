@@ -4,7 +4,7 @@
  */
 
 
-#include "conn/ngx_broadcast_invocation.h"
+#include "conn/ngx_broadcast_rows.h"
 #include "base/ngx_broadcast_buf.h"
 
 
@@ -14,6 +14,10 @@ static ngx_int_t ngx_broadcast_invocation_open(ngx_broadcast_conn_t *bc,
     ngx_str_t *id);
 static void ngx_broadcast_invocation_item(ngx_broadcast_conn_t *bc,
     ngx_broadcast_record_t *rec);
+static void ngx_broadcast_invocation_complete(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_record_t *rec);
+static ngx_broadcast_under_t *ngx_broadcast_invocation_stream(
+    ngx_broadcast_conn_t *bc, ngx_broadcast_record_t *rec);
 
 
 ngx_str_t  ngx_broadcast_invocation_many =
@@ -229,8 +233,7 @@ ngx_broadcast_invocation_end(ngx_broadcast_conn_t *bc, ngx_str_t *id,
         return 0;
     }
 
-    ngx_broadcast_under_remove(link);
-    bc->invocation->nstreams--;
+    ngx_broadcast_rows_stop(bc, *link);
 
     ngx_memzero(&m, sizeof(ngx_broadcast_message_t));
 
@@ -243,6 +246,11 @@ ngx_broadcast_invocation_end(ngx_broadcast_conn_t *bc, ngx_str_t *id,
     }
 
     ngx_broadcast_conn_queue_message(bc, &m);
+
+    /* id may be its own */
+
+    ngx_broadcast_under_remove(link);
+    bc->invocation->nstreams--;
 
     return 1;
 }
@@ -279,9 +287,7 @@ ngx_broadcast_invocation_record(ngx_broadcast_conn_t *bc,
         return;
 
     default: /* NGX_BROADCAST_REC_COMPLETE */
-        (void) ngx_broadcast_invocation_end(bc, &rec->group,
-                                            rec->arguments.len
-                                            ? &rec->arguments : NULL);
+        ngx_broadcast_invocation_complete(bc, rec);
         return;
     }
 }
@@ -291,12 +297,12 @@ static void
 ngx_broadcast_invocation_item(ngx_broadcast_conn_t *bc,
     ngx_broadcast_record_t *rec)
 {
+    ngx_broadcast_under_t   *under;
     ngx_broadcast_message_t  m;
 
-    if (bc->invocation == NULL
-        || ngx_broadcast_under_find(&bc->invocation->streams, &rec->group)
-           == NULL)
-    {
+    under = ngx_broadcast_invocation_stream(bc, rec);
+
+    if (under == NULL) {
         return;
     }
 
@@ -309,6 +315,45 @@ ngx_broadcast_invocation_item(ngx_broadcast_conn_t *bc,
     m.has_value = 1;
 
     ngx_broadcast_conn_queue_message(bc, &m);
+
+    if (under->source) {
+        ngx_broadcast_rows_took(bc, under, rec);
+    }
+}
+
+
+static void
+ngx_broadcast_invocation_complete(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_record_t *rec)
+{
+    ngx_broadcast_under_t  *under;
+
+    under = ngx_broadcast_invocation_stream(bc, rec);
+
+    if (under) {
+        under->source = 0;
+        (void) ngx_broadcast_invocation_end(bc, &rec->group,
+                                            rec->arguments.len
+                                            ? &rec->arguments : NULL);
+    }
+}
+
+
+/* the client's stream that an ITEM or COMPLETE is for, or NULL */
+
+static ngx_broadcast_under_t *
+ngx_broadcast_invocation_stream(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_record_t *rec)
+{
+    ngx_broadcast_under_t  **link;
+
+    if (bc->invocation == NULL) {
+        return NULL;
+    }
+
+    link = ngx_broadcast_under_find(&bc->invocation->streams, &rec->group);
+
+    return link && ngx_broadcast_rows_belongs(*link, rec) ? *link : NULL;
 }
 
 
@@ -317,8 +362,8 @@ ngx_broadcast_under_push(ngx_broadcast_under_t **list, ngx_str_t *id)
 {
     ngx_broadcast_under_t  *under;
 
-    under = ngx_alloc(sizeof(ngx_broadcast_under_t) + id->len,
-                      ngx_broadcast_bus.log);
+    under = ngx_calloc(sizeof(ngx_broadcast_under_t) + id->len,
+                       ngx_broadcast_bus.log);
     if (under == NULL) {
         return NULL;
     }

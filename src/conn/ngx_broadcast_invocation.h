@@ -36,6 +36,11 @@ typedef struct ngx_broadcast_under_s  ngx_broadcast_under_t;
 struct ngx_broadcast_under_s {
     ngx_broadcast_under_t      *next;       /* owned */
     ngx_msec_t                  since;
+    ngx_broadcast_owner_t       source;     /* of a stream: the worker that runs
+                                               it, 0: none does */
+    uint64_t                    serial;     /* there */
+    unsigned                    starved:1;  /* it may have more when the queue
+                                               has become shorter */
     ngx_str_t                   id;         /* bytes stand behind */
 };
 
@@ -78,6 +83,7 @@ struct ngx_broadcast_invocation_s {
     ngx_uint_t                  nuploads;   /* upload streams */
     size_t                      bytes;      /* of all uploads: at most
                                                limits->message_size */
+    ngx_uint_t                  starved;    /* 1: one of streams is */
 };
 
 

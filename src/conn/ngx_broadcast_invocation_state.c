@@ -11,17 +11,17 @@
  * What is under way moves with its connection: a part of the state.
  *
  *     asked      count, then age and id of each
- *     streams    count, then age and id of each
+ *     streams    count, then age, id, source and serial of each
  *     uploads    count, then of each: stream, id, target, arguments, count,
  *                ids of its streams, then of each complete and items
  */
 
 
 static void ngx_broadcast_invocation_put_list(ngx_broadcast_buf_t *b,
-    ngx_broadcast_under_t *list, ngx_uint_t n);
+    ngx_broadcast_under_t *list, ngx_uint_t n, ngx_uint_t streams);
 static ngx_int_t ngx_broadcast_invocation_get_list(
     ngx_broadcast_state_in_t *in, ngx_broadcast_under_t **list, ngx_uint_t *n,
-    ngx_uint_t max);
+    ngx_uint_t max, ngx_uint_t streams);
 static void ngx_broadcast_invocation_put_upload(ngx_broadcast_buf_t *b,
     ngx_broadcast_upload_t *up);
 static ngx_int_t ngx_broadcast_invocation_get_upload(
@@ -43,8 +43,8 @@ ngx_broadcast_invocation_put(ngx_broadcast_buf_t *b, ngx_broadcast_conn_t *bc)
         return;
     }
 
-    ngx_broadcast_invocation_put_list(b, inv->asked, inv->nasked);
-    ngx_broadcast_invocation_put_list(b, inv->streams, inv->nstreams);
+    ngx_broadcast_invocation_put_list(b, inv->asked, inv->nasked, 0);
+    ngx_broadcast_invocation_put_list(b, inv->streams, inv->nstreams, 1);
 
     n = 0;
 
@@ -79,12 +79,12 @@ ngx_broadcast_invocation_got(ngx_broadcast_state_in_t *in,
     }
 
     rc = ngx_broadcast_invocation_get_list(in, &inv->asked, &inv->nasked,
-                                           NGX_BROADCAST_ASKED_MAX);
+                                           NGX_BROADCAST_ASKED_MAX, 0);
 
     if (rc == NGX_OK) {
         rc = ngx_broadcast_invocation_get_list(in, &inv->streams,
                                                &inv->nstreams,
-                                               NGX_BROADCAST_STREAMS_MAX);
+                                               NGX_BROADCAST_STREAMS_MAX, 1);
     }
 
     for (n = ngx_broadcast_state_get(in); rc == NGX_OK && n; n--) {
@@ -97,22 +97,28 @@ ngx_broadcast_invocation_got(ngx_broadcast_state_in_t *in,
 
 static void
 ngx_broadcast_invocation_put_list(ngx_broadcast_buf_t *b,
-    ngx_broadcast_under_t *list, ngx_uint_t n)
+    ngx_broadcast_under_t *list, ngx_uint_t n, ngx_uint_t streams)
 {
     ngx_broadcast_state_put(b, n);
 
     for ( /* void */ ; list; list = list->next) {
         ngx_broadcast_state_put(b, ngx_current_msec - list->since);
         ngx_broadcast_state_put_bytes(b, list->id.data, list->id.len);
+
+        if (streams) {
+            ngx_broadcast_state_put(b, list->source);
+            ngx_broadcast_state_put(b, list->serial);
+        }
     }
 }
 
 
 static ngx_int_t
 ngx_broadcast_invocation_get_list(ngx_broadcast_state_in_t *in,
-    ngx_broadcast_under_t **list, ngx_uint_t *n, ngx_uint_t max)
+    ngx_broadcast_under_t **list, ngx_uint_t *n, ngx_uint_t max,
+    ngx_uint_t streams)
 {
-    uint64_t                count, age;
+    uint64_t                count, age, source, serial;
     ngx_str_t               id;
     ngx_broadcast_under_t  *under;
 
@@ -126,6 +132,9 @@ ngx_broadcast_invocation_get_list(ngx_broadcast_state_in_t *in,
         age = ngx_broadcast_state_get(in);
         ngx_broadcast_state_get_bytes(in, &id);
 
+        source = streams ? ngx_broadcast_state_get(in) : 0;
+        serial = streams ? ngx_broadcast_state_get(in) : 0;
+
         if (in->failed) {
             return NGX_DECLINED;
         }
@@ -137,6 +146,8 @@ ngx_broadcast_invocation_get_list(ngx_broadcast_state_in_t *in,
         }
 
         under->since = ngx_current_msec - (ngx_msec_t) age;
+        under->source = source;
+        under->serial = serial;
         (*n)++;
     }
 

@@ -6,6 +6,7 @@
 
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_move.h"
+#include "conn/ngx_broadcast_rows.h"
 #include "conn/ngx_broadcast_state.h"
 #include "pg/ngx_broadcast_settle.h"
 
@@ -482,6 +483,7 @@ ngx_broadcast_move_take(ngx_broadcast_move_t *move,
         ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_OVERRUN, NULL);
     }
 
+    ngx_broadcast_rows_arrived(bc);
     ngx_broadcast_inbound_run(bc);
 
     if (bc->state == NGX_BROADCAST_CLOSED) {

@@ -4,7 +4,7 @@
  */
 
 
-#include "conn/ngx_broadcast_peer.h"
+#include "conn/ngx_broadcast_rows.h"
 
 
 #define NGX_BROADCAST_OUTQ_RING   8         /* frames of the first own ring */
@@ -331,6 +331,10 @@ ngx_broadcast_outq_sent(ngx_broadcast_conn_t *bc, size_t n)
 
     if (delivered) {
         ngx_broadcast_fanout_delivered(bc->hub, bc->type, delivered);
+    }
+
+    if (bc->invocation && bc->invocation->starved) {
+        ngx_broadcast_rows_room(bc);
     }
 }
 

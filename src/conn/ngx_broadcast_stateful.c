@@ -5,6 +5,7 @@
 
 
 #include "conn/ngx_broadcast_index.h"
+#include "conn/ngx_broadcast_rows.h"
 #include "conn/ngx_broadcast_stateful.h"
 
 
@@ -150,6 +151,11 @@ ngx_broadcast_stateful_ack(ngx_broadcast_conn_t *bc, int64_t n)
 
     if (rc == NGX_ERROR) {
         ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_ERROR, NULL);
+        return;
+    }
+
+    if (bc->invocation && bc->invocation->starved) {
+        ngx_broadcast_rows_room(bc);
     }
 }
 

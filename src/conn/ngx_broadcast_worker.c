@@ -8,6 +8,7 @@
 #include "conn/ngx_broadcast_invoke.h"
 #include "conn/ngx_broadcast_keep.h"
 #include "conn/ngx_broadcast_move.h"
+#include "conn/ngx_broadcast_rows.h"
 #include "proto/ngx_broadcast_deflate.h"
 
 #include <sys/eventfd.h>
@@ -40,6 +41,7 @@ ngx_broadcast_conn_start(ngx_cycle_t *cycle)
     ngx_broadcast_wheel_init(cycle->log);
     ngx_broadcast_move_start(cycle);
     ngx_broadcast_keep_start(cycle);
+    ngx_broadcast_rows_start(cycle->log);
 
     if (ngx_broadcast_index_start() != NGX_OK
         || ngx_broadcast_fanout_start(cycle) != NGX_OK)
@@ -104,6 +106,7 @@ ngx_broadcast_conn_stop(ngx_cycle_t *cycle)
         ngx_broadcast_wheel_remove(bc);
     }
 
+    ngx_broadcast_rows_stopped();
     ngx_broadcast_keep_stop();
     ngx_broadcast_wheel_stop();
     ngx_broadcast_fanout_stop();

@@ -59,6 +59,9 @@ static void ngx_http_broadcast_metric_lag(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_streams(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_away(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_pool(ngx_http_broadcast_status_t *st,
@@ -157,6 +160,9 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
     { "function_seconds", "histogram", "Time of a function call.",
       ngx_http_broadcast_metric_functions, 0 },
 
+    { "streams", "gauge", "Streams of functions that run.",
+      ngx_http_broadcast_metric_streams, 0 },
+
     { "endpoint_up", "gauge", "1 if clients are sent to this endpoint.",
       ngx_http_broadcast_metric_endpoints, 0 },
 
@@ -187,7 +193,7 @@ static const char  *ngx_http_broadcast_closed[] = {
 
 static const char  *ngx_http_broadcast_refused[] = {
     "token", "origin", "limit", "full", "size", "database", "function",
-    "invocation", NULL
+    "invocation", "stream", NULL
 };
 
 
@@ -539,6 +545,15 @@ ngx_http_broadcast_metric_away(ngx_http_broadcast_status_t *st,
 {
     ngx_http_broadcast_sample(b, m, "");
     ngx_http_broadcast_value(b, st->away);
+}
+
+
+static void
+ngx_http_broadcast_metric_streams(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_value(b, st->streams);
 }
 
 

@@ -198,6 +198,7 @@ ngx_http_broadcast_status_collect(ngx_http_request_t *r,
 
     ngx_broadcast_stats_pools(zone, st->pool);
     st->away = ngx_broadcast_stats_aways(zone);
+    st->streams = ngx_broadcast_stats_running(zone);
 
     state = NGX_BROADCAST_DB_OFF;
     relay = NGX_BROADCAST_RELAY_OFF;
@@ -365,6 +366,9 @@ ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
                                      n[NGX_BROADCAST_DB_CALLS]);
     ngx_http_broadcast_status_member(b, ",\"errors\":",
                                      n[NGX_BROADCAST_DB_ERRORS]);
+    ngx_http_broadcast_status_member(b, ",\"streams\":", st->streams);
+    ngx_http_broadcast_status_member(b, ",\"streams_refused\":",
+                                     n[NGX_BROADCAST_REFUSED_STREAM]);
     ngx_broadcast_buf_char(b, '}');
 }
 

@@ -26,6 +26,7 @@ typedef struct {
     uint64_t                    counter[NGX_BROADCAST_COUNTERS];
     ngx_uint_t                  pool[NGX_BROADCAST_POOL_STATES];
     ngx_uint_t                  away;      /* connections without a socket */
+    ngx_uint_t                  streams;   /* of functions, that run */
 
     ngx_http_broadcast_health_t  **health; /* as this worker sees them */
     ngx_uint_t                  nhealth;

@@ -77,6 +77,9 @@ ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,
                                 n[NGX_BROADCAST_DB_ERRORS]);
     ngx_http_broadcast_page_row(b, "Database reconnects",
                                 n[NGX_BROADCAST_DB_RECONNECTS]);
+    ngx_http_broadcast_page_row(b, "Streams", st->streams);
+    ngx_http_broadcast_page_row(b, "Streams refused",
+                                n[NGX_BROADCAST_REFUSED_STREAM]);
     ngx_http_broadcast_page_row(b, "Zone bytes", st->zone.size);
     ngx_http_broadcast_page_row(b, "Zone bytes used", st->zone.used);
     ngx_http_broadcast_page_row(b, "Log overruns", st->zone.log_overruns);

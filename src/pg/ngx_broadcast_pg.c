@@ -17,6 +17,7 @@
 #include "pg/ngx_broadcast_relay.h"
 #include "pg/ngx_broadcast_settle.h"
 #include "pg/ngx_broadcast_stage.h"
+#include "pg/ngx_broadcast_stream.h"
 #include "pg/ngx_broadcast_timer.h"
 
 
@@ -50,6 +51,7 @@ ngx_broadcast_pg_start(ngx_cycle_t *cycle, ngx_broadcast_pg_conf_t *conf)
         ngx_broadcast_pg_name(cycle);
         ngx_broadcast_pg_pool_init(conf, cycle->log);
         ngx_broadcast_stage_init(cycle->log);
+        ngx_broadcast_stream_start(conf, cycle->log);
 
     } else {
         ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_DB_STATE,
@@ -94,6 +96,7 @@ ngx_broadcast_pg_stop(ngx_cycle_t *cycle)
 
     if (pg->enabled) {
         ngx_broadcast_pg_pool_done();
+        ngx_broadcast_stream_stop();
     }
 }
 

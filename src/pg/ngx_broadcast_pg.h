@@ -41,6 +41,8 @@ typedef struct {
     ngx_uint_t              pool;       /* connections a worker */
     ngx_msec_t              timeout;    /* of a call */
     ngx_uint_t              queue;      /* calls that may wait */
+    ngx_uint_t              streams;    /* connections a worker for streams */
+    ngx_msec_t              stream_timeout;     /* of a whole stream */
     ngx_str_t               role_claim;
     ngx_str_t               role_default;
 

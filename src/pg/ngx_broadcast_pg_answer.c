@@ -176,9 +176,11 @@ ngx_broadcast_pg_answer_synced(ngx_broadcast_pg_conn_t *conn)
 
     status = query->failed ? NGX_BROADCAST_PG_FAILED : NGX_BROADCAST_PG_OK;
 
+    conn->keep = 0;
+
     query->done(query, status, result);
 
-    if (result) {
+    if (result && !conn->keep) {
         PQclear(result);
     }
 

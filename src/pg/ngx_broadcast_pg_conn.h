@@ -76,7 +76,8 @@ typedef struct ngx_broadcast_pg_query_s  ngx_broadcast_pg_query_t;
 
 /*
  * Called once a query, with nothing else of the query in use: it may be freed
- * here.  result is borrowed until return; NULL if away or unsent.
+ * here.  result is borrowed until return, or kept (conn->keep) unless it came
+ * with an error; NULL if away or unsent.
  */
 typedef void (*ngx_broadcast_pg_done_pt)(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
@@ -90,7 +91,7 @@ struct ngx_broadcast_pg_query_s {
                                             /* text format, borrowed until it
                                                is sent; NULL: SQL null */
     const char                **values;     /* NULL, or any number of them in
-                                               place of params */
+                                               place of params: of type text */
     ngx_broadcast_pg_text_t    *prepare;    /* of _METHOD, borrowed until done */
     ngx_broadcast_pg_done_pt    done;
     void                       *data;       /* the owner's */
@@ -127,6 +128,8 @@ struct ngx_broadcast_pg_conn_s {
     ngx_event_t                 timer;      /* of connecting, of patience */
     ngx_event_t                 breaker;    /* posted: drop it */
     ngx_uint_t                  broken;     /* 1: nothing is sent any more */
+    ngx_uint_t                  keep;       /* set to 1 by done: the result is
+                                               its own, to be cleared by it */
 
     void                      (*ready)(ngx_broadcast_pg_conn_t *conn);
     void                      (*lost)(ngx_broadcast_pg_conn_t *conn);

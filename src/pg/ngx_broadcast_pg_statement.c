@@ -97,6 +97,7 @@ ngx_broadcast_pg_statement_send(ngx_broadcast_pg_conn_t *conn,
 {
     int                                  sent;
     char                                 buf[NGX_BROADCAST_PG_TEXT_NAME];
+    const Oid                           *types;
     const char                          *name, *const *values;
     const ngx_broadcast_pg_prepared_t   *stmt;
 
@@ -110,7 +111,9 @@ ngx_broadcast_pg_statement_send(ngx_broadcast_pg_conn_t *conn,
     name = stmt->name;
 
     if (query->statement == NGX_BROADCAST_PG_TEXT) {
-        sent = PQsendQueryParams(conn->pg, query->text, query->nparams, NULL,
+        types = query->values ? ngx_broadcast_pg_texts() : NULL;
+
+        sent = PQsendQueryParams(conn->pg, query->text, query->nparams, types,
                                  values, NULL, NULL, 0);
 
         return sent == 1 ? NGX_OK : NGX_ERROR;

@@ -62,7 +62,8 @@ typedef void (*ngx_broadcast_stream_end_pt)(uint64_t serial,
     ngx_broadcast_stream_end_t *end);
 
 
-#define NGX_BROADCAST_STREAM_PARAMS  1024
+/* PostgreSQL's functions have 100 arguments at most */
+#define NGX_BROADCAST_STREAM_PARAMS  101
 
 typedef struct {
     uint64_t                        serial;

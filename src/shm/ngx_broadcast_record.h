@@ -48,8 +48,12 @@ typedef enum {
                                        result (JSON) or error text */
     NGX_BROADCAST_REC_ITEM,         /* connection name: group = id of its
                                        stream, arguments = item (JSON) */
-    NGX_BROADCAST_REC_COMPLETE      /* the same: arguments = error text, or
+    NGX_BROADCAST_REC_COMPLETE,     /* the same: arguments = error text, or
                                        empty: the stream ended well */
+    NGX_BROADCAST_REC_FLOW = 18     /* connection name: target = the stream that
+                                       a worker runs for it, arguments = how
+                                       many bytes more it takes, or empty: it is
+                                       cancelled */
 } ngx_broadcast_record_type_e;
 
 typedef enum {

@@ -86,6 +86,9 @@ ngx_broadcast_slot_claim(ngx_broadcast_zone_t *zone, ngx_uint_t *out,
     slot->away = 0;
     ngx_broadcast_store(slot_away);
 
+    slot->streams = 0;
+    ngx_broadcast_store(slot_streams);
+
     __atomic_store_n(&slot->read, zone->head, __ATOMIC_RELAXED);
     ngx_broadcast_store(slot_read);
 

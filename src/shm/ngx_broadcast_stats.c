@@ -250,6 +250,36 @@ ngx_broadcast_stats_aways(ngx_broadcast_zone_t *zone)
 
 
 void
+ngx_broadcast_stats_streams(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    ngx_uint_t n)
+{
+    if (zone && slot < NGX_BROADCAST_SLOTS) {
+        __atomic_store_n(&zone->slot[slot].streams, (uint64_t) n,
+                         __ATOMIC_RELAXED);
+    }
+}
+
+
+ngx_uint_t
+ngx_broadcast_stats_running(ngx_broadcast_zone_t *zone)
+{
+    ngx_uint_t  n, slot;
+
+    n = 0;
+
+    for (slot = ngx_broadcast_slot_next(zone, NGX_BROADCAST_NO_SLOT);
+         slot != NGX_BROADCAST_NO_SLOT;
+         slot = ngx_broadcast_slot_next(zone, slot))
+    {
+        n += (ngx_uint_t) __atomic_load_n(&zone->slot[slot].streams,
+                                          __ATOMIC_RELAXED);
+    }
+
+    return n;
+}
+
+
+void
 ngx_broadcast_stats_set(ngx_broadcast_zone_t *zone, ngx_uint_t gauge,
     uint64_t value)
 {

@@ -36,6 +36,7 @@ typedef enum {
     NGX_BROADCAST_REFUSED_FUNCTION,     /* connect function said no */
     NGX_BROADCAST_REFUSED_INVOCATION,   /* too many are under way: client
                                            results, streams, uploads */
+    NGX_BROADCAST_REFUSED_STREAM,       /* too many streams of functions run */
 
     NGX_BROADCAST_SENT_BYTES_WEBSOCKET, /* by transport, in its order */
     NGX_BROADCAST_SENT_BYTES_SSE,
@@ -135,6 +136,11 @@ void ngx_broadcast_stats_pools(ngx_broadcast_zone_t *zone,
 void ngx_broadcast_stats_away(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
     ngx_uint_t n);
 ngx_uint_t ngx_broadcast_stats_aways(ngx_broadcast_zone_t *zone);
+
+/* streams of functions that one slot's worker runs; of living slots */
+void ngx_broadcast_stats_streams(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    ngx_uint_t n);
+ngx_uint_t ngx_broadcast_stats_running(ngx_broadcast_zone_t *zone);
 
 void ngx_broadcast_stats_set(ngx_broadcast_zone_t *zone, ngx_uint_t gauge,
     uint64_t value);

@@ -47,7 +47,7 @@
  */
 
 #define NGX_BROADCAST_MAGIC       0x7473616364616f72ULL
-#define NGX_BROADCAST_LAYOUT      2
+#define NGX_BROADCAST_LAYOUT      3
 
 #define NGX_BROADCAST_LINE        64    /* bytes of a cache line */
 
@@ -103,6 +103,7 @@ typedef struct {
     uint32_t                  connections;  /* d */
     uint64_t                  pool[NGX_BROADCAST_POOL_STATES];
     uint64_t                  away;         /* connections without a socket */
+    uint64_t                  streams;      /* of functions, that run */
     uint64_t                  read;         /* offset: the owner has read so
                                                far; written without the lock */
 
