@@ -726,13 +726,6 @@ BEGIN
         PERFORM broadcast.timer_check(every);
     END IF;
 
-    -- better refused than never called
-
-    IF kind = 'after' THEN
-        RAISE EXCEPTION '% functions are not in this version', kind
-            USING ERRCODE = 'feature_not_supported';
-    END IF;
-
     IF hub IS NOT NULL THEN
         hub := broadcast.checked_hub(hub);
     END IF;
@@ -1749,6 +1742,12 @@ BEGIN
                                      ELSE event->>'name' END)
      LIMIT 1;
 
+    -- an upload of the second in which it was unbound
+
+    IF NOT FOUND AND kind = 'after' THEN
+        RETURN NULL;
+    END IF;
+
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no % function is bound for %', kind,
                 coalesce(event->>'target', event->>'name')
@@ -1768,7 +1767,10 @@ BEGIN
         IF result ? 'actions' THEN
             PERFORM broadcast.act(coalesce(b.of_hub, event->>'hub'),
                                   result->'actions');
-            RETURN result - 'actions';
+            -- where nothing else is said there is nothing to answer
+            RETURN CASE WHEN kind = 'http'
+                        THEN nullif(result - 'actions', '{}')
+                        ELSE result - 'actions' END;
         END IF;
 
         IF kind <> 'message' AND kind <> 'http'

@@ -124,6 +124,51 @@ ngx_http_broadcast_set_auth(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* a name as broadcast.bind() has it, or off */
+
+char *
+ngx_http_broadcast_set_after(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_broadcast_loc_conf_t *blcf = conf;
+
+    size_t      i;
+    ngx_str_t  *name;
+
+    ngx_http_broadcast_needs_zone(cf);
+
+    if (blcf->after.data) {
+        return "is duplicate";
+    }
+
+    name = cf->args->elts;
+    name++;
+
+    if (name->len == 0 || name->len > NGX_HTTP_BROADCAST_AFTER_MAX) {
+        return ngx_http_broadcast_bad(cf, name,
+                                      "it must have 1 to 128 bytes");
+    }
+
+    for (i = 0; i < name->len; i++) {
+        if (name->data[i] < 0x20 || name->data[i] == 0x7f) {
+            return ngx_http_broadcast_bad(cf, name,
+                                          "it has a control character");
+        }
+    }
+
+    if (!ngx_broadcast_utf8_valid(name)) {
+        return ngx_http_broadcast_bad(cf, name, "it is no UTF-8");
+    }
+
+    blcf->after = *name;
+
+    if (ngx_strcmp(name->data, "off") == 0) {
+        blcf->after.len = 0;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 void *
 ngx_http_broadcast_create_loc_conf(ngx_conf_t *cf)
 {
@@ -142,6 +187,7 @@ ngx_http_broadcast_create_loc_conf(ngx_conf_t *cf)
      *     blcf->target = { 0, NULL };
      *     blcf->negotiate = NULL;
      *     blcf->role = { 0, NULL };
+     *     blcf->after = { 0, NULL };
      *     blcf->transports = 0;
      *     blcf->caps = NULL;
      *     blcf->origins = NULL;
@@ -174,6 +220,10 @@ ngx_http_broadcast_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->auth = (prev->auth == NGX_CONF_UNSET_UINT)
                      ? NGX_HTTP_BROADCAST_AUTH_OFF : prev->auth;
         conf->role = prev->role;
+    }
+
+    if (conf->after.data == NULL) {
+        conf->after = prev->after;
     }
 
     if (conf->transports == 0) {

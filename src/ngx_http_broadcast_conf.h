@@ -96,6 +96,8 @@ ngx_http_handler_pt ngx_http_broadcast_handler(ngx_uint_t kind);
 
 char *ngx_http_broadcast_set_auth(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_broadcast_set_after(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_broadcast_set_transports(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_broadcast_set_time(ngx_conf_t *cf, ngx_command_t *cmd,

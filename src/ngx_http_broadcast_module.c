@@ -147,6 +147,13 @@ static ngx_command_t  ngx_http_broadcast_commands[] = {
       0,
       NULL },
 
+    { ngx_string("broadcast_after"),
+      NGX_HTTP_LOC_CONF|NGX_HTTP_LMT_CONF|NGX_CONF_TAKE1,
+      ngx_http_broadcast_set_after,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("broadcast_transports"),
       NGX_HTTP_LOC_CONF|NGX_CONF_1MORE,
       ngx_http_broadcast_set_transports,
@@ -270,11 +277,17 @@ ngx_http_broadcast_postconfiguration(ngx_conf_t *cf)
         return NGX_OK;
     }
 
-    /* log modules come after the one that masks what they read */
+    /*
+     * log modules come after the one that masks what they read, and that one
+     * after who wants to know the token
+     */
 
     if (ngx_http_broadcast_phase(cf, NGX_HTTP_LOG_PHASE,
                                  ngx_http_broadcast_mask_log_handler, 1)
         != NGX_OK
+        || ngx_http_broadcast_phase(cf, NGX_HTTP_LOG_PHASE,
+                                    ngx_http_broadcast_after_handler, 1)
+           != NGX_OK
         || ngx_http_broadcast_phase(cf, NGX_HTTP_POST_READ_PHASE,
                                     ngx_http_broadcast_mask_error_handler, 0)
            != NGX_OK

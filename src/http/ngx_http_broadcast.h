@@ -75,6 +75,10 @@ typedef enum {
 
 #define NGX_HTTP_BROADCAST_VERSION  "0.1.0"
 
+/* bytes of the name that broadcast_after gives */
+
+#define NGX_HTTP_BROADCAST_AFTER_MAX  128
+
 /* seconds in Retry-After where the database is away */
 
 #define NGX_HTTP_BROADCAST_RETRY  1
@@ -163,6 +167,8 @@ typedef struct {
 
     ngx_uint_t                 auth;
     ngx_str_t                  role;       /* of broadcast_auth, or empty */
+    ngx_str_t                  after;      /* function, empty: off; without
+                                              data: not given */
 
     ngx_uint_t                 transports;
     off_t                      body_max;   /* client_max_body_size, 0: none */
@@ -343,6 +349,11 @@ ngx_int_t ngx_http_broadcast_client(ngx_http_request_t *r, ngx_str_t *hub,
     ngx_uint_t anonymous, ngx_uint_t *answered);
 
 ngx_int_t ngx_http_broadcast_auth_handler(ngx_http_request_t *r);
+
+
+/* ngx_http_broadcast_after.c: first of the log phase */
+
+ngx_int_t ngx_http_broadcast_after_handler(ngx_http_request_t *r);
 
 
 /* ngx_http_broadcast_origin.c */

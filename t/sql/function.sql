@@ -45,8 +45,6 @@ SELECT throws_ok($$ SELECT broadcast.bind('connected', 'app.wrong') $$,
     'a bound function takes one jsonb');
 SELECT throws_ok($$ SELECT broadcast.bind('timer', 'app.hello') $$,
     '22023', NULL, 'a timer needs an interval');
-SELECT throws_ok($$ SELECT broadcast.bind('after', 'app.hello') $$,
-    '0A000', NULL, 'what is not in this version: better than never called');
 SELECT throws_ok($$ SELECT broadcast.bind('connected', 'app.rows') $$,
     '42809', NULL, 'a set is for message functions only');
 SELECT throws_ok($$ SELECT broadcast.bind('message', 'app.any', 'chat',
