@@ -269,10 +269,17 @@ CREATE TABLE IF NOT EXISTS broadcast.function_error (
     context        text
 );
 
+ALTER TABLE broadcast.function_error
+    ADD COLUMN IF NOT EXISTS count bigint NOT NULL DEFAULT 1;
+ALTER TABLE broadcast.function_error
+    ADD COLUMN IF NOT EXISTS id bigint GENERATED ALWAYS AS IDENTITY;
+
 CREATE INDEX IF NOT EXISTS function_error_at ON broadcast.function_error (at);
+CREATE UNIQUE INDEX IF NOT EXISTS function_error_id
+    ON broadcast.function_error (id);
 
 COMMENT ON TABLE broadcast.function_error IS
-'What functions called for connected and disconnected raised; the newest 1000';
+'What functions raised, the newest 1000; count: how often since the row before of that function, where more came than are written';
 
 
 CREATE TABLE IF NOT EXISTS broadcast.timer_state (
@@ -1482,29 +1489,44 @@ COMMENT ON FUNCTION broadcast.groups(text, text, int) IS
 'The groups of a hub and how many connections are in each, in the order of their keys behind `after`';
 
 
+DROP FUNCTION IF EXISTS broadcast.error_add(text, text, jsonb, text, text,
+                                            text, text, text);
+
+
 CREATE OR REPLACE FUNCTION broadcast.error_add(kind text, function text,
-    event jsonb, sqlstate text, message text, detail text, hint text,
-    context text) RETURNS void
+    event text, hub text, connection text, sqlstate text, message text,
+    detail text, hint text, context text, count bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_variable
+DECLARE
+    this bigint;
 BEGIN
-    INSERT INTO broadcast.function_error (kind, function, hub, connection_id,
-                sqlstate, message, detail, hint, context)
-    VALUES (kind, function, event->>'hub', event->>'connectionId',
-            sqlstate, message, nullif(detail, ''), nullif(hint, ''),
-            context);
+    -- an error behind the function, in what it gave back, names none
 
-    IF random() < 0.01 THEN
-        DELETE FROM broadcast.function_error e
-         WHERE e.at < (SELECT x.at FROM broadcast.function_error x
-                        ORDER BY x.at DESC OFFSET 1000 LIMIT 1);
+    IF function IS NULL AND kind IN ('message', 'http', 'timer', 'after') THEN
+        SELECT b.function INTO function
+          FROM broadcast.bound(kind, hub, event) b LIMIT 1;
     END IF;
+
+    INSERT INTO broadcast.function_error AS e (kind, function, hub,
+                connection_id, sqlstate, message, detail, hint, context,
+                count)
+    VALUES (kind, function, hub, connection, sqlstate, message,
+            nullif(detail, ''), nullif(hint, ''), nullif(context, ''), count)
+    RETURNING e.id INTO this;
+
+    -- who else is at it does it for both
+
+    DELETE FROM broadcast.function_error e
+     WHERE e.id IN (SELECT x.id FROM broadcast.function_error x
+                     WHERE x.id <= this - 1000 FOR UPDATE SKIP LOCKED);
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.error_add(text, text, jsonb, text, text, text,
-                                        text, text) IS
+COMMENT ON FUNCTION broadcast.error_add(text, text, text, text, text, text,
+                                        text, text, text, text, bigint) IS
 'Internal: keeps what a function raised';
 
 
@@ -1585,37 +1607,202 @@ COMMENT ON FUNCTION broadcast.act(text, jsonb) IS
 'Stages actions: an object, an array, or {"actions": …}; those without a hub of their own go to the hub given';
 
 
-CREATE OR REPLACE FUNCTION broadcast.run(function text, event jsonb)
+--
+-- What the module calls: the role of who calls
+--
+-- With `role_claim` functions run under the role that the caller's token names.
+-- These are invoker functions, because the role cannot be set inside of one
+-- that is SECURITY DEFINER, and nothing of the schema is called while another
+-- role is set: it needs no right here.  The names of the settings, and that
+-- the claims get a member `role`, are PostgREST's.
+--
+
+CREATE OR REPLACE FUNCTION broadcast.unauthorized(why text, role text,
+    role_claim text, function text) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    IF why = 'claim' THEN
+        RAISE EXCEPTION 'the claim "%" names no role, and there is no default',
+                role_claim
+            USING ERRCODE = 'insufficient_privilege', SCHEMA = 'broadcast',
+                  CONSTRAINT = why, TABLE = function;
+
+    ELSIF why = 'role' THEN
+        RAISE EXCEPTION 'the role "%" of the claim "%" may not be taken',
+                role, role_claim
+            USING ERRCODE = 'insufficient_privilege', SCHEMA = 'broadcast',
+                  CONSTRAINT = why, TABLE = function,
+                  HINT = pg_catalog.format('if clients may have it: GRANT %I TO %I',
+                                           role, session_user);
+    END IF;
+
+    RAISE EXCEPTION 'the role "%" may not execute %', role, function
+        USING ERRCODE = 'insufficient_privilege', SCHEMA = 'broadcast',
+              CONSTRAINT = why, TABLE = function,
+              HINT = pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I, and USAGE ON its schema',
+                                       function, role);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.unauthorized(text, text, text, text) IS
+'Internal: an error by which nginx knows that the caller may not call; why is claim, role or execute';
+
+
+CREATE OR REPLACE FUNCTION broadcast.assume(event jsonb, role_claim text,
+    role_default text, proc oid DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    claims jsonb := coalesce(nullif(event->'claims', 'null'), '{}');
+    prior text := pg_catalog.current_setting('role');
+    called text := coalesce(proc::pg_catalog.regprocedure::text, '');
+    wanted text;
+BEGIN
+    CASE coalesce(pg_catalog.jsonb_typeof(claims->role_claim), 'null')
+        WHEN 'string' THEN wanted := claims->>role_claim;
+        WHEN 'null' THEN wanted := role_default;
+        ELSE wanted := NULL;
+    END CASE;
+
+    IF wanted IS NULL THEN
+        PERFORM broadcast.unauthorized('claim', NULL, role_claim,
+                                       called);
+    END IF;
+
+    -- the module's own role is none that a client may have; from 16 on a
+    -- membership may exclude SET ROLE
+
+    IF wanted IN (session_user, current_user)
+       OR NOT EXISTS (
+            SELECT FROM pg_catalog.pg_roles r
+             WHERE r.rolname = wanted
+               AND pg_catalog.pg_has_role(session_user, r.oid,
+                       CASE WHEN pg_catalog.current_setting(
+                                     'server_version_num')::int >= 160000
+                            THEN 'SET' ELSE 'MEMBER' END))
+    THEN
+        PERFORM broadcast.unauthorized('role', wanted, role_claim,
+                                       called);
+    END IF;
+
+    IF proc IS NOT NULL AND NOT (
+           pg_catalog.has_function_privilege(wanted, proc, 'EXECUTE')
+           AND pg_catalog.has_schema_privilege(wanted,
+                   (SELECT p.pronamespace FROM pg_catalog.pg_proc p
+                     WHERE p.oid = proc), 'USAGE'))
+    THEN
+        PERFORM broadcast.unauthorized('execute', wanted, role_claim,
+                                       called);
+    END IF;
+
+    PERFORM pg_catalog.set_config('request.jwt.claims',
+                (claims || pg_catalog.jsonb_build_object('role', wanted))
+                ::text, true),
+            pg_catalog.set_config('request.headers',
+                coalesce(event->>'headers', '{}'), true),
+            pg_catalog.set_config('request.method',
+                coalesce(event->>'method', ''), true),
+            pg_catalog.set_config('request.path',
+                coalesce('/' || (event->>'name'), '')
+                || coalesce('/' || nullif(event->>'path', ''), ''), true),
+            pg_catalog.set_config('role', wanted, true);
+
+    RETURN prior;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.assume(jsonb, text, text, oid) IS
+'Internal: takes the role that the claims of an event name until the transaction ends, with the settings that PostgREST has; returns the one before';
+
+
+CREATE OR REPLACE FUNCTION broadcast.caller(context jsonb) RETURNS jsonb
+LANGUAGE sql VOLATILE
+AS $$
+    SELECT coalesce(broadcast.connection_known($1->>'connectionId'), '{}')
+           || $1
+$$;
+
+COMMENT ON FUNCTION broadcast.caller(jsonb) IS
+'Internal: the context of a call with the claims, which are in it or in the row of its connection';
+
+
+CREATE OR REPLACE FUNCTION broadcast.enter(context text, role_claim text,
+    role_default text) RETURNS text
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    PERFORM pg_catalog.set_config('broadcast.call', context, true);
+
+    IF role_claim IS NULL THEN
+        RETURN NULL;
+    END IF;
+
+    RETURN broadcast.assume(broadcast.caller(context::pg_catalog.jsonb),
+                            role_claim, role_default);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.enter(text, text, text) IS
+'nginx, before a stream: sets its context and the role of its caller; RESET ROLE takes that back';
+
+
+DROP FUNCTION IF EXISTS broadcast.run(text, jsonb);
+DROP FUNCTION IF EXISTS broadcast.notice(text, jsonb);
+DROP FUNCTION IF EXISTS broadcast.ask(jsonb);
+DROP FUNCTION IF EXISTS broadcast.answer(jsonb);
+DROP FUNCTION IF EXISTS broadcast.dispatch(jsonb);
+DROP FUNCTION IF EXISTS broadcast.sweep(int);
+
+
+CREATE OR REPLACE FUNCTION broadcast.run(function text, event jsonb,
+    role_claim text DEFAULT NULL, role_default text DEFAULT NULL)
     RETURNS jsonb
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     proc oid := pg_catalog.to_regprocedure(function || '(jsonb)');
     ret oid;
+    prior text;
     result jsonb;
 BEGIN
     IF proc IS NULL THEN
         RAISE EXCEPTION 'the bound function %(jsonb) does not exist', function
-            USING ERRCODE = 'undefined_function',
+            USING ERRCODE = 'undefined_function', SCHEMA = 'broadcast',
+                  TABLE = function,
                   HINT = 'create it again, or take it back with broadcast.unbind()';
     END IF;
 
     SELECT p.prorettype INTO ret FROM pg_catalog.pg_proc p
      WHERE p.oid = proc;
 
+    IF role_claim IS NOT NULL THEN
+        prior := broadcast.assume(event, role_claim, role_default, proc);
+    END IF;
+
+    -- nginx looks for the mark in the context of an error: the function's
+    -- name stands behind it
+
     IF ret = 'pg_catalog.void'::pg_catalog.regtype THEN
-        EXECUTE pg_catalog.format('SELECT %s($1)', function) USING event;
+        EXECUTE pg_catalog.format('SELECT /* broadcast.run */ %s($1)',
+                                  function)
+          USING event;
     ELSE
-        EXECUTE pg_catalog.format('SELECT %s($1)::pg_catalog.jsonb', function)
+        EXECUTE pg_catalog.format('SELECT /* broadcast.run */ %s($1)::pg_catalog.jsonb',
+                                  function)
            INTO result USING event;
+    END IF;
+
+    IF role_claim IS NOT NULL THEN
+        PERFORM pg_catalog.set_config('role', prior, true);
     END IF;
 
     RETURN result;
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.run(text, jsonb) IS
-'Internal: calls a bound function with an event, as the role that asks';
+COMMENT ON FUNCTION broadcast.run(text, jsonb, text, text) IS
+'Internal: calls a bound function with an event, as the role that asks, or as the one that the claims of the event name';
 
 
 CREATE OR REPLACE FUNCTION broadcast.bound(kind text, hub text, event text)
@@ -1637,7 +1824,8 @@ COMMENT ON FUNCTION broadcast.bound(text, text, text) IS
 'Internal: the functions of an event, the most particular first';
 
 
-CREATE OR REPLACE FUNCTION broadcast.notice(kind text, event jsonb)
+CREATE OR REPLACE FUNCTION broadcast.notice(kind text, event jsonb,
+    role_claim text DEFAULT NULL, role_default text DEFAULT NULL)
     RETURNS jsonb
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -1646,23 +1834,29 @@ DECLARE
     result jsonb;
     failed jsonb := '[]';
     state text; message text; detail text; hint text; context text;
+    place text; why text;
 BEGIN
     FOR b IN SELECT * FROM broadcast.bound(kind, event->>'hub', NULL) LOOP
         BEGIN
-            result := broadcast.run(b.function, event);
+            result := broadcast.run(b.function, event, role_claim,
+                                    role_default);
             PERFORM broadcast.act(event->>'hub', result);
 
         EXCEPTION WHEN others THEN
             GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE,
                 message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
-                hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT;
+                hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT,
+                place = SCHEMA_NAME, why = CONSTRAINT_NAME;
 
-            PERFORM broadcast.error_add(kind, b.function, event, state,
-                                        message, detail, hint, context);
+            PERFORM broadcast.error_add(kind, b.function, NULL, event->>'hub',
+                        event->>'connectionId', state, message, detail, hint,
+                        context, 1);
 
             failed := failed || pg_catalog.jsonb_build_object(
                 'function', b.function, 'sqlstate', state,
-                'message', message);
+                'message', message, 'hint', hint, 'unauthorized',
+                state = '42501' AND place = 'broadcast'
+                AND why IN ('claim', 'role', 'execute'));
         END;
     END LOOP;
 
@@ -1674,7 +1868,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.notice(text, jsonb) IS
+COMMENT ON FUNCTION broadcast.notice(text, jsonb, text, text) IS
 'Internal: calls the functions of connected or disconnected, each in a sub-transaction of its own, and stages their actions';
 
 
@@ -1691,7 +1885,9 @@ COMMENT ON FUNCTION broadcast.opinion(jsonb) IS
 'Internal: what a connect function says; a refusal that is null or false is none';
 
 
-CREATE OR REPLACE FUNCTION broadcast.ask(event jsonb) RETURNS jsonb
+CREATE OR REPLACE FUNCTION broadcast.ask(event jsonb,
+    role_claim text DEFAULT NULL, role_default text DEFAULT NULL)
+    RETURNS jsonb
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
@@ -1701,12 +1897,14 @@ DECLARE
 BEGIN
     IF event ? 'function' THEN
         RETURN broadcast.opinion(broadcast.run(event->>'function',
-                                               event - 'function'));
+                                               event - 'function',
+                                               role_claim, role_default));
     END IF;
 
     FOR b IN SELECT * FROM broadcast.bound('connect', event->>'hub', NULL)
     LOOP
-        result := broadcast.opinion(broadcast.run(b.function, event));
+        result := broadcast.opinion(broadcast.run(b.function, event,
+                                                  role_claim, role_default));
 
         IF result ? 'refuse' THEN
             RETURN result;
@@ -1724,11 +1922,13 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.ask(jsonb) IS
+COMMENT ON FUNCTION broadcast.ask(jsonb, text, text) IS
 'Internal: asks the connect functions; the first refusal counts, groups add up';
 
 
-CREATE OR REPLACE FUNCTION broadcast.answer(event jsonb) RETURNS jsonb
+CREATE OR REPLACE FUNCTION broadcast.answer(event jsonb,
+    role_claim text DEFAULT NULL, role_default text DEFAULT NULL)
+    RETURNS jsonb
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
@@ -1761,7 +1961,7 @@ BEGIN
                  || event;
     END IF;
 
-    result := broadcast.run(b.function, event);
+    result := broadcast.run(b.function, event, role_claim, role_default);
 
     IF pg_catalog.jsonb_typeof(result) = 'object' THEN
         IF result ? 'actions' THEN
@@ -1790,11 +1990,13 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.answer(jsonb) IS
+COMMENT ON FUNCTION broadcast.answer(jsonb, text, text) IS
 'Internal: calls the one function of a message or http event and stages its actions';
 
 
-CREATE OR REPLACE FUNCTION broadcast.dispatch(event jsonb) RETURNS jsonb
+CREATE OR REPLACE FUNCTION broadcast.dispatch(event jsonb,
+    role_claim text DEFAULT NULL, role_default text DEFAULT NULL)
+    RETURNS jsonb
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
@@ -1809,7 +2011,8 @@ BEGIN
             RETURN NULL;
         END IF;
 
-        RETURN broadcast.notice(kind, event - 'groups');
+        RETURN broadcast.notice(kind, event - 'groups', role_claim,
+                                role_default);
     END IF;
 
     IF kind = 'disconnected' THEN
@@ -1821,11 +2024,12 @@ BEGIN
             RETURN '{"unknown": true}'::pg_catalog.jsonb;
         END IF;
 
-        RETURN broadcast.notice(kind, gone || event);
+        RETURN broadcast.notice(kind, gone || event, role_claim,
+                                role_default);
     END IF;
 
     IF kind = 'connect' THEN
-        RETURN broadcast.ask(event);
+        RETURN broadcast.ask(event, role_claim, role_default);
     END IF;
 
     IF kind = 'timer' THEN
@@ -1833,7 +2037,7 @@ BEGIN
     END IF;
 
     IF kind IN ('message', 'http', 'after') THEN
-        RETURN broadcast.answer(event);
+        RETURN broadcast.answer(event, role_claim, role_default);
     END IF;
 
     RAISE EXCEPTION 'unknown kind of event: %', kind
@@ -1841,11 +2045,13 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.dispatch(jsonb) IS
-'nginx''s one entry to functions: calls what is bound for the event and stages its actions in the same transaction';
+COMMENT ON FUNCTION broadcast.dispatch(jsonb, text, text) IS
+'nginx''s one entry to bound functions: calls what is bound for the event, under the role that its claims name if role_claim is given, and stages its actions in the same transaction';
 
 
-CREATE OR REPLACE FUNCTION broadcast.sweep(lim int DEFAULT 100) RETURNS int
+CREATE OR REPLACE FUNCTION broadcast.sweep(lim int DEFAULT 100,
+    role_claim text DEFAULT NULL, role_default text DEFAULT NULL)
+    RETURNS int
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
@@ -1855,7 +2061,7 @@ BEGIN
     FOR c IN SELECT * FROM broadcast.orphans(lim) LOOP
         PERFORM broadcast.dispatch(pg_catalog.jsonb_build_object(
                     'kind', 'disconnected', 'connectionId', c.connection_id,
-                    'error', 'node lost'));
+                    'error', 'node lost'), role_claim, role_default);
         n := n + 1;
     END LOOP;
 
@@ -1863,7 +2069,7 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.sweep(int) IS
+COMMENT ON FUNCTION broadcast.sweep(int, text, text) IS
 'The leading relay: calls disconnected for connections of nodes that were not heard of for their lease; returns how many';
 
 
@@ -2126,13 +2332,13 @@ BEGIN
             hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT;
 
         PERFORM broadcast.timer_ran(id, started, state || ': ' || message);
-        PERFORM broadcast.error_add('timer', t.function, event, state,
-                                    message, detail, hint, context);
+        PERFORM broadcast.error_add('timer', t.function, t.name, t.hub, NULL,
+                    state, message, detail, hint, context, 1);
 
         RETURN pg_catalog.jsonb_build_object('errors',
             pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object(
                 'function', t.function, 'sqlstate', state,
-                'message', message)));
+                'message', message, 'hint', hint)));
     END;
 
     RETURN NULL;

@@ -9,6 +9,8 @@
 #include "ngx_http_broadcast_conf.h"
 
 
+static ngx_int_t ngx_http_broadcast_role_claim(ngx_conf_t *cf,
+    ngx_broadcast_pg_conf_t *pg, ngx_str_t *value);
 static ngx_str_t *ngx_http_broadcast_hub_arg(ngx_conf_t *cf,
     ngx_str_t *name);
 
@@ -105,12 +107,14 @@ ngx_http_broadcast_database(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             pg->stream_timeout = n;
             seen |= 16;
 
-        } else if (ngx_http_broadcast_option(&value[i], "role_claim", &v)) {
-
-            /* taken in silence, functions would run with too many rights */
-
-            return ngx_http_broadcast_bad(cf, &value[i],
-                                          "it is not in this version");
+        } else if (!pg->role_claim.len
+                   && ngx_http_broadcast_option(&value[i], "role_claim", &v))
+        {
+            if (ngx_http_broadcast_role_claim(cf, pg, &v) != NGX_OK) {
+                return ngx_http_broadcast_bad(cf, &value[i],
+                           "it must be the name of a claim, and may have "
+                           "\":\" and a role behind it");
+            }
 
         } else {
             return ngx_http_broadcast_bad(cf, &value[i],
@@ -119,6 +123,69 @@ ngx_http_broadcast_database(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/*
+ * name[:default].  A role has at most NAMEDATALEN less one bytes; "none" is
+ * no role, but the word for the session's own.
+ */
+
+static ngx_int_t
+ngx_http_broadcast_role_claim(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *pg,
+    ngx_str_t *value)
+{
+    u_char      *p, *last, c;
+    ngx_str_t    name, role;
+    ngx_uint_t   i;
+
+    last = value->data + value->len;
+    p = ngx_strlchr(value->data, last, ':');
+
+    name.data = value->data;
+    name.len = (p ? p : last) - value->data;
+
+    role.data = p ? p + 1 : last;
+    role.len = last - role.data;
+
+    if (name.len == 0 || name.len > 63 || role.len > 63
+        || (p && role.len == 0)
+        || (role.len == 4 && ngx_strncmp(role.data, "none", 4) == 0))
+    {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < name.len; i++) {
+        c = name.data[i];
+
+        if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')
+              || (c >= 'a' && c <= 'z') || c == '_' || c == '-'
+              || c == '.' || c == '/'))
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < role.len; i++) {
+        if (role.data[i] < ' ' || role.data[i] == 0x7f) {
+            return NGX_ERROR;
+        }
+    }
+
+    pg->role_claim.len = name.len;
+    pg->role_claim.data = ngx_pnalloc(cf->pool, name.len + 1);
+
+    if (pg->role_claim.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_cpystrn(pg->role_claim.data, name.data, name.len + 1);
+
+    /* the rest of an argument, which is zero terminated */
+
+    pg->role_default = role;
+
+    return NGX_OK;
 }
 
 

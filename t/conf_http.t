@@ -264,14 +264,14 @@ geheimnis
 --- error_log
 "broadcast_database": bad value "queue=-1"
 
-=== TEST 28: roles by claim, which are not there yet
+=== TEST 28: roles by claim, with a default that is none
 --- http_config
     broadcast_zone hubs 1m;
     broadcast_database host=/nowhere role_claim=role:;
 --- config
 --- must_die
 --- error_log
-"broadcast_database": bad value "role_claim=role:": it is not in this version
+"broadcast_database": bad value "role_claim=role:": it must be the name of a claim
 
 === TEST 29: a parameter twice
 --- http_config

@@ -179,7 +179,7 @@ invoke('Divide');
 is result()->{error},
     "An unexpected error occurred invoking 'Divide' on the server.",
     'what PostgreSQL raises stays on the server';
-ok $nginx->wait_log(qr/"message" function failed: division by zero \(22012\)/),
+ok $nginx->wait_log(qr/"message" function \S+ failed: division by zero \(22012\)/),
     'and is in the log';
 
 invoke('Coded');

@@ -180,7 +180,7 @@ $nginx->allow(qr/forged/);
 $r = call('GET', 'fails');
 is($r->{status}, 500, 'an exception is 500');
 unlike($r->{raw}, qr/inner/, '... without detail');
-ok($nginx->wait_log(qr/http function failed: inner secret/), '... which is in the log');
+ok($nginx->wait_log(qr/"http" function \S+ failed: inner secret/), '... which is in the log');
 is(call('GET', 'header')->{status}, 500, 'a header with a line break is none');
 is(call('GET', 'badstatus')->{status}, 500, 'a status that is none');
 is(call('GET', 'slow')->{status}, 504, 'a slow one is 504');

@@ -43,7 +43,8 @@ end $$;
 
 create function broken(event jsonb) returns jsonb language plpgsql as $$
 begin
-    raise exception 'broken for %', event->>'kind';
+    raise exception 'broken for %', event->>'kind'
+        using detail = 'what was sent';
 end $$;
 
 select broadcast.bind('connected', 'note', 'chat');
@@ -157,9 +158,9 @@ is($pg->psql('select message from broadcast.function_error', @at),
    'broken for connected', '... with its words');
 ok((wait_for { database()->{errors} == $errors + 1 } 5), '... counted');
 like($nginx->error_log,
-     qr/\[error\].*a function for "connected" raised an exception/,
+     qr/\[error\].*"connected" function public\.broken failed: broken for connected \(P0001\)/,
      '... and told in the log');
-unlike($nginx->error_log, qr/broken for/, '... without its words');
+unlike($nginx->error_log, qr/what was sent/, '... without its detail');
 
 $ws->close;
 ok((wait_for { $pg->psql('select count(*) from broadcast.function_error',

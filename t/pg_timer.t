@@ -172,8 +172,8 @@ is(timer('boom', 'last_error'), 'P0001: boom', '... its error is in the view');
 ok(value(q{select bool_and(sqlstate = 'P0001' and function = 'public.boom')
              from broadcast.function_error where kind = 'timer'}) eq 't',
    '... and in broadcast.function_error');
-like($first->error_log, qr/a function for "timer" raised an exception/,
-     '... and a line of the log says where to look');
+like($first->error_log, qr/"timer" function public\.boom failed: boom \(P0001\)/,
+     '... and a line of the log tells it');
 ok((wait_for { metric($first,
         'function_calls_total\{kind="timer",outcome="error"\}') >= 2 } 10),
    '... it is counted as an error');

@@ -403,7 +403,9 @@ ngx_broadcast_function_result(ngx_broadcast_conn_t *bc,
         return;
     }
 
-    if (result->status == NGX_BROADCAST_CALL_FAILED && result->raised) {
+    if (result->status == NGX_BROADCAST_CALL_FAILED && result->raised
+        && !result->unauthorized)
+    {
 
         /* RAISE EXCEPTION: what the function says to its caller */
 
@@ -411,19 +413,15 @@ ngx_broadcast_function_result(ngx_broadcast_conn_t *bc,
         return;
     }
 
-    if (result->status == NGX_BROADCAST_CALL_FAILED) {
-        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_bus.log, 0,
-                      "broadcast: \"message\" function failed: %V (%V), "
-                      "hub: \"%V\"", &result->message, &result->sqlstate,
-                      &bc->hub->name);
-    }
-
     /* signalr.md 4.6; anything else is between us and the database */
 
     error.data = buf;
     error.len = ngx_snprintf(buf, sizeof(buf),
-                             "An unexpected error occurred invoking '%V' on "
-                             "the server.", &task->target)
+                             result->unauthorized
+                             ? "Failed to invoke '%V' because user is "
+                               "unauthorized"
+                             : "An unexpected error occurred invoking '%V' on "
+                               "the server.", &task->target)
                 - buf;
 
     ngx_broadcast_function_failed(bc, task, &error);

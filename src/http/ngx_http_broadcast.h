@@ -324,6 +324,8 @@ ngx_int_t ngx_http_broadcast_unavailable(ngx_http_request_t *r,
 
 /* 401 with WWW-Authenticate and, unless ctx->json, an empty body */
 ngx_int_t ngx_http_broadcast_unauthorized(ngx_http_request_t *r);
+/* the same for a caller that has no role: pg/ has counted it */
+ngx_int_t ngx_http_broadcast_no_role(ngx_http_request_t *r);
 
 ngx_int_t ngx_http_broadcast_header(ngx_http_request_t *r, const char *name,
     ngx_str_t *value);

@@ -193,9 +193,9 @@ ngx_http_broadcast_connect_called(ngx_http_request_t *r,
         break;
 
     case NGX_BROADCAST_CALL_FAILED:
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "connect function failed: %V (%V)",
-                      &result->message, &result->sqlstate);
+        if (result->unauthorized) {
+            return ngx_http_broadcast_no_role(r);
+        }
 
         return ngx_http_broadcast_text(r, NGX_HTTP_INTERNAL_SERVER_ERROR,
                                        "The connect function failed.");

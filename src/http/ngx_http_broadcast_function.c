@@ -310,9 +310,9 @@ ngx_http_broadcast_function_called(ngx_http_request_t *r,
         return ngx_http_broadcast_function_answer(r, &result->value);
 
     case NGX_BROADCAST_CALL_FAILED:
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "http function failed: %V (%V)",
-                      &result->message, &result->sqlstate);
+        if (result->unauthorized) {
+            return ngx_http_broadcast_no_role(r);
+        }
 
         return ngx_http_broadcast_error(r, NGX_HTTP_INTERNAL_SERVER_ERROR,
                                         "InternalServerError",

@@ -157,6 +157,10 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
     { "function_calls_total", "counter", "Calls of functions.",
       ngx_http_broadcast_metric_calls, 0 },
 
+    { "function_errors_dropped_total", "counter",
+      "Errors without a row of their own in broadcast.function_error.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_ERRORS_DROPPED },
+
     { "function_seconds", "histogram", "Time of a function call.",
       ngx_http_broadcast_metric_functions, 0 },
 
@@ -193,7 +197,7 @@ static const char  *ngx_http_broadcast_closed[] = {
 
 static const char  *ngx_http_broadcast_refused[] = {
     "token", "origin", "limit", "full", "size", "database", "function",
-    "invocation", "stream", NULL
+    "invocation", "stream", "role", NULL
 };
 
 

@@ -304,9 +304,10 @@ ngx_http_broadcast_negotiate_called(ngx_http_request_t *r,
     ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
 
     if (result->status == NGX_BROADCAST_CALL_FAILED) {
-        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "negotiate function failed: %V (%V)",
-                      &result->message, &result->sqlstate);
+
+        if (result->unauthorized) {
+            return ngx_http_broadcast_no_role(r);
+        }
 
         return ngx_http_broadcast_text(r, NGX_HTTP_INTERNAL_SERVER_ERROR,
                                        "The negotiate function failed.");

@@ -258,10 +258,17 @@ ngx_http_broadcast_unavailable(ngx_http_request_t *r, const char *message)
 ngx_int_t
 ngx_http_broadcast_unauthorized(ngx_http_request_t *r)
 {
+    ngx_broadcast_count(NGX_BROADCAST_REFUSED_TOKEN, 1);
+
+    return ngx_http_broadcast_no_role(r);
+}
+
+
+ngx_int_t
+ngx_http_broadcast_no_role(ngx_http_request_t *r)
+{
     ngx_str_t                  none = ngx_null_string;
     ngx_http_broadcast_ctx_t  *ctx;
-
-    ngx_broadcast_count(NGX_BROADCAST_REFUSED_TOKEN, 1);
 
     ctx = ngx_http_broadcast_ctx(r);
 

@@ -369,6 +369,8 @@ ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
     ngx_http_broadcast_status_member(b, ",\"streams\":", st->streams);
     ngx_http_broadcast_status_member(b, ",\"streams_refused\":",
                                      n[NGX_BROADCAST_REFUSED_STREAM]);
+    ngx_http_broadcast_status_member(b, ",\"errors_dropped\":",
+                                     n[NGX_BROADCAST_ERRORS_DROPPED]);
     ngx_broadcast_buf_char(b, '}');
 }
 

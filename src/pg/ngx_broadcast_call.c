@@ -9,6 +9,7 @@
 #include <ngx_event.h>
 
 #include "base/ngx_broadcast_buf.h"
+#include "pg/ngx_broadcast_failed.h"
 #include "pg/ngx_broadcast_job.h"
 #include "pg/ngx_broadcast_pg_local.h"
 #include "pg/ngx_broadcast_relay.h"
@@ -25,8 +26,10 @@ static char *ngx_broadcast_call_event(ngx_broadcast_job_t *job,
     ngx_uint_t kind, ngx_str_t *event);
 static void ngx_broadcast_call_end(ngx_broadcast_job_t *job,
     ngx_uint_t status, PGresult *result);
-static ngx_uint_t ngx_broadcast_call_raised(ngx_uint_t kind,
+static ngx_uint_t ngx_broadcast_call_raised(ngx_broadcast_dispatch_t *d,
     ngx_str_t *value);
+static void ngx_broadcast_call_error(ngx_broadcast_dispatch_t *d,
+    ngx_broadcast_call_result_t *answer, PGresult *result);
 
 
 /* of ngx_broadcast_call_status_e */
@@ -61,9 +64,13 @@ ngx_broadcast_call(ngx_uint_t kind, ngx_str_t *event,
         d->handler = handler;
 
         d->job.query.statement = NGX_BROADCAST_PG_DISPATCH;
-        d->job.query.nparams = 1;
+        d->job.query.nparams = 3;
         d->job.query.params[0] = ngx_broadcast_call_event(&d->job, kind,
                                                           event);
+        d->job.query.params[1] = ngx_broadcast_pg_text(
+                                        &ngx_broadcast_pg.conf->role_claim);
+        d->job.query.params[2] = ngx_broadcast_pg_text(
+                                        &ngx_broadcast_pg.conf->role_default);
 
         if (d->job.query.params[0] == NULL) {
             ngx_broadcast_job_destroy(&d->job);
@@ -137,7 +144,7 @@ ngx_broadcast_call_end(ngx_broadcast_job_t *job, ngx_uint_t status,
     if (status == NGX_BROADCAST_CALL_OK) {
         answer.value = ngx_broadcast_pg_value(result, 0, 0);
 
-        if (ngx_broadcast_call_raised(d->kind, &answer.value)) {
+        if (ngx_broadcast_call_raised(d, &answer.value)) {
             outcome = NGX_BROADCAST_OUTCOME_ERROR;
         }
 
@@ -145,10 +152,12 @@ ngx_broadcast_call_end(ngx_broadcast_job_t *job, ngx_uint_t status,
 
         ngx_broadcast_relay_nudge();
 
-    } else if (result) {
-        answer.sqlstate = ngx_broadcast_pg_sqlstate(result);
-        answer.message = ngx_broadcast_pg_message(result);
-        answer.raised = ngx_broadcast_pg_raised(result);
+    } else if (status != NGX_BROADCAST_CALL_AWAY) {
+        ngx_broadcast_call_error(d, &answer, result);
+
+        if (answer.unauthorized) {
+            outcome = NGX_BROADCAST_OUTCOME_REFUSED;
+        }
     }
 
     now = ngx_broadcast_now();
@@ -167,37 +176,44 @@ ngx_broadcast_call_end(ngx_broadcast_job_t *job, ngx_uint_t status,
 
 /*
  * connected, disconnected and timer are carried out all the same when a
- * function of theirs raises; the answer then begins with "errors".  What was
- * said may quote anything and is kept in the database: one line a second
- * points there.
+ * function of theirs raises.
  */
 
 static ngx_uint_t
-ngx_broadcast_call_raised(ngx_uint_t kind, ngx_str_t *value)
+ngx_broadcast_call_raised(ngx_broadcast_dispatch_t *d, ngx_str_t *value)
 {
-    static time_t   logged;
-    static u_char   errors[] = "{\"errors\":";
-
-    if ((kind != NGX_BROADCAST_ON_CONNECTED
-         && kind != NGX_BROADCAST_ON_DISCONNECTED
-         && kind != NGX_BROADCAST_ON_TIMER)
-        || value->len < sizeof(errors) - 1
-        || ngx_memcmp(value->data, errors, sizeof(errors) - 1) != 0)
+    if ((d->kind != NGX_BROADCAST_ON_CONNECTED
+         && d->kind != NGX_BROADCAST_ON_DISCONNECTED
+         && d->kind != NGX_BROADCAST_ON_TIMER)
+        || !ngx_broadcast_call_errors(d->kind, value))
     {
         return 0;
     }
 
     ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
 
-    if (logged != ngx_time()) {
-        logged = ngx_time();
-        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
-                      "broadcast: a function for \"%s\" raised an exception, "
-                      "see broadcast.function_error",
-                      kind == NGX_BROADCAST_ON_CONNECTED ? "connected"
-                      : kind == NGX_BROADCAST_ON_TIMER ? "timer"
-                                                       : "disconnected");
-    }
-
     return 1;
+}
+
+
+static void
+ngx_broadcast_call_error(ngx_broadcast_dispatch_t *d,
+    ngx_broadcast_call_result_t *answer, PGresult *result)
+{
+    ngx_broadcast_failed_t  failed;
+
+    ngx_memzero(&failed, sizeof(ngx_broadcast_failed_t));
+
+    failed.kind = d->kind;
+    failed.event.data = (u_char *) d->job.query.params[0];
+    failed.event.len = ngx_strlen(failed.event.data);
+
+    ngx_broadcast_call_failed(&failed, result);
+
+    if (result) {
+        answer->sqlstate = ngx_broadcast_pg_sqlstate(result);
+        answer->message = ngx_broadcast_pg_message(result);
+        answer->raised = ngx_broadcast_pg_raised(result);
+        answer->unauthorized = ngx_broadcast_pg_unauthorized(result);
+    }
 }

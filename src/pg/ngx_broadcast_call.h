@@ -40,6 +40,8 @@ typedef struct {
     ngx_str_t               message;    /* primary message of the error */
     ngx_uint_t              raised;     /* 1: by a RAISE in a function of the
                                            user's: meant for its caller */
+    ngx_uint_t              unauthorized;   /* 1: FAILED, since the caller has
+                                           no role that may call it */
 } ngx_broadcast_call_result_t;
 
 typedef void (*ngx_broadcast_call_pt)(ngx_broadcast_call_result_t *result,

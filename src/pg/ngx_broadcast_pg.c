@@ -11,6 +11,7 @@
 
 #include "shm/ngx_broadcast_binding.h"
 #include "shm/ngx_broadcast_lease.h"
+#include "pg/ngx_broadcast_failed.h"
 #include "pg/ngx_broadcast_outbox.h"
 #include "pg/ngx_broadcast_pg_local.h"
 #include "pg/ngx_broadcast_pg_pool.h"
@@ -50,6 +51,7 @@ ngx_broadcast_pg_start(ngx_cycle_t *cycle, ngx_broadcast_pg_conf_t *conf)
     if (pg->enabled) {
         ngx_broadcast_pg_name(cycle);
         ngx_broadcast_pg_pool_init(conf, cycle->log);
+        ngx_broadcast_failed_init();
         ngx_broadcast_stage_init(cycle->log);
         ngx_broadcast_stream_start(conf, cycle->log);
 

@@ -43,8 +43,9 @@ typedef struct {
     ngx_uint_t              queue;      /* calls that may wait */
     ngx_uint_t              streams;    /* connections a worker for streams */
     ngx_msec_t              stream_timeout;     /* of a whole stream */
-    ngx_str_t               role_claim;
-    ngx_str_t               role_default;
+    ngx_str_t               role_claim;     /* zero terminated; empty: as
+                                               the module's own role */
+    ngx_str_t               role_default;   /* zero terminated; empty: none */
 
     ngx_array_t            *listen;     /* of ngx_broadcast_pg_listen_t */
     ngx_array_t            *ephemeral;  /* of ngx_str_t, lower case; "*" */

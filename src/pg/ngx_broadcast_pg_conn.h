@@ -62,6 +62,7 @@ typedef enum {
     NGX_BROADCAST_PG_GROUPS,
     NGX_BROADCAST_PG_KEEP,
     NGX_BROADCAST_PG_TIMERS,
+    NGX_BROADCAST_PG_ERROR_ADD,
     NGX_BROADCAST_PG_STATEMENTS
 } ngx_broadcast_pg_statement_e;
 

@@ -34,6 +34,11 @@ extern ngx_broadcast_pg_t  ngx_broadcast_pg;
 const char *ngx_broadcast_pg_conninfo(ngx_uint_t tries);
 
 
+/* a parameter out of the configuration: SQL null if it was not given */
+#define ngx_broadcast_pg_text(str)                                            \
+    ((str)->len ? (const char *) (str)->data : NULL)
+
+
 #define NGX_BROADCAST_PG_TICK   250         /* ms: leases are renewed */
 #define NGX_BROADCAST_PG_TERM   1000        /* ms: of a lease */
 

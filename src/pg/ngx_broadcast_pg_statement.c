@@ -45,10 +45,10 @@ static const ngx_broadcast_pg_prepared_t
       "SELECT broadcast.ring()" },
 
     { "broadcast_dispatch",
-      "SELECT broadcast.dispatch($1::jsonb)" },
+      "SELECT broadcast.dispatch($1::jsonb, $2::text, $3::text)" },
 
     { "broadcast_sweep",
-      "SELECT broadcast.sweep($1::int)" },
+      "SELECT broadcast.sweep($1::int, $2::text, $3::text)" },
 
     { "broadcast_history",
       "SELECT s.epoch, s.oldest, s.newest, r.seq, r.type, r.scope, r.source,"
@@ -87,7 +87,12 @@ static const ngx_broadcast_pg_prepared_t
       "SELECT broadcast.keep_groups($1::jsonb)" },
 
     { "broadcast_timers",
-      "SELECT t.id, t.wait FROM broadcast.timers($1::int) t" }
+      "SELECT t.id, t.wait FROM broadcast.timers($1::int) t" },
+
+    { "broadcast_error_add",
+      "SELECT broadcast.error_add($1::text, $2::text, $3::text, $4::text,"
+      " $5::text, $6::text, $7::text, $8::text, $9::text, $10::text,"
+      " $11::bigint)" }
 };
 
 

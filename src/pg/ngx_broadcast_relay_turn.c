@@ -379,8 +379,12 @@ ngx_broadcast_relay_sweep(void)
     }
 
     query->statement = NGX_BROADCAST_PG_SWEEP;
-    query->nparams = 1;
+    query->nparams = 3;
     query->params[0] = ngx_broadcast_relay_sweep_text;
+    query->params[1] = ngx_broadcast_pg_text(
+                                        &ngx_broadcast_pg.conf->role_claim);
+    query->params[2] = ngx_broadcast_pg_text(
+                                        &ngx_broadcast_pg.conf->role_default);
     query->done = ngx_broadcast_relay_swept;
 
     (void) ngx_sprintf((u_char *) ngx_broadcast_relay_sweep_text, "%ui%Z",

@@ -37,6 +37,8 @@ typedef enum {
     NGX_BROADCAST_REFUSED_INVOCATION,   /* too many are under way: client
                                            results, streams, uploads */
     NGX_BROADCAST_REFUSED_STREAM,       /* too many streams of functions run */
+    NGX_BROADCAST_REFUSED_ROLE,         /* role_claim: who calls has no role
+                                           that may */
 
     NGX_BROADCAST_SENT_BYTES_WEBSOCKET, /* by transport, in its order */
     NGX_BROADCAST_SENT_BYTES_SSE,
@@ -52,6 +54,8 @@ typedef enum {
     NGX_BROADCAST_DB_RECONNECTS,
     NGX_BROADCAST_DB_CALLS,
     NGX_BROADCAST_DB_ERRORS,
+    NGX_BROADCAST_ERRORS_DROPPED,       /* that have no row of their own in
+                                           broadcast.function_error */
 
     NGX_BROADCAST_COUNTERS
 } ngx_broadcast_counter_e;
