@@ -167,7 +167,12 @@ ngx_broadcast_pg_answer_synced(ngx_broadcast_pg_conn_t *conn)
     ngx_queue_remove(q);
     conn->nflight--;
 
-    conn->took = ngx_current_msec - conn->since;
+    /* that a quick one was prompt says nothing about functions */
+
+    if (!query->quick || ngx_current_msec - conn->since > conn->took) {
+        conn->took = ngx_current_msec - conn->since;
+    }
+
     conn->since = ngx_current_msec;
     ngx_broadcast_pg_answer_watch(conn);
 
