@@ -1618,34 +1618,44 @@ COMMENT ON FUNCTION broadcast.act(text, jsonb) IS
 --
 
 CREATE OR REPLACE FUNCTION broadcast.unauthorized(why text, role text,
-    role_claim text, function text) RETURNS void
+    role_claim text, proc oid) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
+DECLARE
+    function text;
+    message text;
+    hint text := '';
 BEGIN
-    IF why = 'claim' THEN
-        RAISE EXCEPTION 'the claim "%" names no role, and there is no default',
-                role_claim
-            USING ERRCODE = 'insufficient_privilege', SCHEMA = 'broadcast',
-                  CONSTRAINT = why, TABLE = function;
+    SELECT pg_catalog.format('%I.%I', n.nspname, p.proname) INTO function
+      FROM pg_catalog.pg_proc p
+      JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+     WHERE p.oid = proc;
 
+    function := coalesce(function, '');
+
+    IF why = 'claim' THEN
+        message := pg_catalog.format('the claim "%s" names no role, and there is no default',
+                                     role_claim);
     ELSIF why = 'role' THEN
-        RAISE EXCEPTION 'the role "%" of the claim "%" may not be taken',
-                role, role_claim
-            USING ERRCODE = 'insufficient_privilege', SCHEMA = 'broadcast',
-                  CONSTRAINT = why, TABLE = function,
-                  HINT = pg_catalog.format('if clients may have it: GRANT %I TO %I',
-                                           role, session_user);
+        message := pg_catalog.format('the role "%s" of the claim "%s" may not be taken',
+                                     role, role_claim);
+        hint := pg_catalog.format('if clients may have it: GRANT %I TO %I',
+                                  role, session_user);
+    ELSE
+        message := pg_catalog.format('the role "%s" may not execute %s',
+                                     role, function);
+        hint := pg_catalog.format('GRANT EXECUTE ON FUNCTION %s(%s) TO %I, and USAGE on its schema',
+                    function,
+                    pg_catalog.pg_get_function_identity_arguments(proc), role);
     END IF;
 
-    RAISE EXCEPTION 'the role "%" may not execute %', role, function
-        USING ERRCODE = 'insufficient_privilege', SCHEMA = 'broadcast',
-              CONSTRAINT = why, TABLE = function,
-              HINT = pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %I, and USAGE ON its schema',
-                                       function, role);
+    RAISE EXCEPTION USING MESSAGE = message, HINT = hint,
+        ERRCODE = 'insufficient_privilege', SCHEMA = 'broadcast',
+        TABLE = function, CONSTRAINT = why;
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.unauthorized(text, text, text, text) IS
+COMMENT ON FUNCTION broadcast.unauthorized(text, text, text, oid) IS
 'Internal: an error by which nginx knows that the caller may not call; why is claim, role or execute';
 
 
@@ -1656,7 +1666,6 @@ AS $$
 DECLARE
     claims jsonb := coalesce(nullif(event->'claims', 'null'), '{}');
     prior text := pg_catalog.current_setting('role');
-    called text := coalesce(proc::pg_catalog.regprocedure::text, '');
     wanted text;
 BEGIN
     CASE coalesce(pg_catalog.jsonb_typeof(claims->role_claim), 'null')
@@ -1667,7 +1676,7 @@ BEGIN
 
     IF wanted IS NULL THEN
         PERFORM broadcast.unauthorized('claim', NULL, role_claim,
-                                       called);
+                                       proc);
     END IF;
 
     -- the module's own role is none that a client may have; from 16 on a
@@ -1683,7 +1692,7 @@ BEGIN
                             THEN 'SET' ELSE 'MEMBER' END))
     THEN
         PERFORM broadcast.unauthorized('role', wanted, role_claim,
-                                       called);
+                                       proc);
     END IF;
 
     IF proc IS NOT NULL AND NOT (
@@ -1693,7 +1702,7 @@ BEGIN
                      WHERE p.oid = proc), 'USAGE'))
     THEN
         PERFORM broadcast.unauthorized('execute', wanted, role_claim,
-                                       called);
+                                       proc);
     END IF;
 
     PERFORM pg_catalog.set_config('request.jwt.claims',
@@ -2973,7 +2982,10 @@ BEGIN
             CONTINUE;
         END IF;
 
-        SELECT 'SELECT ' || string_agg(u, ', ' ORDER BY i) INTO checks
+        -- the mark tells nginx that an error is one in an argument
+
+        SELECT 'SELECT /* broadcast.argument( */ '
+               || string_agg(u, ', ' ORDER BY i) INTO checks
           FROM unnest(used[1:n], p.argtypes[0:n - 1])
                WITH ORDINALITY x(u, type, i)
          WHERE x.type NOT IN ('text'::regtype, 'json'::regtype);
@@ -3225,8 +3237,11 @@ BEGIN
     prior := broadcast.assume(broadcast.caller(context::pg_catalog.jsonb),
                               role_claim, role_default, proc);
 
+    -- converted once before, so that an error in an argument is told from
+    -- one of the method
+
     IF checks IS NOT NULL THEN
-        PERFORM broadcast.argument_check(checks, arguments, prior);
+        EXECUTE checks USING context, arguments;
     END IF;
 
     EXECUTE call INTO v USING context, arguments;
@@ -3240,22 +3255,6 @@ $$;
 COMMENT ON FUNCTION broadcast.call_as(text, text, oid, text, text, text,
                                       text[]) IS
 'Internal: runs the call of a method as the role that the caller''s claims name';
-
-
-CREATE OR REPLACE FUNCTION broadcast.argument_check(checks text,
-    arguments text[], prior text) RETURNS void
-LANGUAGE plpgsql VOLATILE
-AS $$
-BEGIN
-    EXECUTE pg_catalog.replace(checks, '($2)[', '($1)[') USING arguments;
-
-EXCEPTION WHEN others THEN
-    RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = SQLERRM;
-END
-$$;
-
-COMMENT ON FUNCTION broadcast.argument_check(text, text[], text) IS
-'Internal: converts the arguments of broadcast.call_as() once, so that an error in them is told from one of the method';
 
 
 CREATE OR REPLACE FUNCTION broadcast.context() RETURNS jsonb

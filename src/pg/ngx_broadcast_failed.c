@@ -23,7 +23,7 @@
 #define NGX_BROADCAST_FAILED_FIELD   8192   /* of a field in the row */
 
 
-/* what was not told of a function, by kind and name */
+/* what was not told of an error, by kind, function and SQLSTATE */
 
 typedef struct {
     uint32_t                hash;           /* 0: free */
@@ -51,7 +51,8 @@ static ngx_uint_t ngx_broadcast_failed_ours(PGresult *result);
 static void ngx_broadcast_failed_marked(PGresult *result, ngx_str_t *name);
 static json_t *ngx_broadcast_failed_event(ngx_broadcast_failed_t *failed);
 static ngx_broadcast_failed_place_t *ngx_broadcast_failed_place(
-    ngx_uint_t kind, ngx_str_t *function, ngx_str_t *name);
+    ngx_broadcast_failed_t *failed, ngx_broadcast_failed_error_t *e,
+    ngx_uint_t level);
 static ngx_uint_t ngx_broadcast_failed_due(
     ngx_broadcast_failed_place_t *place);
 static ngx_uint_t ngx_broadcast_failed_level(ngx_broadcast_failed_t *failed,
@@ -105,6 +106,7 @@ void
 ngx_broadcast_call_failed(ngx_broadcast_failed_t *failed, PGresult *result)
 {
     json_t                        *event;
+    ngx_uint_t                     level;
     ngx_broadcast_failed_place_t  *place;
     ngx_broadcast_failed_error_t   e;
 
@@ -123,15 +125,14 @@ ngx_broadcast_call_failed(ngx_broadcast_failed_t *failed, PGresult *result)
         e.function = failed->function;
     }
 
-    place = ngx_broadcast_failed_place(failed->kind, &e.function,
-                                       &failed->name);
+    level = ngx_broadcast_failed_level(failed, result);
+    place = ngx_broadcast_failed_place(failed, &e, level);
 
     if (event == NULL && ngx_broadcast_failed_due(place)) {
         event = ngx_broadcast_failed_event(failed);
     }
 
-    ngx_broadcast_failed_log(ngx_broadcast_failed_level(failed, result),
-                             failed, &e, place);
+    ngx_broadcast_failed_log(level, failed, &e, place);
 
     if (ngx_broadcast_failed_rows < NGX_BROADCAST_FAILED_ROWS
         && ngx_broadcast_failed_row(failed, &e, place->unwritten + 1)
@@ -185,8 +186,8 @@ ngx_broadcast_call_errors(ngx_uint_t kind, ngx_str_t *answer)
         }
 
         ngx_broadcast_failed_log(NGX_LOG_ERR, &failed, &e,
-                      ngx_broadcast_failed_place(kind, &e.function,
-                                                 &failed.name));
+                                 ngx_broadcast_failed_place(&failed, &e,
+                                                            NGX_LOG_ERR));
     }
 
     json_decref(value);
@@ -367,11 +368,11 @@ ngx_broadcast_failed_event(ngx_broadcast_failed_t *failed)
 }
 
 
-/* two functions of one place take it from each other: no more than that */
+/* two errors of one place take it from each other: no more than that */
 
 static ngx_broadcast_failed_place_t *
-ngx_broadcast_failed_place(ngx_uint_t kind, ngx_str_t *function,
-    ngx_str_t *name)
+ngx_broadcast_failed_place(ngx_broadcast_failed_t *failed,
+    ngx_broadcast_failed_error_t *e, ngx_uint_t level)
 {
     uint32_t                       hash;
     ngx_str_t                     *key;
@@ -383,9 +384,11 @@ ngx_broadcast_failed_place(ngx_uint_t kind, ngx_str_t *function,
         ngx_broadcast_failed_rows = 0;
     }
 
-    key = function->len ? function : name;
+    key = e->function.len ? &e->function : &failed->name;
 
-    hash = ngx_crc32_long(key->data, key->len) + (uint32_t) kind + 1;
+    hash = ngx_crc32_long(key->data, key->len)
+           ^ ngx_murmur_hash2(e->sqlstate.data, e->sqlstate.len);
+    hash += (uint32_t) (failed->kind * 16 + level);
     hash = hash ? hash : 1;
 
     place = &ngx_broadcast_failed_places[hash % NGX_BROADCAST_FAILED_PLACES];

@@ -15,9 +15,9 @@
 
 /*
  * What a function raised, told to who wrote it: a line in the log and a row in
- * broadcast.function_error.  Both are bounded: a line for each function and
- * second (16 a second in all), ten rows a second and worker; what is left out
- * is counted with the next one of the function.
+ * broadcast.function_error.  Both are bounded: a line a second for each
+ * function and SQLSTATE (16 in all), ten rows a second and worker; what is left
+ * out is counted with the next one of its kind.
  *
  * The log gets function, SQLSTATE, message and hint; detail and context may
  * quote what a client sent and stand in the row alone.
