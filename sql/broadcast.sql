@@ -12,11 +12,11 @@
 -- Who calls what:
 --
 --     users         send_*, add_to_group, remove_from_group,
---                   close_connection, position, bind, unbind
+--                   close_connection, position, bind, unbind, doctor
 --     nginx         schema_version, dispatch, stage, ring, and the relay's
 --                   sequence, read, replay, replay_state, positions, head,
 --                   rules, begin_anew, bindings, bindings_version, node_beat,
---                   sweep, timers; keep_groups, and for the REST API present,
+--                   node_about, sweep, timers; keep_groups, and for the REST API present,
 --                   members, groups
 --
 -- The way of a message: a send inserts into `staging` in the caller's
@@ -183,8 +183,16 @@ CREATE TABLE IF NOT EXISTS broadcast.node (
     seen_at     timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+ALTER TABLE broadcast.node
+    ADD COLUMN IF NOT EXISTS role name,
+    ADD COLUMN IF NOT EXISTS backend int,
+    ADD COLUMN IF NOT EXISTS session int,
+    ADD COLUMN IF NOT EXISTS pool int,
+    ADD COLUMN IF NOT EXISTS listens boolean NOT NULL DEFAULT true,
+    ADD COLUMN IF NOT EXISTS moved int NOT NULL DEFAULT 0;
+
 COMMENT ON TABLE broadcast.node IS
-'The nginx instances on this database and when each was last heard of';
+'The nginx instances on this database and when each was last heard of; for broadcast.doctor() how its relay is connected: role, server process and the one that it believes to have (session), connections it may make, whether it LISTENs, and how often its session moved to another process';
 
 
 CREATE TABLE IF NOT EXISTS broadcast.connections (
@@ -3296,6 +3304,609 @@ $$;
 
 COMMENT ON FUNCTION broadcast.context() IS
 'Who calls: connectionId, hub, userId, claims, query, headers, transport, remoteAddress; null if nginx does not call';
+
+
+--
+-- The doctor
+--
+-- One row a check, each by a name that stays.  It runs as its caller, the
+-- owner, and reads what every role may; of sessions of other roles PostgreSQL
+-- tells only that they are there.
+--
+
+CREATE OR REPLACE FUNCTION broadcast.node_about(node text, session int,
+    pool int) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE broadcast.node n
+       SET role = session_user, backend = pg_backend_pid(), session = $2,
+           pool = $3,
+           listens = EXISTS (SELECT FROM pg_listening_channels() c
+                              WHERE c = 'broadcast_doorbell'),
+           moved = CASE WHEN n.session IS DISTINCT FROM $2 THEN 0
+                        WHEN n.backend <> pg_backend_pid() THEN n.moved + 1
+                        ELSE n.moved END
+     WHERE n.name = $1
+$$;
+
+COMMENT ON FUNCTION broadcast.node_about(text, int, int) IS
+'A node''s relay tells how it is connected: which server process it thinks it has, and the connections that the node may make';
+
+
+CREATE OR REPLACE FUNCTION broadcast.doctor_roles()
+RETURNS TABLE (role name)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH told AS (
+        SELECT DISTINCT n.role FROM broadcast.node n
+          JOIN pg_roles r ON r.rolname = n.role
+         WHERE n.seen_at > clock_timestamp() - interval '1 day'
+    )
+    SELECT t.role FROM told t
+     UNION ALL
+    SELECT current_user WHERE NOT EXISTS (SELECT FROM told)
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor_roles() IS
+'Internal: the roles that nginx connects as, the caller if none was here today';
+
+
+CREATE OR REPLACE FUNCTION broadcast.doctor_setting(role name, setting text)
+    RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce(
+        (SELECT split_part(c.line, '=', 2)
+           FROM pg_db_role_setting s, unnest(s.setconfig) c(line)
+          WHERE split_part(c.line, '=', 1) = $2
+            AND s.setdatabase IN (0, (SELECT d.oid FROM pg_database d
+                                       WHERE d.datname = current_database()))
+            AND s.setrole IN (0, (SELECT r.oid FROM pg_roles r
+                                   WHERE r.rolname = $1))
+          ORDER BY s.setrole = 0, s.setdatabase = 0 LIMIT 1),
+        current_setting($2))
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor_setting(name, text) IS
+'Internal: what a parameter of the server is in sessions of a role';
+
+
+CREATE OR REPLACE FUNCTION broadcast.doctor_server(patience interval)
+RETURNS TABLE ("check" text, status text, detail text, hint text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    said text;
+    needed bigint;
+    room bigint;
+    used bigint;
+BEGIN
+    RETURN QUERY SELECT 'server_version',
+        CASE WHEN current_setting('server_version_num')::int >= 130000
+             THEN 'ok' ELSE 'error' END,
+        'PostgreSQL ' || current_setting('server_version'),
+        'PostgreSQL 13 or later is needed';
+
+    RETURN QUERY SELECT 'recovery',
+        CASE WHEN pg_is_in_recovery() THEN 'error' ELSE 'ok' END,
+        CASE WHEN pg_is_in_recovery() THEN 'this server is a standby'
+             ELSE 'this server takes what is written' END,
+        'name the primary in broadcast_database, or both and target_session_attrs=read-write';
+
+    RETURN QUERY SELECT 'encoding',
+        CASE WHEN current_setting('server_encoding') = 'UTF8'
+             THEN 'ok' ELSE 'warn' END,
+        'the database is kept in ' || current_setting('server_encoding'),
+        'messages with characters that it does not have are refused; create the database with ENCODING UTF8';
+
+    RETURN QUERY SELECT 'wal_level', 'ok',
+        'wal_level is ' || current_setting('wal_level')
+        || ', and nothing here needs another', NULL;
+
+    said := (SELECT string_agg(r.role, ', ') FROM broadcast.doctor_roles() r
+              WHERE broadcast.doctor_setting(r.role, 'synchronous_commit')
+                    = 'off');
+
+    RETURN QUERY SELECT 'synchronous_commit',
+        CASE WHEN said IS NULL THEN 'ok' ELSE 'warn' END,
+        CASE WHEN said IS NULL THEN 'a commit waits for the disk'
+             ELSE 'it is off for ' || said || ': a crash may take back what was answered' END,
+        'ALTER ROLE … SET synchronous_commit = on; after a crash that lost commits all hubs begin anew';
+
+    said := (SELECT string_agg(r.role || ' ' || v.name || '=' || s.value, ', ')
+               FROM broadcast.doctor_roles() r,
+                    (VALUES ('default_transaction_read_only', 'off'),
+                            ('default_transaction_isolation',
+                             'read committed')) v(name, value),
+                    LATERAL (SELECT broadcast.doctor_setting(r.role, v.name)
+                                    AS value) s
+              WHERE s.value <> v.value);
+
+    RETURN QUERY SELECT 'transactions',
+        CASE WHEN said IS NULL THEN 'ok'
+             WHEN said LIKE '%read_only%' THEN 'error' ELSE 'warn' END,
+        coalesce(said, 'read committed, read and write'),
+        'calls of functions fail with it; ALTER ROLE … RESET it';
+
+    used := (SELECT count(*) FROM pg_stat_activity a WHERE a.datid IS NOT NULL);
+    needed := (SELECT coalesce(sum(n.pool), 0) FROM broadcast.node n
+                WHERE n.seen_at > clock_timestamp() - interval '15 s');
+    room := (SELECT least(
+        current_setting('max_connections')::int
+        - current_setting('superuser_reserved_connections')::int,
+        (SELECT nullif(d.datconnlimit, -1) FROM pg_database d
+          WHERE d.datname = current_database()),
+        (SELECT min(nullif(x.rolconnlimit, -1)) FROM pg_roles x
+          WHERE x.rolname IN (SELECT r.role FROM broadcast.doctor_roles() r))));
+
+    RETURN QUERY SELECT 'connections',
+        CASE WHEN needed > room THEN 'error'
+             WHEN used > room * 0.9 THEN 'warn' ELSE 'ok' END,
+        format('%s in use, nginx may make %s, there may be %s', used, needed,
+               room),
+        'less workers, or a smaller pool= in broadcast_database, or a greater max_connections or CONNECTION LIMIT';
+
+    RETURN QUERY SELECT 'notify_queue',
+        CASE WHEN pg_notification_queue_usage() > 0.5 THEN 'warn'
+             ELSE 'ok' END,
+        format('%s %% full', round((pg_notification_queue_usage() * 100)
+                                   ::numeric, 1)),
+        'a session that LISTENs stays in one transaction: end it';
+
+    RETURN QUERY SELECT s."check", s.status, s.detail, s.hint
+                   FROM broadcast.doctor_snapshots(patience) s;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor_server(interval) IS
+'Internal: the checks of broadcast.doctor() about the server';
+
+
+CREATE OR REPLACE FUNCTION broadcast.doctor_snapshots(patience interval)
+RETURNS TABLE ("check" text, status text, detail text, hint text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH held AS (
+        SELECT format('prepared transaction %L of %s since %s', p.gid,
+                      p.owner, date_trunc('second', p.prepared)) AS what
+          FROM pg_prepared_xacts p
+         WHERE p.database = current_database()
+           AND p.prepared < clock_timestamp() - $1
+         UNION ALL
+        SELECT format('process %s of %s since %s', a.pid, a.usename,
+                      date_trunc('second', a.xact_start))
+          FROM pg_stat_activity a
+         WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+           AND a.xact_start < clock_timestamp() - $1
+         UNION ALL
+        SELECT format('replication slot %s, which nobody reads', s.slot_name)
+          FROM pg_replication_slots s
+         WHERE NOT s.active AND (s.xmin IS NOT NULL
+                                 OR s.catalog_xmin IS NOT NULL)
+    )
+    SELECT 'snapshots',
+           CASE WHEN count(*) = 0 THEN 'ok' ELSE 'warn' END,
+           coalesce(string_agg(h.what, '; '),
+                    'no transaction is older than ' || $1),
+           'what was numbered stays in broadcast.staging as dead rows, and what they have sent waits: COMMIT PREPARED or ROLLBACK PREPARED, pg_terminate_backend(), pg_drop_replication_slot()'
+      FROM held h
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor_snapshots(interval) IS
+'Internal: the check of broadcast.doctor() for what keeps dead rows';
+
+
+CREATE OR REPLACE FUNCTION broadcast.setting_fault(name text, value text)
+    RETURNS text
+LANGUAGE plpgsql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF value IS NULL THEN
+        RETURN 'is missing';
+    END IF;
+
+    IF name = 'doorbell' AND value NOT IN ('commit', 'off') THEN
+        RETURN 'must be commit or off';
+    END IF;
+
+    IF name IN ('history_age', 'node_lease')
+       AND value::interval <= interval '0'
+       OR name = 'node_lease' AND value::interval < interval '6 s'
+    THEN
+        RETURN 'is too short';
+    END IF;
+
+    IF name IN ('history_count', 'message_size') AND value::bigint <= 0 THEN
+        RETURN 'must be above 0';
+    END IF;
+
+    RETURN NULL;
+
+EXCEPTION WHEN data_exception THEN
+    RETURN 'cannot be read';
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.setting_fault(text, text) IS
+'Internal: what is wrong with a row of broadcast.setting, or null';
+
+
+CREATE OR REPLACE FUNCTION broadcast.doctor_schema()
+RETURNS TABLE ("check" text, status text, detail text, hint text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    version int := 4;      -- of the file that this function came with
+    said text;
+BEGIN
+    RETURN QUERY SELECT 'schema_version',
+        CASE WHEN broadcast.schema_version() = version THEN 'ok'
+             ELSE 'error' END,
+        CASE WHEN broadcast.schema_version() = version
+             THEN format('version %s', version)
+             ELSE format('version %s, with functions of version %s',
+                         broadcast.schema_version(), version) END,
+        'another broadcast.sql was run over this one: run the one that came with the module';
+
+    said := (SELECT string_agg(format('%s %s', v.name, f.fault), '; '
+                               ORDER BY v.name)
+               FROM (VALUES ('doorbell'), ('history_age'), ('history_count'),
+                            ('message_size'), ('node_lease')) v(name)
+               LEFT JOIN broadcast.setting s ON s.name = v.name,
+                    LATERAL (SELECT broadcast.setting_fault(v.name, s.value)
+                                    AS fault) f
+              WHERE f.fault IS NOT NULL);
+
+    RETURN QUERY SELECT 'settings',
+        CASE WHEN said IS NULL THEN 'ok' ELSE 'error' END,
+        coalesce(said, 'all rows of broadcast.setting can be read'),
+        'UPDATE broadcast.setting SET value = …; running broadcast.sql puts back what is missing';
+
+    RETURN QUERY SELECT 'doorbell',
+        CASE WHEN s.value = 'off' THEN 'warn' ELSE 'ok' END,
+        CASE WHEN s.value = 'off'
+             THEN 'it is off: what is sent waits up to a second'
+             ELSE 'it rings with each commit' END,
+        'UPDATE broadcast.setting SET value = ''commit'' WHERE name = ''doorbell'''
+      FROM (SELECT (SELECT x.value FROM broadcast.setting x
+                     WHERE x.name = 'doorbell')) s(value);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor_schema() IS
+'Internal: the checks of broadcast.doctor() about the schema and its settings';
+
+
+CREATE OR REPLACE FUNCTION broadcast.doctor_rights()
+RETURNS TABLE ("check" text, status text, detail text, hint text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    owns oid := (SELECT n.nspowner FROM pg_namespace n
+                  WHERE n.nspname = 'broadcast');
+    said text;
+    grave boolean;
+BEGIN
+    said := (SELECT string_agg(x.name, ', ' ORDER BY x.name) FROM (
+        SELECT p.oid::regprocedure::text, p.proowner FROM pg_proc p
+         WHERE p.pronamespace = 'broadcast'::regnamespace
+         UNION ALL
+        SELECT c.oid::regclass::text, c.relowner FROM pg_class c
+         WHERE c.relnamespace = 'broadcast'::regnamespace
+           AND c.relkind IN ('r', 'v', 'S')) x(name, owner)
+        WHERE x.owner <> owns);
+
+    RETURN QUERY SELECT 'owner',
+        CASE WHEN said IS NULL THEN 'ok' ELSE 'error' END,
+        coalesce('not of the owner of the schema: ' || said,
+                 'all is owned by ' || owns::regrole::text),
+        'broadcast.sql was run by different roles: ALTER … OWNER TO, then run it as the owner';
+
+    said := (SELECT string_agg(DISTINCT x.name, ', ') FROM (
+        SELECT 'schema broadcast', a.grantee FROM pg_namespace n,
+               aclexplode(n.nspacl) a WHERE n.nspname = 'broadcast'
+         UNION ALL
+        SELECT p.oid::regprocedure::text, a.grantee FROM pg_proc p,
+               aclexplode(coalesce(p.proacl,
+                                   acldefault('f', p.proowner))) a
+         WHERE p.pronamespace = 'broadcast'::regnamespace
+         UNION ALL
+        SELECT c.oid::regclass::text, a.grantee FROM pg_class c,
+               aclexplode(c.relacl) a
+         WHERE c.relnamespace = 'broadcast'::regnamespace) x(name, grantee)
+        WHERE x.grantee = 0);
+
+    RETURN QUERY SELECT 'public_rights',
+        CASE WHEN said IS NULL THEN 'ok' ELSE 'error' END,
+        coalesce('PUBLIC has a right on ' || said,
+                 'nothing is granted to PUBLIC'),
+        'REVOKE ALL ON … FROM PUBLIC';
+
+    SELECT string_agg(format('%s lacks %s', r.role, l.what), '; '),
+           bool_or(l.grave)
+      INTO said, grave
+      FROM broadcast.doctor_roles() r,
+           LATERAL broadcast.doctor_lacks(r.role) l
+     WHERE l.what IS NOT NULL;
+
+    RETURN QUERY SELECT 'role_rights',
+        CASE WHEN said IS NULL THEN 'ok' WHEN grave THEN 'error'
+             ELSE 'warn' END,
+        coalesce(said, (SELECT string_agg(r.role, ', ')
+                          FROM broadcast.doctor_roles() r)
+                       || ' may call what nginx calls'),
+        'GRANT USAGE ON SCHEMA broadcast, GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA broadcast, as README.md shows; again after each upgrade';
+
+    said := (SELECT string_agg(format('%s is a superuser or bypasses row security', x.rolname), '; ')
+               FROM pg_roles x
+              WHERE x.rolname IN (SELECT r.role FROM broadcast.doctor_roles() r)
+                AND (x.rolsuper OR x.rolbypassrls));
+
+    RETURN QUERY SELECT 'role_power',
+        CASE WHEN said IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(said, 'nginx connects as a role without such rights'),
+        'functions for clients run with these rights: have nginx connect as a plain role';
+
+    said := (SELECT string_agg(format('%s has the rights of %s', x.rolname,
+                                      m.roleid::regrole), '; ')
+               FROM pg_roles x
+               JOIN pg_auth_members m ON m.member = x.oid
+              WHERE x.rolname IN (SELECT r.role FROM broadcast.doctor_roles() r)
+                AND x.rolinherit
+                AND m.roleid::regrole::text NOT LIKE 'pg\_%');
+
+    RETURN QUERY SELECT 'role_members',
+        CASE WHEN said IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(said, 'what nginx connects as inherits from no other role'),
+        'with role_claim= the role has its members'' rights before it becomes one of them: ALTER ROLE … NOINHERIT';
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor_rights() IS
+'Internal: the checks of broadcast.doctor() about roles and grants';
+
+
+CREATE OR REPLACE FUNCTION broadcast.doctor_lacks(role name)
+RETURNS TABLE (what text, grave boolean)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT 'USAGE on the schema', true
+     WHERE NOT has_schema_privilege($1, 'broadcast', 'USAGE')
+     UNION ALL
+    SELECT 'EXECUTE on ' || string_agg(p.proname, ', ' ORDER BY p.proname),
+           coalesce(bool_or(p.proname IN ('schema_version', 'dispatch',
+               'stage', 'sequence', 'read', 'positions', 'head', 'bindings',
+               'bindings_version', 'node_beat', 'sweep')), false)
+      FROM pg_proc p
+     WHERE p.pronamespace = 'broadcast'::regnamespace
+       AND p.proname !~ '^(un)?(bind|expose)$|^(doctor|timer_(un)?bind|timer_check|timer_next|bindings_changed|expose|setting_fault)'
+       AND p.prorettype <> 'trigger'::regtype
+       AND NOT has_function_privilege($1, p.oid, 'EXECUTE')
+    HAVING count(*) > 0
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor_lacks(name) IS
+'Internal: which rights a role lacks that nginx connects as; grave: nothing works without';
+
+
+CREATE OR REPLACE FUNCTION broadcast.doctor_relay()
+RETURNS TABLE ("check" text, status text, detail text, hint text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    key bigint := hashtext('broadcast.relay');
+    alive int := (SELECT count(*) FROM broadcast.node n
+                   WHERE n.seen_at > clock_timestamp() - interval '15 s');
+    holder int := (SELECT l.pid FROM pg_locks l
+                    WHERE l.locktype = 'advisory' AND l.granted
+                      AND l.objsubid = 1
+                      AND l.database = (SELECT d.oid FROM pg_database d
+                                         WHERE d.datname = current_database())
+                      AND l.classid::bigint = (key >> 32) & 4294967295
+                      AND l.objid::bigint = key & 4294967295
+                    LIMIT 1);
+    leader text := (SELECT n.name FROM broadcast.node n
+                     WHERE n.backend = holder
+                     ORDER BY n.seen_at DESC LIMIT 1);
+    said text;
+BEGIN
+    RETURN QUERY SELECT 'nodes',
+        CASE WHEN alive > 0 THEN 'ok' ELSE 'warn' END,
+        CASE WHEN alive = 0 THEN 'no nginx was heard of for 15 seconds'
+             ELSE (SELECT string_agg(n.name, ', ' ORDER BY n.name)
+                     FROM broadcast.node n
+                    WHERE n.seen_at > clock_timestamp() - interval '15 s')
+        END,
+        'is nginx running, does broadcast_database name this database? Its error log tells';
+
+    RETURN QUERY SELECT 'relay',
+        CASE WHEN holder IS NOT NULL AND (leader IS NOT NULL OR alive = 0)
+             THEN 'ok' WHEN alive = 0 THEN 'warn' ELSE 'error' END,
+        CASE WHEN holder IS NULL THEN 'nobody numbers what is sent'
+             WHEN leader IS NOT NULL
+             THEN format('%s numbers, by process %s', leader, holder)
+             ELSE format('process %s holds the lock of the one who numbers, and no node says that it is its own', holder)
+        END,
+        'what is sent waits; a session that holds the lock and is of no node is ended by pg_terminate_backend()';
+
+    said := (SELECT string_agg(CASE
+                    WHEN NOT n.listens OR n.moved > 0
+                    THEN n.name || ' is given other sessions than its own'
+                    ELSE n.name || ' does not talk to the server itself' END,
+                    '; ' ORDER BY n.name)
+               FROM broadcast.node n
+              WHERE n.seen_at > clock_timestamp() - interval '15 s'
+                AND (NOT n.listens OR n.moved > 0 OR n.session <> n.backend));
+
+    RETURN QUERY SELECT 'pooler',
+        CASE WHEN said IS NULL THEN 'ok'
+             WHEN said LIKE '%other sessions%' THEN 'error' ELSE 'warn' END,
+        coalesce(said, CASE WHEN alive = 0 THEN 'no node tells'
+                            ELSE 'nodes and server talk without one' END),
+        'LISTEN, the lock and prepared statements are of a session: connect to the server itself, or by a pooler in session mode';
+
+    RETURN QUERY SELECT 'lag',
+        CASE WHEN s.age > interval '60 s' THEN 'error'
+             WHEN s.age > interval '5 s' THEN 'warn' ELSE 'ok' END,
+        CASE WHEN s.n = 0 THEN 'all that was committed is numbered'
+             ELSE format('%s messages wait, the oldest for %s', s.n,
+                         date_trunc('second', s.age)) END,
+        'see the checks relay and snapshots, and relay_lag_seconds of each node'
+      FROM (SELECT count(*), clock_timestamp() - min(x.created_at)
+              FROM broadcast.staging x) s(n, age);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor_relay() IS
+'Internal: the checks of broadcast.doctor() about the nodes and who numbers';
+
+
+CREATE OR REPLACE FUNCTION broadcast.doctor_functions()
+RETURNS TABLE ("check" text, status text, detail text, hint text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    said text;
+BEGIN
+    -- with role_claim= it is enough that a role that it may become can
+
+    said := (SELECT string_agg(DISTINCT f.fault, '; ')
+               FROM broadcast.binding b, broadcast.doctor_roles() r,
+                    LATERAL (SELECT to_regprocedure(b.function || '(jsonb)')
+                                    AS proc) p,
+                    LATERAL (SELECT CASE
+                        WHEN p.proc IS NULL
+                        THEN b.function || '(jsonb) does not exist'
+                        WHEN NOT EXISTS (
+                            SELECT FROM pg_roles m
+                              JOIN pg_proc q ON q.oid = p.proc
+                             WHERE pg_has_role(r.role, m.oid, 'MEMBER')
+                               AND has_function_privilege(m.oid, q.oid,
+                                                          'EXECUTE')
+                               AND has_schema_privilege(m.oid,
+                                                q.pronamespace, 'USAGE'))
+                        THEN format('%s may not call %s', r.role, p.proc)
+                        END AS fault) f
+              WHERE f.fault IS NOT NULL);
+
+    RETURN QUERY SELECT 'bindings',
+        CASE WHEN said IS NULL THEN 'ok' ELSE 'error' END,
+        coalesce(said, format('%s bindings', (SELECT count(*)
+                                                FROM broadcast.binding))),
+        'create the function again, GRANT EXECUTE on it and USAGE on its schema, or take it back with broadcast.unbind()';
+
+    said := (SELECT string_agg(format('%s: %s times', e.function, e.n), '; ')
+               FROM (SELECT x.function, count(*) AS n
+                       FROM broadcast.function_error x
+                      WHERE x.at > clock_timestamp() - interval '1 hour'
+                      GROUP BY 1 ORDER BY 2 DESC LIMIT 10) e);
+
+    RETURN QUERY SELECT 'function_errors',
+        CASE WHEN said IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce('in the last hour ' || said,
+                 'no function raised in the last hour'),
+        'SELECT * FROM broadcast.function_error ORDER BY at DESC';
+
+    said := (SELECT string_agg(t.name || ' since '
+                               || date_trunc('second', t.next_due), '; '
+                               ORDER BY t.next_due)
+               FROM broadcast.timer t
+              WHERE t.next_due < clock_timestamp() - interval '15 s');
+
+    RETURN QUERY SELECT 'timers',
+        CASE WHEN said IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce('overdue: ' || said, format('%s timers, none is overdue',
+                     (SELECT count(*) FROM broadcast.timer))),
+        'see the check relay, or functions that take long hold up the others: a greater pool= in broadcast_database';
+
+    RETURN QUERY SELECT e."check", e.status, e.detail, e.hint
+                   FROM broadcast.doctor_exposed() e;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor_functions() IS
+'Internal: the checks of broadcast.doctor() about functions and timers';
+
+
+CREATE OR REPLACE FUNCTION broadcast.doctor_exposed()
+RETURNS TABLE ("check" text, status text, detail text, hint text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    said text;
+BEGIN
+    said := (SELECT string_agg(DISTINCT f.fault, '; ')
+               FROM broadcast.exposed e
+               LEFT JOIN pg_namespace n ON n.nspname = e.schema,
+                    broadcast.doctor_roles() r,
+                    LATERAL (SELECT CASE
+                        WHEN n.oid IS NULL
+                        THEN e.schema || ' does not exist'
+                        WHEN EXISTS (SELECT FROM aclexplode(n.nspacl) a
+                                      WHERE a.grantee = 0
+                                        AND a.privilege_type = 'CREATE')
+                        THEN 'PUBLIC may create functions in ' || e.schema
+                        WHEN NOT EXISTS (
+                            SELECT FROM pg_roles m
+                             WHERE pg_has_role(r.role, m.oid, 'MEMBER')
+                               AND has_schema_privilege(m.oid, n.oid, 'USAGE'))
+                        THEN format('%s may not use %s', r.role, e.schema)
+                        END AS fault) f
+              WHERE f.fault IS NOT NULL);
+
+    RETURN QUERY SELECT 'exposed',
+        CASE WHEN said IS NULL THEN 'ok'
+             WHEN said LIKE '%PUBLIC%' OR said LIKE '%not exist%'
+             THEN 'error' ELSE 'warn' END,
+        coalesce(said, format('%s schemas', (SELECT count(DISTINCT e.schema)
+                                               FROM broadcast.exposed e))),
+        'everybody''s functions would be methods: REVOKE CREATE ON SCHEMA … FROM PUBLIC; or broadcast.unexpose()';
+
+    said := (SELECT string_agg(DISTINCT format('%s of %s with %s arguments',
+                                               m.name, m.hub, m.count), '; ')
+               FROM broadcast.methods() m WHERE m.ambiguous);
+
+    RETURN QUERY SELECT 'overloads',
+        CASE WHEN said IS NULL THEN 'ok' ELSE 'warn' END,
+        coalesce(said, 'each method and number of arguments is one function'),
+        'of several with as many arguments none is called: give one of them another name, or one that begins with _';
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor_exposed() IS
+'Internal: the checks of broadcast.doctor() about exposed schemas';
+
+
+CREATE OR REPLACE FUNCTION broadcast.doctor(
+    patience interval DEFAULT '5 minutes')
+RETURNS TABLE ("check" text, status text, detail text, hint text)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET jit = off
+AS $$
+    SELECT d."check", d.status, d.detail,
+           CASE WHEN d.status <> 'ok' THEN d.hint END
+      FROM (SELECT * FROM broadcast.doctor_server($1)
+             UNION ALL SELECT * FROM broadcast.doctor_schema()
+             UNION ALL SELECT * FROM broadcast.doctor_rights()
+             UNION ALL SELECT * FROM broadcast.doctor_relay()
+             UNION ALL SELECT * FROM broadcast.doctor_functions()) d
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor(interval) IS
+'What may be wrong: one row a check, status ok, warn or error, with a hint what to do about it. A transaction is old that is older than patience. For the owner of the schema';
 
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA broadcast FROM PUBLIC;

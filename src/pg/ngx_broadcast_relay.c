@@ -120,6 +120,7 @@ ngx_broadcast_relay_ready(ngx_broadcast_pg_conn_t *conn)
     relay->due = 0;
     relay->lock.data = NULL;
     relay->beats.data = NULL;
+    relay->about.data = NULL;
     relay->look.data = NULL;
     relay->bindings.data = NULL;
     relay->beat = 0;

@@ -84,12 +84,15 @@ typedef struct {
 
     ngx_broadcast_pg_query_t    lock;
     ngx_broadcast_pg_query_t    beats;
+    ngx_broadcast_pg_query_t    about;
     ngx_broadcast_pg_query_t    look;
     ngx_broadcast_pg_query_t    bindings;
     ngx_broadcast_pg_query_t    sequence;
     ngx_broadcast_pg_query_t    read;
     char                        cursor_text[NGX_INT64_LEN + 2];
     char                        node[128];
+    char                        about_session[NGX_INT64_LEN + 2];
+    char                        about_pool[NGX_INT64_LEN + 2];
 
     ngx_uint_t                  turning;    /* 1: the answer to read is due */
     ngx_uint_t                  due;        /* 1: another turn behind it */
@@ -123,6 +126,12 @@ void ngx_broadcast_relay_state(ngx_uint_t state, const u_char *why);
 void ngx_broadcast_relay_set_up(void);
 /* the session had no schema: is it there now? */
 void ngx_broadcast_relay_ask_again(void);
+
+
+/* relay_about.c */
+
+/* tells the database how this session is connected, for its doctor() */
+void ngx_broadcast_relay_about(void);
 
 
 /* relay_bind.c */

@@ -185,6 +185,8 @@ ngx_broadcast_relay_beat(void)
     ngx_broadcast_relay_send(&relay->beats, NGX_BROADCAST_PG_TEXT,
                              ngx_broadcast_relay_beat_text,
                              ngx_broadcast_relay_beaten);
+
+    ngx_broadcast_relay_about();
 }
 
 
