@@ -28,13 +28,17 @@ $pg->file("$FindBin::Bin/../sql/broadcast.sql", @at);
 $pg->psql(<<'EOS', @at);
 create function naps(event jsonb) returns jsonb language plpgsql as
     $$ begin perform pg_sleep(0.4); return '{"body":"awake"}'; end $$;
+create function which(event jsonb) returns jsonb language sql as
+    $$ select jsonb_build_object('body', format('%s %s', event->'query'->>'n', length(event->>'body'))) $$;
 create function door(event jsonb) returns jsonb language plpgsql as
     $$ begin perform pg_sleep(0.4); return null; end $$;
 select broadcast.bind('http', 'naps');
+select broadcast.bind('http', 'which');
 select broadcast.bind('connect', 'door', hub => 'guarded');
 EOS
 
 my $nginx = Broadcast::Nginx->new(
+    tls    => 1,
     http   => 'broadcast_zone hubs 8m; broadcast_database "'
             . $pg->conninfo('app', 'app') . '" timeout=9s;',
     server => <<'EOC',
@@ -42,13 +46,15 @@ my $nginx = Broadcast::Nginx->new(
         location /functions/ { broadcast_function; }
         location /events/    { broadcast_events anonymous; }
         location /publish/   { broadcast_publish; }
-        location = /status   { broadcast_status json; }
+        location = /status   { broadcast_status; }
 EOC
 )->start;
 
 my $port = $nginx->port;
 
-sub status { Broadcast::HTTP::http($port, 'GET', '/status')->{json} }
+sub status {
+    return Broadcast::HTTP::http($port, 'GET', '/status?format=json')->{json};
+}
 
 ok((wait_for { status()->{database}{state} eq 'up' } 15), 'the database is up');
 
@@ -76,6 +82,40 @@ is(status()->{hubs}{guarded}{connections}{sse} // 0, 0,
 my $sse = Broadcast::SSE->connect($port, '/events/guarded');
 is($sse->{head}{status}, 200, 'who waits is let in');
 $sse->close;
+
+# --- several on one connection -----------------------------------------------
+
+my $many = Broadcast::HTTP->connect($port);
+$many->write(join '', map {
+    "POST /functions/which?n=$_ HTTP/1.1\r\nHost: x\r\nContent-Length: $_\r\n\r\n" . 'x' x $_
+} 1 .. 4);
+is_deeply([ map { $r = $many->head; $many->body($r, 'POST'); $r->{body} } 1 .. 4 ],
+          [ map { "$_ $_" } 1 .. 4 ], 'pipelined calls, answered in order');
+$many->write("GET /functions/naps HTTP/1.1\r\nHost: x\r\n\r\n"
+             . "GET /functions/which?n=5 HTTP/1.1\r\nHost: x\r\n\r\n");
+is_deeply([ map { $r = $many->head; $many->body($r, 'GET'); $r->{body} } 1 .. 2 ],
+          [ 'awake', '5 ' ], 'a fast one waits for the slow one before it');
+$many->write("GET /functions/naps HTTP/1.1\r\nHost: x\r\n\r\n" x 2);
+$many->close;
+
+SKIP: {
+    `curl --version 2>/dev/null` =~ /HTTP2/ or skip 'curl without HTTP/2', 4;
+
+    my $at = 'https://127.0.0.1:' . $nginx->port('tls') . '/functions';
+    my $curl = 'curl -sk --http2 --max-time';
+
+    is(`printf %05000d 7 | $curl 9 -w ' %{http_version}' -H 'Content-Length:' -T - '$at/which?n=6'`,
+       '6 5000 2', 'a body without a length over HTTP/2');
+    is(join(' ', sort split /(?<=awake)/, `$curl 9 -Z --no-progress-meter $at/naps $at/naps $at/naps`),
+       'awake awake awake', 'several streams at once');
+    is(`$curl 0.2 $at/naps`, '', 'one that is given up');
+    is(`$curl 9 $at/naps`, 'awake', '... and one after it');
+}
+
+ok((wait_for {
+        Broadcast::HTTP::http($port, 'GET', '/status?format=prometheus')->{body}
+            =~ /pool_connections\{state="busy"\} 0\b/
+    } 5), 'what nobody waits for ends: no connection to the database is busy with it');
 
 # --- a body that comes late, in pieces, or never -----------------------------
 

@@ -48,7 +48,11 @@ ngx_http_broadcast_read_body(ngx_http_request_t *r,
         ctx->body_limit = ngx_min(ctx->body_limit, (size_t) blcf->body_max);
     }
 
-    if (r->headers_in.content_length_n > (off_t) ctx->body_limit) {
+    /* a subrequest has the length of a body that need not be its own */
+
+    if (r == r->main
+        && r->headers_in.content_length_n > (off_t) ctx->body_limit)
+    {
         return ngx_http_broadcast_body_large(r);
     }
 

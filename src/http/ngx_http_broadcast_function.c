@@ -7,7 +7,6 @@
 
 
 #include "http/ngx_http_broadcast_function.h"
-#include "proto/ngx_broadcast_scan.h"
 
 
 static ngx_int_t ngx_http_broadcast_function_path(ngx_http_request_t *r,
@@ -17,6 +16,7 @@ static void ngx_http_broadcast_function_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_function_ask(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_function_event_body(
     ngx_http_request_t *r, ngx_broadcast_buf_t *b);
+static ngx_uint_t ngx_http_broadcast_function_json(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_function_called(ngx_http_request_t *r,
     ngx_broadcast_call_result_t *result);
 
@@ -259,7 +259,7 @@ ngx_http_broadcast_function_event_body(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    if (ngx_http_broadcast_content_type(r, "application/json")) {
+    if (ngx_http_broadcast_function_json(r)) {
 
         if (ngx_broadcast_scan_document(body, &value, NULL) != NGX_OK) {
             return NGX_DECLINED;
@@ -297,6 +297,34 @@ ngx_http_broadcast_function_event_body(ngx_http_request_t *r,
     ngx_broadcast_buf_char(b, '"');
 
     return NGX_OK;
+}
+
+
+/* application/json, or a type with the suffix of RFC 6839, section 3.1 */
+
+static ngx_uint_t
+ngx_http_broadcast_function_json(ngx_http_request_t *r)
+{
+    u_char     *p, *last;
+    ngx_str_t  *type;
+
+    if (r->headers_in.content_type == NULL) {
+        return 0;
+    }
+
+    if (ngx_http_broadcast_content_type(r, "application/json")) {
+        return 1;
+    }
+
+    type = &r->headers_in.content_type->value;
+    last = type->data + type->len;
+
+    for (p = type->data; p < last && *p != ';' && *p != ' '; p++) {
+        /* void */
+    }
+
+    return p - type->data > 5
+           && ngx_strncasecmp(p - 5, (u_char *) "+json", 5) == 0;
 }
 
 

@@ -5,44 +5,39 @@
 
 
 #include "http/ngx_http_broadcast_function.h"
-#include "proto/ngx_broadcast_scan.h"
-
-
-typedef struct {
-    ngx_uint_t                  status;
-    const char                 *type;
-    ngx_str_t                   body;
-    ngx_broadcast_scan_value_t  headers;
-    ngx_uint_t                  shaped;    /* it has one of the members */
-} ngx_http_broadcast_reply_t;
 
 
 static ngx_int_t ngx_http_broadcast_reply_parse(ngx_http_request_t *r,
     ngx_str_t *value, ngx_http_broadcast_reply_t *reply);
+static ngx_int_t ngx_http_broadcast_reply_member(ngx_http_request_t *r,
+    ngx_broadcast_scan_value_t *key, ngx_broadcast_scan_value_t *value,
+    ngx_http_broadcast_reply_t *reply);
 static ngx_int_t ngx_http_broadcast_reply_body(ngx_http_request_t *r,
     ngx_broadcast_scan_value_t *value, ngx_http_broadcast_reply_t *reply);
-static ngx_int_t ngx_http_broadcast_reply_headers(ngx_http_request_t *r,
-    ngx_http_broadcast_reply_t *reply);
-static ngx_int_t ngx_http_broadcast_reply_header(ngx_http_request_t *r,
-    ngx_http_broadcast_reply_t *reply, ngx_str_t *name,
-    ngx_broadcast_scan_value_t *value);
-static ngx_uint_t ngx_http_broadcast_reply_good(ngx_str_t *name,
-    ngx_str_t *value);
+static ngx_int_t ngx_http_broadcast_reply_binary(ngx_http_request_t *r,
+    ngx_broadcast_scan_value_t *value, ngx_http_broadcast_reply_t *reply);
 
+
+/*
+ * Nothing is sent, and no header set, before all was found good: what comes
+ * instead of a bad answer has nothing of it.
+ */
 
 ngx_int_t
 ngx_http_broadcast_function_answer(ngx_http_request_t *r, ngx_str_t *value)
 {
-    ngx_int_t                    rc;
-    ngx_http_broadcast_reply_t   reply;
+    ngx_int_t                       rc;
+    ngx_http_broadcast_ctx_t       *ctx;
+    ngx_http_broadcast_reply_t      reply;
+    ngx_http_broadcast_function_t  *fn;
 
     ngx_memzero(&reply, sizeof(ngx_http_broadcast_reply_t));
 
     reply.status = value->len ? NGX_HTTP_OK : NGX_HTTP_NO_CONTENT;
 
-    rc = NGX_OK;
+    rc = ngx_array_init(&reply.fields, r->pool, 4, sizeof(ngx_keyval_t));
 
-    if (value->len) {
+    if (rc == NGX_OK && value->len) {
         rc = ngx_http_broadcast_reply_parse(r, value, &reply);
     }
 
@@ -51,15 +46,19 @@ ngx_http_broadcast_function_answer(ngx_http_request_t *r, ngx_str_t *value)
     }
 
     if (rc == NGX_DECLINED) {
+        ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+        fn = ctx->data;
+
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "http function gave a bad status, header or body");
+                      "http function \"%V\" gave a bad answer: %s",
+                      &fn->name, reply.wrong);
 
         return ngx_http_broadcast_error(r, NGX_HTTP_INTERNAL_SERVER_ERROR,
                                         "InternalServerError",
                                         "The function failed.", NULL);
     }
 
-    if (rc != NGX_OK) {
+    if (rc != NGX_OK || ngx_http_broadcast_reply_send(r, &reply) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
@@ -74,10 +73,11 @@ static ngx_int_t
 ngx_http_broadcast_reply_parse(ngx_http_request_t *r, ngx_str_t *value,
     ngx_http_broadcast_reply_t *reply)
 {
-    int64_t                     status;
     ngx_int_t                   rc;
     ngx_broadcast_scan_t        s;
     ngx_broadcast_scan_value_t  key, v;
+
+    reply->wrong = "it is nested too deeply";
 
     ngx_broadcast_scan_init(&s, value);
 
@@ -85,30 +85,10 @@ ngx_http_broadcast_reply_parse(ngx_http_request_t *r, ngx_str_t *value,
 
         while ((rc = ngx_broadcast_scan_member(&s, &key, &v)) == NGX_OK) {
 
-            if (ngx_broadcast_scan_is(&key, "status")) {
-
-                if (ngx_broadcast_scan_int64(&v, &status) != NGX_OK
-                    || status < 200 || status > 599)
-                {
-                    return NGX_DECLINED;
-                }
-
-                reply->status = (ngx_uint_t) status;
-
-            } else if (ngx_broadcast_scan_is(&key, "headers")) {
-                reply->headers = v;
-
-            } else if (ngx_broadcast_scan_is(&key, "body")) {
-
-                if (ngx_http_broadcast_reply_body(r, &v, reply) != NGX_OK) {
-                    return NGX_ERROR;
-                }
-
-            } else {
-                continue;
+            rc = ngx_http_broadcast_reply_member(r, &key, &v, reply);
+            if (rc != NGX_OK) {
+                return rc;
             }
-
-            reply->shaped = 1;
         }
 
         if (rc != NGX_DONE) {
@@ -132,6 +112,51 @@ ngx_http_broadcast_reply_parse(ngx_http_request_t *r, ngx_str_t *value,
     }
 
     return ngx_http_broadcast_reply_body(r, &v, reply);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_reply_member(ngx_http_request_t *r,
+    ngx_broadcast_scan_value_t *key, ngx_broadcast_scan_value_t *value,
+    ngx_http_broadcast_reply_t *reply)
+{
+    int64_t    status;
+    ngx_int_t  rc;
+
+    rc = NGX_OK;
+
+    if (ngx_broadcast_scan_is(key, "status")) {
+
+        /* null is a status that is not given */
+
+        if (value->type != NGX_BROADCAST_SCAN_NULL) {
+
+            if (ngx_broadcast_scan_int64(value, &status) != NGX_OK
+                || status < 200 || status > 599)
+            {
+                reply->wrong = "\"status\" is no number from 200 to 599";
+                return NGX_DECLINED;
+            }
+
+            reply->status = (ngx_uint_t) status;
+        }
+
+    } else if (ngx_broadcast_scan_is(key, "headers")) {
+        reply->headers = *value;
+
+    } else if (ngx_broadcast_scan_is(key, "body")) {
+        rc = ngx_http_broadcast_reply_body(r, value, reply);
+
+    } else if (ngx_broadcast_scan_is(key, "bodyBase64")) {
+        rc = ngx_http_broadcast_reply_binary(r, value, reply);
+
+    } else {
+        return NGX_OK;
+    }
+
+    reply->shaped = 1;
+
+    return rc;
 }
 
 
@@ -170,147 +195,57 @@ ngx_http_broadcast_reply_body(ngx_http_request_t *r,
 }
 
 
-static ngx_int_t
-ngx_http_broadcast_reply_headers(ngx_http_request_t *r,
-    ngx_http_broadcast_reply_t *reply)
-{
-    ngx_int_t                   rc;
-    ngx_str_t                   name;
-    ngx_broadcast_scan_t        s, list;
-    ngx_broadcast_scan_value_t  key, v, item;
-
-    if (reply->headers.text.len == 0
-        || reply->headers.type == NGX_BROADCAST_SCAN_NULL)
-    {
-        return NGX_OK;
-    }
-
-    ngx_broadcast_scan_init(&s, &reply->headers.text);
-
-    if (ngx_broadcast_scan_open(&s, '{') != NGX_OK) {
-        return NGX_DECLINED;
-    }
-
-    while ((rc = ngx_broadcast_scan_member(&s, &key, &v)) == NGX_OK) {
-
-        name.data = ngx_pnalloc(r->pool, key.text.len);
-        if (name.data == NULL) {
-            return NGX_ERROR;
-        }
-
-        name.len = ngx_broadcast_scan_decode(&key, name.data);
-        name.data[name.len] = '\0';
-
-        if (v.type != NGX_BROADCAST_SCAN_ARRAY) {
-            rc = ngx_http_broadcast_reply_header(r, reply, &name, &v);
-            if (rc != NGX_OK) {
-                return rc;
-            }
-
-            continue;
-        }
-
-        /* several of one name: Set-Cookie */
-
-        ngx_broadcast_scan_init(&list, &v.text);
-        (void) ngx_broadcast_scan_open(&list, '[');
-
-        while (ngx_broadcast_scan_element(&list, &item) == NGX_OK) {
-            rc = ngx_http_broadcast_reply_header(r, reply, &name, &item);
-            if (rc != NGX_OK) {
-                return rc;
-            }
-        }
-    }
-
-    return (rc == NGX_DONE) ? NGX_OK : NGX_DECLINED;
-}
-
+/*
+ * What encode(bytea, 'base64') gives has line feeds.  In a jsonb it comes
+ * behind "body", so it is what counts if there are both.
+ */
 
 static ngx_int_t
-ngx_http_broadcast_reply_header(ngx_http_request_t *r,
-    ngx_http_broadcast_reply_t *reply, ngx_str_t *name,
-    ngx_broadcast_scan_value_t *value)
+ngx_http_broadcast_reply_binary(ngx_http_request_t *r,
+    ngx_broadcast_scan_value_t *value, ngx_http_broadcast_reply_t *reply)
 {
-    size_t      i;
+    u_char     *p, *last, *dst;
     ngx_str_t   text;
-
-    /* these are nginx's to say */
-
-    static const char  *ours[] = {
-        "content-length", "transfer-encoding", "connection", "keep-alive",
-        "upgrade", "trailer", "date", "server"
-    };
 
     if (value->type == NGX_BROADCAST_SCAN_NULL) {
         return NGX_OK;
     }
 
-    text.data = ngx_pnalloc(r->pool, value->text.len + 1);
-    if (text.data == NULL) {
-        return NGX_ERROR;
-    }
+    reply->wrong = "\"bodyBase64\" is not in base64";
 
-    if (value->type == NGX_BROADCAST_SCAN_STRING) {
-        text.len = ngx_broadcast_scan_decode(value, text.data);
-
-    } else {
-        text.len = value->text.len;
-        ngx_memcpy(text.data, value->text.data, text.len);
-    }
-
-    text.data[text.len] = '\0';
-
-    if (!ngx_http_broadcast_reply_good(name, &text)) {
+    if (value->type != NGX_BROADCAST_SCAN_STRING) {
         return NGX_DECLINED;
     }
 
-    for (i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
-        if (ngx_strcasecmp(name->data, (u_char *) ours[i]) == 0) {
-            return NGX_OK;
+    text.data = ngx_pnalloc(r->pool, value->text.len);
+    reply->body.data = ngx_pnalloc(r->pool, value->text.len);
+
+    if (text.data == NULL || reply->body.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    last = text.data + ngx_broadcast_scan_decode(value, text.data);
+    dst = text.data;
+
+    for (p = text.data; p < last; p++) {
+        if (*p != LF && *p != CR) {
+            *dst++ = *p;
         }
     }
 
-    if (ngx_strcasecmp(name->data, (u_char *) "content-type") == 0) {
-        reply->type = (char *) text.data;
-        return NGX_OK;
+    text.len = dst - text.data;
+
+    /* it would take anything behind the first '=' */
+
+    p = ngx_strlchr(text.data, dst, '=');
+
+    if (text.len % 4 || (p && (dst - p > 2 || dst[-1] != '='))
+        || ngx_decode_base64(&reply->body, &text) != NGX_OK)
+    {
+        return NGX_DECLINED;
     }
 
-    return ngx_http_broadcast_header(r, (char *) name->data, &text);
-}
+    reply->type = "application/octet-stream";
 
-
-/* a token, and no control characters: nobody writes a second header here */
-
-static ngx_uint_t
-ngx_http_broadcast_reply_good(ngx_str_t *name, ngx_str_t *value)
-{
-    u_char  c;
-    size_t  i;
-
-    if (name->len == 0) {
-        return 0;
-    }
-
-    for (i = 0; i < name->len; i++) {
-        c = name->data[i];
-
-        if (!((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z')
-              || (c >= 'a' && c <= 'z')
-              || ngx_strchr("!#$%&'*+-.^_`|~", c))
-            || c == '\0')
-        {
-            return 0;
-        }
-    }
-
-    for (i = 0; i < value->len; i++) {
-        c = value->data[i];
-
-        if ((c < ' ' && c != '\t') || c == 0x7f) {
-            return 0;
-        }
-    }
-
-    return 1;
+    return NGX_OK;
 }

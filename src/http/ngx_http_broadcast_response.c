@@ -70,6 +70,13 @@ ngx_http_broadcast_answer(ngx_http_request_t *r, ngx_uint_t status,
     r->headers_out.status = status;
     r->headers_out.content_length_n = body->len;
 
+    if (status == NGX_HTTP_NOT_MODIFIED) {
+
+        /* this would be the length of what was not modified */
+
+        r->headers_out.content_length_n = -1;
+    }
+
     if (type) {
         r->headers_out.content_type.data = (u_char *) type;
         r->headers_out.content_type.len = ngx_strlen(type);
