@@ -1221,16 +1221,38 @@ COMMENT ON FUNCTION broadcast.bindings() IS
 
 
 CREATE OR REPLACE FUNCTION broadcast.bindings_version() RETURNS bigint
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT s.version << 32
-           | (SELECT coalesce(sum(hashint8(p.oid::bigint << 32
-                                           | p.xmin::text::bigint)::bigint
-                                  & 4294967295), 0)::bigint & 4294967295
-                FROM pg_namespace n JOIN pg_proc p ON p.pronamespace = n.oid
-               WHERE n.nspname IN (SELECT e.schema FROM broadcast.exposed e))
-      FROM broadcast.binding_state s
+DECLARE
+    schemas oid[];
+    found bigint;
+    print bigint := 0;
+BEGIN
+    SELECT s.version << 32,
+           ARRAY(SELECT n.oid FROM broadcast.exposed e
+                   JOIN pg_namespace n ON n.nspname = e.schema::name)
+      INTO found, schemas
+      FROM broadcast.binding_state s;
+
+    IF cardinality(schemas) = 0 THEN
+        RETURN found;
+    END IF;
+
+    -- A function that was made, replaced, granted or dropped is another row;
+    -- pg_proc has no index by schema, so it is read once.
+
+    SELECT sum(hashint8(r.oid::bigint << 32 | r.xmin::text::bigint)::bigint
+               & 4294967295)::bigint & 4294967295
+      INTO print
+      FROM (SELECT p.oid, p.xmin FROM pg_proc p
+             WHERE p.pronamespace = ANY (schemas)
+             UNION ALL
+            SELECT n.oid, n.xmin FROM pg_namespace n
+             WHERE n.oid = ANY (schemas)) r;
+
+    RETURN found | coalesce(print, 0);
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.bindings_version() IS
@@ -1792,6 +1814,11 @@ BEGIN
 
     SELECT p.prorettype INTO ret FROM pg_catalog.pg_proc p
      WHERE p.oid = proc;
+
+    -- for broadcast.context(): all but what may be long
+
+    PERFORM pg_catalog.set_config('broadcast.call',
+                (event - '{body,bodyBase64,arguments}'::text[])::text, true);
 
     IF role_claim IS NOT NULL THEN
         prior := broadcast.assume(event, role_claim, role_default, proc);
@@ -2378,6 +2405,7 @@ AS $$
 #variable_conflict use_variable
 DECLARE
     ns record;
+    schemas oid[];
     pair record;
 BEGIN
     hub := broadcast.checked_hub(hub);
@@ -2409,19 +2437,18 @@ BEGIN
                                 schema_name);
     END IF;
 
+    schemas := ARRAY(SELECT n.oid FROM broadcast.exposed e
+                       JOIN pg_namespace n ON n.nspname = e.schema
+                      WHERE e.hub = hub);
+
     SELECT least(a.oid, b.oid)::regprocedure AS a,
            greatest(a.oid, b.oid)::regprocedure AS b
       INTO pair
-      FROM broadcast.callable() a JOIN broadcast.callable() b
-        ON lower(a.proname) = lower(b.proname)
-           AND a.pronargs = b.pronargs AND a.oid <> b.oid
-     WHERE a.pronamespace = ns.oid
-       AND (b.pronamespace = ns.oid
-            OR b.pronamespace IN (SELECT n.oid
-                                    FROM broadcast.exposed e
-                                    JOIN pg_namespace n
-                                      ON n.nspname = e.schema
-                                   WHERE e.hub = hub))
+      FROM pg_proc a
+      JOIN pg_proc b ON lower(a.proname) = lower(b.proname)
+                        AND a.pronargs = b.pronargs AND a.oid <> b.oid
+     WHERE a.oid IN (SELECT broadcast.callable(ARRAY[ns.oid]))
+       AND b.oid IN (SELECT broadcast.callable(schemas || ns.oid))
      ORDER BY 1, 2 LIMIT 1;
 
     IF FOUND THEN
@@ -2469,12 +2496,14 @@ COMMENT ON FUNCTION broadcast.unexpose(text, text) IS
 -- [shape of the elements], {"member": shape}; null: nothing is.
 
 CREATE OR REPLACE FUNCTION broadcast.type_name(type oid) RETURNS text
-LANGUAGE sql STABLE STRICT
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('%I.%I', n.nspname, t.typname)
-      FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
-     WHERE t.oid = $1
+BEGIN
+    RETURN (SELECT format('%I.%I', n.nspname, t.typname)
+              FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+             WHERE t.oid = $1);
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.type_name(oid) IS
@@ -2508,10 +2537,9 @@ COMMENT ON FUNCTION broadcast.base_type(oid) IS
 CREATE OR REPLACE FUNCTION broadcast.type_columns(type oid)
 RETURNS TABLE (name text, column_type oid)
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT a.attname::text, a.atttypid
-      FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid
+      FROM pg_catalog.pg_type t JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid
      WHERE t.oid = $1 AND a.attnum > 0 AND NOT a.attisdropped
      ORDER BY a.attnum
 $$;
@@ -2523,12 +2551,12 @@ COMMENT ON FUNCTION broadcast.type_columns(oid) IS
 CREATE OR REPLACE FUNCTION broadcast.result_columns(proc oid)
 RETURNS TABLE (name text, column_type oid)
 LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT coalesce(nullif(p.proargnames[u.i], ''),
                     'column' || row_number() OVER (ORDER BY u.i)), u.type
-      FROM pg_proc p,
-           unnest(p.proallargtypes, p.proargmodes)
+      FROM pg_catalog.pg_proc p,
+           ROWS FROM (pg_catalog.unnest(p.proallargtypes),
+                      pg_catalog.unnest(p.proargmodes))
            WITH ORDINALITY u(type, mode, i)
      WHERE p.oid = $1 AND u.mode IN ('o', 'b', 't')
      ORDER BY u.i
@@ -2580,8 +2608,10 @@ COMMENT ON FUNCTION broadcast.shape(oid) IS
 
 CREATE OR REPLACE FUNCTION broadcast.has_bytes(shape jsonb) RETURNS boolean
 LANGUAGE sql IMMUTABLE
-SET search_path = pg_catalog, pg_temp
-AS $$ SELECT coalesce(jsonb_path_exists($1, '$.** ? (@ == "bytes")'), false) $$;
+AS $$
+    SELECT coalesce(pg_catalog.jsonb_path_exists($1,
+                        '$.** ? (@ == "bytes")'), false)
+$$;
 
 COMMENT ON FUNCTION broadcast.has_bytes(jsonb) IS
 'Internal: whether to_json() alone would not do, for it writes bytea in hex';
@@ -2644,32 +2674,30 @@ COMMENT ON FUNCTION broadcast.encoded(text, oid, oid) IS
 'Internal: the SQL expression that makes of x, a column of the type, what to_json() writes with bytes in base64';
 
 
-CREATE OR REPLACE FUNCTION broadcast.callable()
-RETURNS TABLE (oid oid, proname name, pronamespace oid, pronargs int,
-               pronargdefaults int, provariadic oid, proretset boolean,
-               prorettype oid, argtypes oid[])
+CREATE OR REPLACE FUNCTION broadcast.callable(schemas oid[])
+RETURNS SETOF oid
 LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT p.oid, p.proname, p.pronamespace, p.pronargs::int,
-           p.pronargdefaults::int, p.provariadic, p.proretset, p.prorettype,
-           p.proargtypes::pg_catalog.oid[]
-      FROM pg_catalog.pg_proc p
-      JOIN pg_catalog.pg_type r ON r.oid = p.prorettype
-     WHERE p.prokind = 'f' AND pg_catalog.left(p.proname, 1) <> '_'
-       AND (r.typtype <> 'p'
-            OR p.prorettype IN ('pg_catalog.void'::pg_catalog.regtype,
-                                'pg_catalog.record'::pg_catalog.regtype))
-       AND NOT EXISTS (SELECT FROM pg_catalog.pg_type a
-                        WHERE a.oid = ANY (p.proargtypes)
-                          AND a.typtype = 'p')
-       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
-                        WHERE d.classid = 'pg_catalog.pg_proc'
-                                          ::pg_catalog.regclass
+    WITH near AS MATERIALIZED (
+        SELECT p.oid, p.prorettype, p.proargtypes FROM pg_proc p
+         WHERE p.pronamespace = ANY ($1) AND p.prokind = 'f'
+           AND left(p.proname, 1) <> '_'
+    )
+    SELECT p.oid
+      FROM near p JOIN pg_type r ON r.oid = p.prorettype
+     WHERE (r.typtype <> 'p'
+            OR p.prorettype IN ('void'::regtype, 'record'::regtype))
+       AND NOT EXISTS (SELECT FROM unnest(p.proargtypes) u(type)
+                         JOIN pg_type a ON a.oid = u.type
+                        WHERE a.typtype = 'p')
+       AND NOT EXISTS (SELECT FROM pg_depend d
+                        WHERE d.classid = 'pg_proc'::regclass
                           AND d.objid = p.oid AND d.deptype = 'e')
 $$;
 
-COMMENT ON FUNCTION broadcast.callable() IS
-'Internal: the functions that are methods where their schema is exposed: no procedures, aggregates, trigger or polymorphic functions, members of extensions, names with a leading _';
+COMMENT ON FUNCTION broadcast.callable(oid[]) IS
+'Internal: the functions of schemas that are methods where these are exposed: no procedures, aggregates, trigger or polymorphic functions, members of extensions, names with a leading _';
 
 
 CREATE OR REPLACE FUNCTION broadcast.exposures()
@@ -2767,6 +2795,77 @@ COMMENT ON FUNCTION broadcast.argument_part(jsonb, jsonb) IS
 'Internal: a part of an argument for broadcast.argument_hex()';
 
 
+CREATE OR REPLACE FUNCTION broadcast.argument_bytes(value text,
+    sample anyelement) RETURNS anyelement
+LANGUAGE plpgsql STABLE
+AS $$ BEGIN RETURN pg_catalog.decode(value, 'base64'); END $$;
+
+COMMENT ON FUNCTION broadcast.argument_bytes(text, anyelement) IS
+'Internal: an argument that is bytes, in base64';
+
+
+CREATE OR REPLACE FUNCTION broadcast.argument_is(value text, what text)
+    RETURNS boolean
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF pg_catalog.json_typeof(value::pg_catalog.json)
+       OPERATOR(pg_catalog.<>) what
+    THEN
+        RAISE EXCEPTION 'a JSON % is needed', what
+            USING ERRCODE = 'invalid_text_representation';
+    END IF;
+
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.argument_is(text, text) IS
+'Internal: an error for JSON that is not what is needed';
+
+
+CREATE OR REPLACE FUNCTION broadcast.argument_row(value text,
+    sample anyelement) RETURNS anyelement
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF value IS NULL THEN
+        RETURN NULL;
+    END IF;
+
+    PERFORM broadcast.argument_is(value, 'object');
+    RETURN pg_catalog.json_populate_record(sample, value::pg_catalog.json);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.argument_row(text, anyelement) IS
+'Internal: an argument that is a JSON object as a row of the sample''s type';
+
+
+CREATE OR REPLACE FUNCTION broadcast.argument_array(value text,
+    sample anyarray, type text) RETURNS anyarray
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    IF value IS NULL THEN
+        RETURN NULL;
+    END IF;
+
+    IF pg_catalog.json_typeof(value::pg_catalog.json) <> 'array'
+       OR pg_catalog.json_typeof(value::pg_catalog.json->0) = 'array'
+    THEN
+        RETURN broadcast.argument_json(value, sample, type);
+    END IF;
+
+    RETURN ARRAY(SELECT e.v FROM pg_catalog.json_array_elements_text(
+                                     value::pg_catalog.json) e(v));
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.argument_array(text, anyarray, text) IS
+'Internal: an argument that is a JSON array of scalars as an array of the sample''s type';
+
+
 CREATE OR REPLACE FUNCTION broadcast.argument_json(value text,
     sample anyelement, type text) RETURNS anyelement
 LANGUAGE plpgsql STABLE
@@ -2808,7 +2907,9 @@ BEGIN
 
     given := x || '::pg_catalog.text';
 
-    IF broadcast.has_bytes(shape) THEN
+    IF broadcast.has_bytes(shape)
+       AND NOT (form = 'plain' AND b.type = 'bytea'::regtype)
+    THEN
         given := format('broadcast.argument_hex(%s, %L)', given,
                         shape::text);
     END IF;
@@ -2826,12 +2927,24 @@ BEGIN
         used := format('(SELECT r.v FROM pg_catalog.json_to_record(pg_catalog.json_build_object(''v'', %s::pg_catalog.json)) AS r(v %s))',
                        used, name);
 
-    ELSIF letter = 't' OR b.element IS NULL AND b.kind <> 'c' THEN
-        used := format('broadcast.argument(%s, NULL::%s)', used, name);
-
-    ELSE
+    ELSIF b.element IS NOT NULL
+          AND (type <> b.type OR (broadcast.base_type(b.element)).kind = 'c'
+               OR (broadcast.base_type(b.element)).type
+                  IN ('json'::regtype, 'jsonb'::regtype))
+    THEN
         used := format('broadcast.argument_json(%s, NULL::%s, %L)', used,
                        name, name);
+
+    ELSIF b.element IS NOT NULL THEN
+        used := format('broadcast.argument_array(%s, NULL::%s, %L)', used,
+                       name, name);
+
+    ELSE
+        used := format('broadcast.%s(%s, NULL::%s)',
+                       CASE WHEN b.kind = 'c' THEN 'argument_row'
+                            WHEN b.type = 'bytea'::regtype
+                            THEN 'argument_bytes'
+                            ELSE 'argument' END, used, name);
     END IF;
 END
 $$;
@@ -2842,10 +2955,11 @@ COMMENT ON FUNCTION broadcast.argument_text(text, oid, text) IS
 
 CREATE OR REPLACE FUNCTION broadcast.argument_default(proc oid, n int)
     RETURNS text
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT format('(%s)::%s', pg_get_function_arg_default(p.oid, coalesce(
+BEGIN
+    RETURN (SELECT format('(%s)::%s', pg_get_function_arg_default(p.oid, coalesce(
                       (SELECT a.place
                          FROM (SELECT m.i::int AS place,
                                       row_number() OVER (ORDER BY m.i) AS k
@@ -2854,7 +2968,8 @@ AS $$
                                 WHERE m.mode IN ('i', 'b', 'v')) a
                         WHERE a.k = n), n)),
                   broadcast.type_name(p.proargtypes[n - 1]))
-      FROM pg_proc p WHERE p.oid = proc
+      FROM pg_proc p WHERE p.oid = proc);
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.argument_default(oid, int) IS
@@ -2899,8 +3014,11 @@ DECLARE
     result text;
     checks text;
 BEGIN
-    SELECT c.*, format('%I.%I', n.nspname, c.proname) AS qualified INTO p
-      FROM broadcast.callable() c JOIN pg_namespace n ON n.oid = c.pronamespace
+    SELECT c.pronargs, c.pronargdefaults, c.provariadic, c.proretset,
+           c.prorettype, c.proargtypes::oid[] AS argtypes,
+           format('%I.%I', n.nspname, c.proname) AS qualified
+      INTO p
+      FROM pg_proc c JOIN pg_namespace n ON n.oid = c.pronamespace
      WHERE c.oid = proc;
 
     ret := broadcast.base_type(p.prorettype);
@@ -3087,6 +3205,7 @@ RETURNS TABLE (hub text, name text, form text, function text, count int,
                cursor boolean, shape text, ambiguous boolean, statement text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $$
 #variable_conflict use_column
 BEGIN
@@ -3101,26 +3220,43 @@ BEGIN
            broadcast.bound_statement(b.function, b.hub, role_claim,
                                      role_default) s;
 
-    -- of two that fit the one that needs no defaults is meant
+    -- Of two that fit the one that needs no defaults is meant; but if their
+    -- types are the same, too, no SQL can call it.
 
     RETURN QUERY
-    WITH candidates AS (
-        SELECT e.hub, lower(c.proname::text) AS name, c.oid, m.*,
-               rank() OVER (PARTITION BY e.hub, lower(c.proname::text),
-                                         m.count, m.rest
-                            ORDER BY m.defaults > 0) AS place
-          FROM broadcast.exposures() e
-          JOIN pg_namespace n ON n.nspname = e.schema
-          JOIN broadcast.callable() c ON c.pronamespace = n.oid,
-               broadcast.method_rows(c.oid, role_claim, role_default) m
+    WITH schemas AS MATERIALIZED (
+        SELECT e.hub, n.oid FROM broadcast.exposures() e
+          JOIN pg_namespace n ON n.nspname = e.schema::name
          WHERE role_claim IS NOT NULL
-            OR has_function_privilege(c.oid, 'EXECUTE')
-               AND has_schema_privilege(n.oid, 'USAGE')
+            OR has_schema_privilege(n.oid, 'USAGE')
+    ), functions AS MATERIALIZED (
+        SELECT f.oid FROM broadcast.callable(ARRAY(SELECT s.oid
+                                                     FROM schemas s)) f(oid)
+         WHERE role_claim IS NOT NULL
+            OR has_function_privilege(f.oid, 'EXECUTE')
+    ), candidates AS MATERIALIZED (
+        SELECT s.hub, lower(p.proname::text) AS name, p.oid, m.*,
+               rank() OVER (PARTITION BY s.hub, lower(p.proname::text),
+                                         m.count, m.rest
+                            ORDER BY m.defaults > 0) AS place,
+               EXISTS (SELECT FROM pg_proc q
+                        WHERE q.pronamespace = p.pronamespace
+                          AND q.proname = p.proname
+                          AND q.pronargs > p.pronargs
+                          AND q.pronargs - q.pronargdefaults <= p.pronargs
+                          AND (q.proargtypes::oid[])[0:p.pronargs - 1]
+                              = (p.proargtypes::oid[])[0:p.pronargs - 1])
+               AS hidden
+          FROM functions f
+          JOIN pg_proc p ON p.oid = f.oid
+          JOIN schemas s ON s.oid = p.pronamespace,
+               broadcast.method_rows(p.oid, role_claim, role_default) m
     )
     SELECT DISTINCT ON (c.hub, c.name, c.rest, c.count)
            c.hub, c.name, 'method', c.oid::regprocedure::text, c.count,
            c.rest, c.arrays, c.params, c.stream, c.cursor, c.shape::text,
-           count(*) OVER (PARTITION BY c.hub, c.name, c.rest, c.count) > 1,
+           count(*) OVER (PARTITION BY c.hub, c.name, c.rest, c.count) > 1
+           OR c.hidden,
            c.statement
       FROM candidates c WHERE c.place = 1
      ORDER BY c.hub, c.name, c.rest, c.count DESC, c.oid;
@@ -3286,19 +3422,18 @@ BEGIN
       FROM broadcast.connections c
      WHERE c.connection_id = call->>'connectionId';
 
-    -- the row is what the token said; a call that has claims has newer ones
+    -- what the call itself says is newer than the row of its connection
 
-    RETURN jsonb_build_object('connectionId', NULL, 'hub', NULL,
-                              'userId', NULL, 'claims', '{}'::jsonb,
-                              'query', '{}'::jsonb, 'headers', '{}'::jsonb,
-                              'transport', NULL, 'remoteAddress', NULL)
-           || coalesce(jsonb_strip_nulls(known), '{}')
-           || (SELECT coalesce(jsonb_object_agg(e.key, e.value), '{}')
-                 FROM jsonb_each(call) e
-                WHERE e.key IN ('connectionId', 'hub', 'userId', 'claims',
-                                'query', 'headers', 'transport',
-                                'remoteAddress')
-                  AND e.value <> 'null');
+    RETURN (SELECT jsonb_object_agg(m.name, coalesce(
+                       nullif(call->m.name, 'null'),
+                       nullif(known->m.name, 'null'),
+                       CASE WHEN m.is_object THEN '{}' ELSE 'null' END
+                       ::jsonb))
+              FROM (VALUES ('connectionId', false), ('hub', false),
+                           ('userId', false), ('claims', true),
+                           ('query', true), ('headers', true),
+                           ('transport', false), ('remoteAddress', false))
+                   m(name, is_object));
 END
 $$;
 
