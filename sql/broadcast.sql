@@ -3368,6 +3368,67 @@ COMMENT ON FUNCTION broadcast.done_if(text) IS
 'Internal: broadcast.done() if anything was staged in this transaction';
 
 
+-- Streams by a cursor.  What its columns are is known when it is read: bytes
+-- are told by their two forms of text, which no other type has.
+
+CREATE OR REPLACE FUNCTION broadcast.fetch(cursor refcursor, n int)
+RETURNS SETOF text
+LANGUAGE plpgsql VOLATILE
+SET bytea_output = hex
+AS $$
+DECLARE
+    r record;
+    item json;
+BEGIN
+    FOR i IN 1 .. n LOOP
+        FETCH cursor INTO r;
+        EXIT WHEN NOT FOUND;
+
+        item := pg_catalog.row_to_json(r);
+
+        IF pg_catalog.strpos(item::pg_catalog.text, '"\\x')
+           OPERATOR(pg_catalog.>) 0
+        THEN
+            PERFORM pg_catalog.set_config('bytea_output', 'escape', true);
+            item := broadcast.fetched(item, pg_catalog.row_to_json(r));
+            PERFORM pg_catalog.set_config('bytea_output', 'hex', true);
+        END IF;
+
+        IF (SELECT pg_catalog.count(*) OPERATOR(pg_catalog.=) 1
+              FROM pg_catalog.json_object_keys(item))
+        THEN
+            SELECT e.value INTO item FROM pg_catalog.json_each(item) e;
+        END IF;
+
+        RETURN NEXT coalesce(item::pg_catalog.text, 'null');
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.fetch(refcursor, int) IS
+'Internal: the next rows of a cursor as items of a stream, bytes in base64; a row of one column is that column';
+
+
+CREATE OR REPLACE FUNCTION broadcast.fetched(hex json, escaped json)
+    RETURNS json
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT json_object_agg(h.key,
+               CASE WHEN json_typeof(h.value) = 'string'
+                         AND h.value #>> '{}' <> e.value #>> '{}'
+                    THEN to_json(translate(encode(
+                             decode(substr(h.value #>> '{}', 3), 'hex'),
+                             'base64'), E'\n', ''))
+                    ELSE h.value END ORDER BY h.i)
+      FROM json_each(hex) WITH ORDINALITY h(key, value, i)
+      JOIN json_each(escaped) WITH ORDINALITY e(key, value, i) USING (i)
+$$;
+
+COMMENT ON FUNCTION broadcast.fetched(json, json) IS
+'Internal: of a row with bytes as hex and with bytes as escapes, the one with bytes in base64';
+
+
 CREATE OR REPLACE FUNCTION broadcast.call_as(role_claim text,
     role_default text, proc oid, checks text, call text, context text,
     arguments text[], OUT v text, OUT staged boolean)

@@ -50,7 +50,12 @@ ngx_broadcast_stream_t  ngx_broadcast_stream;
 
 static const char  ngx_broadcast_stream_context[] =
     "SELECT pg_catalog.set_config('broadcast.call', $1, true),"
-    " pg_catalog.pg_backend_pid()";
+    " pg_catalog.pg_backend_pid(), pg_catalog.current_setting('role')";
+
+/* `before` may have set another, until the end of the transaction */
+
+static const char  ngx_broadcast_stream_role[] =
+    "SELECT pg_catalog.set_config('role', $1, true)";
 
 static const char  ngx_broadcast_stream_done[] =
     "SELECT CASE WHEN pg_catalog.current_setting('broadcast.staged', true)"
@@ -380,6 +385,9 @@ ngx_broadcast_stream_step(ngx_broadcast_seat_t *seat, ngx_uint_t which,
         ngx_cpystrn((u_char *) seat->pid,
                     ngx_broadcast_pg_value(result, 0, 1).data,
                     sizeof(seat->pid));
+        ngx_cpystrn((u_char *) seat->role,
+                    ngx_broadcast_pg_value(result, 0, 2).data,
+                    sizeof(seat->role));
         break;
 
     case NGX_BROADCAST_SEAT_DECLARE:
@@ -543,6 +551,17 @@ ngx_broadcast_stream_commit(ngx_broadcast_rows_t *rows)
 
     seat = rows->seat;
     seat->ending = 1;
+
+    if (rows->in.before) {
+        seat->values[0] = seat->role;
+
+        if (ngx_broadcast_seat_send(seat, NGX_BROADCAST_SEAT_ROLE,
+                                    ngx_broadcast_stream_role, 1, seat->values)
+            != NGX_OK)
+        {
+            return;
+        }
+    }
 
     if (ngx_broadcast_seat_send(seat, NGX_BROADCAST_SEAT_DONE,
                                 ngx_broadcast_stream_done, 1, rows->in.params)

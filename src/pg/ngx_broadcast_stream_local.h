@@ -55,6 +55,7 @@ typedef enum {
     NGX_BROADCAST_SEAT_BEFORE,
     NGX_BROADCAST_SEAT_DECLARE,
     NGX_BROADCAST_SEAT_FETCH,
+    NGX_BROADCAST_SEAT_ROLE,
     NGX_BROADCAST_SEAT_DONE,
     NGX_BROADCAST_SEAT_COMMIT,
     NGX_BROADCAST_SEAT_ROLLBACK,
@@ -75,6 +76,7 @@ struct ngx_broadcast_seat_s {
 
     ngx_broadcast_pg_query_t    cancel;     /* of the pool */
     char                        pid[16];    /* of the backend */
+    char                        role[256];  /* of the session */
     char                        fetch[64];  /* text of the FETCH */
     char                        count[16];  /* rows of it */
     const char                 *values[2];
