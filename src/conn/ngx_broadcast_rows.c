@@ -375,17 +375,24 @@ ngx_broadcast_rows_end(uint64_t serial, ngx_broadcast_stream_end_t *end)
 }
 
 
-/* signalr.md 4.6; what is between us and the database goes into the log */
+/* signalr.md 4.6; the rest is between us and the database */
 
 static ngx_int_t
 ngx_broadcast_rows_error(ngx_broadcast_flow_t *flow,
     ngx_broadcast_stream_end_t *end, ngx_pool_t *pool, ngx_str_t *error)
 {
     ngx_broadcast_buf_t  b;
-    static time_t        logged;
 
     ngx_broadcast_buf_init(&b, pool, 256 + flow->target.len
                                      + end->message.len + end->name.len);
+
+    if (end->denied && !end->begun) {
+        ngx_broadcast_buf_literal(&b, "Failed to invoke '");
+        ngx_broadcast_buf_str(&b, &flow->target);
+        ngx_broadcast_buf_literal(&b, "' because user is unauthorized");
+
+        return ngx_broadcast_buf_done(&b, error);
+    }
 
     if (end->binding && !end->begun) {
         ngx_broadcast_buf_literal(&b, "Failed to invoke '");
@@ -417,14 +424,6 @@ ngx_broadcast_rows_error(ngx_broadcast_flow_t *flow,
 
         ngx_broadcast_buf_literal(&b, ": ");
         ngx_broadcast_buf_str(&b, &end->message);
-
-    } else if (end->status == NGX_BROADCAST_STREAM_FAILED
-               && logged != ngx_time())
-    {
-        logged = ngx_time();
-        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_bus.log, 0,
-                      "broadcast: a stream failed: %V (%V), method: \"%V\"",
-                      &end->message, &end->sqlstate, &flow->target);
     }
 
     return ngx_broadcast_buf_done(&b, error);

@@ -47,6 +47,7 @@ typedef struct {
     ngx_str_t               name;       /* DATATYPE of a RAISE */
     ngx_uint_t              raised;     /* 1: meant for the caller */
     ngx_uint_t              binding;    /* 1: an argument is not of its type */
+    ngx_uint_t              denied;     /* 1: the caller may not call it */
 } ngx_broadcast_stream_end_t;
 
 
@@ -67,6 +68,7 @@ typedef void (*ngx_broadcast_stream_end_pt)(uint64_t serial,
 
 typedef struct {
     uint64_t                        serial;
+    ngx_str_t                       function;   /* for the log; may be empty */
 
     const char                     *statement;  /* zero terminated: a SELECT of
                                            one column of text, an item a row;

@@ -110,13 +110,20 @@ typedef struct {
 extern ngx_broadcast_stream_t  ngx_broadcast_stream;
 
 
-/* ngx_broadcast_stream_seat.c */
+/* ngx_broadcast_stream_open.c */
 
 ngx_int_t ngx_broadcast_seat_init(void);
 void ngx_broadcast_seat_done(void);
 
 /* who waits gets a seat, from the event loop */
 void ngx_broadcast_seat_post(void);
+
+/* the answer to what it asks for first */
+void ngx_broadcast_seat_set_up(ngx_broadcast_seat_t *seat, ngx_uint_t status,
+    PGresult *result);
+
+
+/* ngx_broadcast_stream_seat.c */
 
 /* NGX_ERROR: the connection is broken; its end follows from the event loop */
 ngx_int_t ngx_broadcast_seat_send(ngx_broadcast_seat_t *seat,
@@ -128,8 +135,19 @@ void ngx_broadcast_seat_give_up(ngx_broadcast_seat_t *seat);
 /* no query is in flight: ROLLBACK, or it takes the next stream */
 void ngx_broadcast_seat_next(ngx_broadcast_seat_t *seat);
 
+/* the first error of a transaction: its stream ends */
+void ngx_broadcast_seat_fail(ngx_broadcast_seat_t *seat, ngx_uint_t status,
+    PGresult *result);
 
-/* ngx_broadcast_stream.c */
+/* the transaction is over, or the connection */
+void ngx_broadcast_seat_settle(ngx_broadcast_seat_t *seat);
+
+/* events of a seat: a stream goes on; idle for long, or not yet cancelled */
+void ngx_broadcast_seat_wake(ngx_event_t *ev);
+void ngx_broadcast_seat_timer(ngx_event_t *ev);
+
+
+/* ngx_broadcast_stream_run.c */
 
 /* the stream has a seat, which is up and idle */
 void ngx_broadcast_stream_run(ngx_broadcast_seat_t *seat,
@@ -141,6 +159,9 @@ void ngx_broadcast_stream_step(ngx_broadcast_seat_t *seat, ngx_uint_t which,
 
 /* all that were in flight have, and the transaction goes on */
 void ngx_broadcast_stream_go(ngx_broadcast_seat_t *seat);
+
+
+/* ngx_broadcast_stream.c */
 
 /* ends it: its handler is called, it is freed, its seat is nobody's */
 void ngx_broadcast_stream_finish(ngx_broadcast_rows_t *rows,
