@@ -2,6 +2,7 @@
 -- superuser; nothing else is said then.
 
 SELECT * FROM no_plan();
+SET LOCAL client_min_messages = warning;
 
 CREATE SCHEMA app;
 GRANT USAGE ON SCHEMA app TO owner;
