@@ -326,8 +326,10 @@ is_deeply(told(), [ 'late' ], '... whose action comes later');
 my $errors = calls('after', 'error');
 is(ask('PUT', '/raises/x', body => 'x')->{status}, 201,
    'an exception is not the client\'s');
-ok($nginx->wait_log(qr/after function "raises" failed: no room \(P0001\)/), '... it is logged');
+ok($nginx->wait_log(qr/"after" function public.raises failed: no room \(P0001\)/), '... it is logged');
 is(calls('after', 'error'), $errors + 1, '... and counted');
+ok((wait_for { $pg->psql("select kind, function, message from broadcast.function_error", @at)
+               eq 'after|public.raises|no room' } 10), '... and kept');
 
 # some run, four wait, and the rest is refused; a second has one line
 
@@ -337,7 +339,7 @@ my $others = calls('after', 'ok') + calls('after', 'error');
 ok((wait_for { ask('PUT', '/idle/x', body => 'x')->{status} =~ /^20[14]$/ or die;
                $n++; calls('after', 'refused') >= 20 } 15),
    'uploads go on while functions hang, beyond the queue none is called');
-my @lines = $nginx->error_log =~ /after function "idle" was not called: too many calls wait/g;
+my @lines = $nginx->error_log =~ /"after" function for idle was not called: too many calls wait/g;
 ok(@lines >= 1 && @lines < 8, '... with a line a second');
 ok((wait_for { calls('after', 'timeout') + calls('after', 'refused') == $n } 15),
    '... those that ran or waited timed out');
@@ -358,6 +360,32 @@ do { push @told, told() } until ref $told[-1] eq 'HASH' || $told[-1][1] == 201;
 is(ref $told[-1], 'ARRAY', '... and what was unbound is told no more');
 
 
+# --- under the role of who has uploaded ---------------------------------------
+
+$pg->psql('create role uploader; grant uploader to app', db => 'app');
+$pg->psql(<<'EOS', @at);
+create table seen (who text, sub text);
+grant insert on seen to uploader;
+create function who(event jsonb) returns jsonb language plpgsql as $$ begin
+    insert into seen values (current_user, current_setting('request.jwt.claims')::jsonb->>'sub');
+    return '{"target":"seen","arguments":[]}'; end $$;
+select broadcast.bind('after', 'who', hub => 'files');
+EOS
+$pg->psql('alter role app noinherit', db => 'app');
+
+my $roles = Broadcast::Nginx->new(
+    http   => "broadcast_zone hubs 8m;\nbroadcast_key $key;\nbroadcast_database \""
+            . $pg->conninfo('app', 'app') . '" role_claim=role;',
+    server => 'location / { broadcast_after who; return 200 x; } location = /status { broadcast_status; }')->start;
+
+ok((wait_for { Broadcast::HTTP::http($roles->port, 'GET', '/status?format=json')
+               ->{json}{database}{state} eq 'up' } 15), 'with role_claim');
+Broadcast::HTTP::http($roles->port, 'GET', '/', @$_) for [], \@bob, \@ann;
+ok((wait_for { $pg->psql('select * from seen', @at) eq 'uploader|ann' } 10),
+   'it runs under the role of the token, and not without one');
+$roles->stop_ok;
+
+
 # --- a reload, an exit, the database away -------------------------------------
 
 $ok = calls('after', 'ok');
@@ -371,7 +399,7 @@ ok((wait_for { ask('GET', '/status?format=json')->{json}{database}{state} eq 'do
 my $refused = calls('after', 'refused');
 is(ask('PUT', '/naps/y', body => 'x')->{status}, 201, '... an upload is not concerned');
 is(calls('after', 'refused'), $refused + 1, '... its call is counted');
-ok($nginx->wait_log(qr/after function "naps" was not called: the database is away/),
+ok($nginx->wait_log(qr/"after" function for naps was not called: the database is away/),
    '... and logged');
 
 $nginx->stop_ok(signal => 'TERM');

@@ -325,7 +325,7 @@ never|me
 --- response_body eval
 [('{"code":"InternalServerError","message":"The function failed.","target":null}') x 39]
 --- error_log eval
-[('http function "says" gave a bad answer: "') x 39]
+[('"http" function for says gave a bad answer: "') x 39]
 
 
 

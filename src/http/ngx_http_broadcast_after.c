@@ -79,8 +79,8 @@ ngx_http_broadcast_after_call(ngx_http_request_t *r, ngx_str_t *name,
 
     if (ngx_http_broadcast_after_event(r, name, status, &event) != NGX_OK) {
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "broadcast: no memory to call the after function "
-                      "\"%V\"", name);
+                      "broadcast: no memory to call the \"after\" function for "
+                      "%V", name);
         return;
     }
 
@@ -92,8 +92,8 @@ ngx_http_broadcast_after_call(ngx_http_request_t *r, ngx_str_t *name,
 
     if (rc != NGX_OK && !ngx_http_broadcast_after_quiet(&logged)) {
         ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
-                      "broadcast: the after function \"%V\" was not called: "
-                      "%s", name,
+                      "broadcast: \"after\" function for %V was not called: %s",
+                      name,
                       rc == NGX_BUSY ? "too many calls wait"
                                      : "the database is away");
     }
@@ -163,41 +163,20 @@ ngx_http_broadcast_after_event(ngx_http_request_t *r, ngx_str_t *name,
 }
 
 
+/* what the function raised, or that it took too long, was logged by pg */
+
 static void
 ngx_http_broadcast_after_done(ngx_broadcast_call_result_t *result, void *data)
 {
     static time_t  logged;
 
-    ngx_str_t  *name;
-    ngx_log_t  *log;
-
-    if (result->status == NGX_BROADCAST_CALL_OK
-        || ngx_http_broadcast_after_quiet(&logged))
+    if (result->status == NGX_BROADCAST_CALL_AWAY
+        && !ngx_http_broadcast_after_quiet(&logged))
     {
-        return;
-    }
-
-    name = *(ngx_str_t **) data;
-    log = ngx_cycle->log;
-
-    switch (result->status) {
-
-    case NGX_BROADCAST_CALL_FAILED:
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "broadcast: the after function \"%V\" failed: %V (%V)",
-                      name, &result->message, &result->sqlstate);
-        break;
-
-    case NGX_BROADCAST_CALL_TIMEOUT:
-        ngx_log_error(NGX_LOG_ERR, log, 0,
-                      "broadcast: the after function \"%V\" took too long",
-                      name);
-        break;
-
-    default:
-        ngx_log_error(NGX_LOG_ERR, log, 0,
+        ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, 0,
                       "broadcast: the connection to the database broke "
-                      "during a call of the after function \"%V\"", name);
+                      "during a call of the \"after\" function for %V",
+                      *(ngx_str_t **) data);
     }
 }
 

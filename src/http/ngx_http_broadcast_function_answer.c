@@ -50,8 +50,8 @@ ngx_http_broadcast_function_answer(ngx_http_request_t *r, ngx_str_t *value)
         fn = ctx->data;
 
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                      "http function \"%V\" gave a bad answer: %s",
-                      &fn->name, reply.wrong);
+                      "broadcast: \"http\" function for %V gave a bad "
+                      "answer: %s", &fn->name, reply.wrong);
 
         return ngx_http_broadcast_error(r, NGX_HTTP_INTERNAL_SERVER_ERROR,
                                         "InternalServerError",
