@@ -42,9 +42,11 @@ struct ngx_broadcast_job_s {
     ngx_broadcast_call_t        call;
     ngx_broadcast_pg_query_t    query;
     ngx_pool_t                 *pool;       /* owned, holds the job, too */
-    ngx_event_t                 timer;
+    ngx_queue_t                 queue;      /* of those that are waited for */
+    ngx_msec_t                  due;        /* when the caller gives up */
     ngx_broadcast_job_pt        end;
     uint64_t                    started;    /* microseconds, wall clock */
+    ngx_uint_t                  watched;    /* 1: it is in that queue */
     ngx_uint_t                  finished;   /* 1: the caller was told, or does
                                                not want to be */
 };
