@@ -1794,13 +1794,35 @@ DROP FUNCTION IF EXISTS broadcast.dispatch(jsonb);
 DROP FUNCTION IF EXISTS broadcast.sweep(int);
 
 
+CREATE OR REPLACE FUNCTION broadcast.bound_oid(function text) RETURNS oid
+LANGUAGE plpgsql STABLE
+AS $$
+DECLARE
+    name text[] := pg_catalog.parse_ident(function);
+BEGIN
+    -- not to_regprocedure(): the role that asks needs no right to the schema,
+    -- if it is another that calls
+
+    RETURN (SELECT p.oid
+              FROM pg_catalog.pg_proc p
+              JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+             WHERE p.proname = name[2]::pg_catalog.name
+               AND n.nspname = name[1]::pg_catalog.name
+               AND p.pronargs = 1 AND p.proargtypes[0] = 3802);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.bound_oid(text) IS
+'Internal: the function of a binding, or null if it was dropped';
+
+
 CREATE OR REPLACE FUNCTION broadcast.run(function text, event jsonb,
     role_claim text DEFAULT NULL, role_default text DEFAULT NULL)
     RETURNS jsonb
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    proc oid := pg_catalog.to_regprocedure(function || '(jsonb)');
+    proc oid := broadcast.bound_oid(function);
     ret oid;
     prior text;
     result jsonb;
@@ -3141,7 +3163,7 @@ DECLARE
     call text;
 BEGIN
     SELECT r.oid, r.proretset, r.prorettype INTO p
-      FROM pg_proc r WHERE r.oid = to_regprocedure(function || '(jsonb)');
+      FROM pg_proc r WHERE r.oid = broadcast.bound_oid(function);
 
     stream := coalesce(p.proretset, false);
 
@@ -3154,7 +3176,7 @@ BEGIN
     call := CASE WHEN stream AND role_claim IS NOT NULL
                  THEN 'pg_catalog.jsonb_build_object(''claims'', pg_catalog.current_setting(''request.jwt.claims'')::pg_catalog.jsonb, ''query'', ''{}''::pg_catalog.jsonb) OPERATOR(pg_catalog.||) $2::pg_catalog.jsonb'
                  WHEN role_claim IS NOT NULL THEN '($2)[1]::pg_catalog.jsonb'
-                 ELSE 'broadcast.message_event($2::pg_catalog.text)' END;
+                 ELSE 'broadcast.message_event($1::pg_catalog.text, $2::pg_catalog.text)' END;
 
     call := format(CASE p.prorettype
                    WHEN 'void'::regtype
@@ -3170,7 +3192,7 @@ BEGIN
             format('broadcast.finish(coalesce(%L, $1::pg_catalog.json OPERATOR(pg_catalog.->>) ''hub''), %s)',
                    hub, call));
     ELSE
-        statement := format('SELECT broadcast.finish(coalesce(%L, $1::pg_catalog.json OPERATOR(pg_catalog.->>) ''hub''), r.v), broadcast.done_if($1) FROM broadcast.call_as(%L, %L, %s, NULL, %L, $1::pg_catalog.text, ARRAY[broadcast.message_event($2::pg_catalog.text)::pg_catalog.text]) r',
+        statement := format('SELECT broadcast.finish(coalesce(%L, $1::pg_catalog.json OPERATOR(pg_catalog.->>) ''hub''), r.v), broadcast.done_if($1) FROM broadcast.call_as(%L, %L, %s, NULL, %L, $1::pg_catalog.text, ARRAY[broadcast.message_event($1::pg_catalog.text, $2::pg_catalog.text)::pg_catalog.text]) r',
                             hub, role_claim, role_default, p.oid,
                             'SELECT ' || call);
     END IF;
@@ -3286,16 +3308,29 @@ COMMENT ON FUNCTION broadcast.missing(text, text, text) IS
 'Internal: the error of a bound function that was dropped';
 
 
-CREATE OR REPLACE FUNCTION broadcast.message_event(event text) RETURNS jsonb
-LANGUAGE sql STABLE
+DROP FUNCTION IF EXISTS broadcast.message_event(text);
+
+CREATE OR REPLACE FUNCTION broadcast.message_event(context text, event text)
+    RETURNS jsonb
+LANGUAGE plpgsql STABLE
 AS $$
-    SELECT '{"claims": {}, "query": {}}'::pg_catalog.jsonb
-           || coalesce(broadcast.connection_known(
-                           $1::pg_catalog.jsonb->>'connectionId'), '{}')
-           || $1::pg_catalog.jsonb
+DECLARE
+    c jsonb := context;
+    e jsonb := event;
+BEGIN
+    RETURN '{"claims": {}, "query": {}}'::jsonb
+           || coalesce(broadcast.connection_known(e->>'connectionId'), '{}')
+           || CASE WHEN c->'claims' <> 'null'
+                   THEN pg_catalog.jsonb_build_object('claims', c->'claims')
+                   ELSE '{}' END
+           || CASE WHEN c->'query' <> 'null'
+                   THEN pg_catalog.jsonb_build_object('query', c->'query')
+                   ELSE '{}' END
+           || e;
+END
 $$;
 
-COMMENT ON FUNCTION broadcast.message_event(text) IS
+COMMENT ON FUNCTION broadcast.message_event(text, text) IS
 'Internal: the event of a message function, with claims and query of its connection';
 
 

@@ -591,6 +591,115 @@ SELECT is(broadcast.dispatch('{"kind":"http","name":"web","body":"long",
       "query":{"a":"b"},"headers":{"h":"1"},"transport":null,
       "remoteAddress":null}', 'an http function has a context, too');
 
+-- under the role that the claims of the caller name
+
+CREATE ROLE alice;
+CREATE ROLE carol;
+GRANT alice, carol TO module;
+ALTER ROLE module NOINHERIT;
+GRANT USAGE ON SCHEMA hub1 TO alice, carol;
+CREATE FUNCTION hub1.c_who(i int) RETURNS text LANGUAGE sql AS
+$$ SELECT current_user || i || current_setting('request.jwt.claims') $$;
+CREATE FUNCTION hub1.c_all(i int, t text, b bytea, a int[], p hub1.part[])
+    RETURNS hub1.part LANGUAGE sql AS
+$$ SELECT i + a[1] + p[1].n, b || p[1].data || t::bytea $$;
+CREATE FUNCTION hub1.c_rows(i int, a int[]) RETURNS SETOF text
+LANGUAGE sql AS $$ SELECT current_user || i || a[1] $$;
+CREATE FUNCTION hub1.c_alice() RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION hub1.c_say() RETURNS int LANGUAGE sql SECURITY DEFINER AS
+$$ SELECT broadcast.send_all('chat', 'hi', '[]'); SELECT 1 $$;
+GRANT USAGE ON SCHEMA hub2 TO alice, carol;
+CREATE FUNCTION hub2.c_event(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT jsonb_build_object('result', current_user || ' '
+       || (e->'claims'->>'role'), 'actions', '[{"target":"x"}]'::jsonb) $$;
+REVOKE ALL ON FUNCTION hub1.c_alice() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION hub1.c_alice() TO alice;
+SELECT broadcast.bind('message', 'hub2.c_event', 'chat', 'c_event');
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA broadcast TO module;
+
+CREATE FUNCTION pg_temp.as_role(target text, claims text,
+    VARIADIC args text[] DEFAULT '{}') RETURNS pg_temp.answer
+LANGUAGE plpgsql AS $$
+DECLARE
+    r pg_temp.answer;
+    context text;
+    m record;
+BEGIN
+    SELECT * INTO m FROM broadcast.methods('role', 'alice') x
+     WHERE x.name = target ORDER BY x.form LIMIT 1;
+
+    IF m.stream THEN
+        PERFORM broadcast.enter('{"hub":"chat","claims":' || claims || '}',
+                                'role', 'alice');
+    END IF;
+
+    EXECUTE format('PREPARE m(text%s) AS %s',
+                   repeat(', text', cardinality(args)), m.statement);
+
+    EXECUTE 'EXECUTE m('
+            || quote_literal('{"hub":"chat","connectionId":"c9","done":"1.1",'
+                             || '"claims":' || claims || '}')
+            || coalesce((SELECT string_agg(', ' || quote_nullable(a), ''
+                                           ORDER BY i)
+                           FROM unnest(args) WITH ORDINALITY u(a, i)), '')
+            || ')' INTO r.v, r.staged;
+
+    IF m.stream THEN
+        RESET ROLE;
+    END IF;
+
+    r.error := nullif(current_user, 'module');
+    DEALLOCATE m;
+    RETURN r;
+
+EXCEPTION WHEN others THEN
+    GET STACKED DIAGNOSTICS context = PG_EXCEPTION_CONTEXT;
+    r.error := CASE WHEN context LIKE '%broadcast.argument%' THEN 'binding'
+                    ELSE SQLSTATE END;
+    IF EXISTS (SELECT FROM pg_prepared_statements WHERE name = 'm') THEN
+        DEALLOCATE m;
+    END IF;
+    RETURN r;
+END
+$$;
+
+SET SESSION AUTHORIZATION module;
+SELECT is((pg_temp.as_role('c_who', '{"role":"carol"}', '7')).v,
+    '"carol7{\"role\": \"carol\"}"', 'a method runs under the caller''s role');
+SELECT is((pg_temp.as_role('c_who', '{}', '7')).v,
+    '"alice7{\"role\": \"alice\"}"', '... or the default one');
+SELECT is((pg_temp.as_role('c_who', '{"role":"carol"}', '7')).error,
+    NULL, '... which is given back');
+SELECT is((pg_temp.as_role('c_who', '{"role":"postgres"}', '7')).error,
+    '42501', '... never under one that nginx is no member of');
+SELECT is((pg_temp.as_role('c_alice', '{}')).v, '1',
+    'a function is called by a role that may');
+SELECT is((pg_temp.as_role('c_alice', '{"role":"carol"}')).error,
+    '42501', '... and by no other');
+SELECT is((pg_temp.as_role('c_all', '{}', '1', 'z', '/w==', '[2]',
+                          '[{"n":3,"data":"AA=="}]')).v::jsonb,
+    '{"n":6,"data":"/wB6"}', 'every kind of argument reaches it, and bytes come back');
+SELECT is((pg_temp.as_role('c_all', '{}', '1', 'z', '/w==', '["x"]',
+                                  NULL)).error, 'binding',
+    'an argument that cannot be bound is told from its own errors');
+SELECT is((pg_temp.as_role('c_all', '{}', '1', 'z', '*', '[]',
+                                  NULL)).error, 'binding',
+    '... and bytes that are none');
+SELECT is((pg_temp.as_role('c_rows', '{"role":"carol"}', '1',
+                                  '[2]')).v,
+    '"carol12"', 'a stream runs under the role that is set before it');
+SELECT set_config('broadcast.staged', '', true);
+SELECT is((pg_temp.as_role('c_say', '{}')).staged, true,
+    'what it sends is known to be sent');
+SELECT is((pg_temp.as_role('c_event', '{"role":"carol"}',
+                                  '{"hub":"chat"}')).v, '"carol carol"',
+    'a bound function runs under the role, and knows the claims');
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT array_agg(type::int ORDER BY id) FROM broadcast.staging
+            WHERE id >= (SELECT max(id) FROM broadcast.staging
+                          WHERE target = 'x')), '{1,17}',
+    '... its actions are sent, and a done record behind them');
+
 SELECT broadcast.unexpose(NULL);
 SELECT is_empty($$ SELECT FROM broadcast.methods() WHERE form = 'method' $$,
                 'null in unexpose matches any');
