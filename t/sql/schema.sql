@@ -7,6 +7,12 @@ SELECT ok((SELECT 'ttl' = ANY (p.proargnames) FROM pg_proc p
             WHERE p.oid = 'broadcast.read(bigint, int)'::regprocedure),
     '... and an older one becomes it');
 
+SELECT is_empty('SELECT FROM broadcast.exposed',
+                '... with a table that version 3 had not');
+SELECT results_eq('SELECT function, form FROM broadcast.methods()',
+    $$ VALUES ('gone.away(jsonb)', 'message') $$,
+    '... what was bound is bound, though its function is no more');
+
 SELECT is_empty(
     $$ SELECT p.oid::regprocedure FROM pg_proc p
         WHERE p.pronamespace = 'broadcast'::regnamespace

@@ -58,6 +58,22 @@ sub install {
             NULL::bigint, NULL::bigint $$;
 SQL
 
+    # as it was in version 3, with neither methods nor a fingerprint of them
+
+    $pg->psql(<<'SQL', db => $name, user => 'owner') if $name eq 'schema';
+        DROP TABLE broadcast.exposed;
+        DROP FUNCTION broadcast.expose(text, text), broadcast.context(),
+            broadcast.methods(text, text), broadcast.bindings_version();
+        CREATE FUNCTION broadcast.bindings_version() RETURNS bigint
+        LANGUAGE sql STABLE AS $$ SELECT 1::bigint $$;
+        CREATE OR REPLACE FUNCTION broadcast.schema_version() RETURNS int
+        LANGUAGE sql IMMUTABLE AS $$ SELECT 3 $$;
+        CREATE FUNCTION broadcast.methods(role_claim text, role_default text)
+        RETURNS TABLE (hub text) LANGUAGE sql AS $$ SELECT NULL::text $$;
+        INSERT INTO broadcast.binding (kind, function)
+        VALUES ('message', 'gone.away');
+SQL
+
     $pg->file("$top/sql/broadcast.sql", db => $name, user => 'owner');
 }
 
