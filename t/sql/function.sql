@@ -178,6 +178,29 @@ SELECT throws_ok($$ SELECT broadcast.dispatch('{"kind":"http",
     '42883', 'the bound function app.web(jsonb) does not exist',
     'a dropped function says so');
 
+CREATE FUNCTION app.stored(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT jsonb_build_object('target', 'stored',
+                             'arguments', jsonb_build_array(e->'uri')) $$;
+SELECT broadcast.bind('after', 'app.stored', 'Files');
+SELECT results_eq($$ SELECT hub, event FROM broadcast.binding
+                      WHERE kind = 'after' $$,
+    $$ VALUES ('files', 'stored') $$, 'an after function, by its own name');
+SELECT is(broadcast.dispatch('{"kind":"after","name":"stored","uri":"/a"}'),
+          NULL, '... is called');
+SELECT results_eq($$ SELECT hub, target, arguments::text
+                       FROM broadcast.staging ORDER BY id DESC LIMIT 1 $$,
+    $$ VALUES ('files', 'stored', '["/a"]') $$,
+    '... and acts in its binding''s hub');
+SELECT broadcast.unbind('after', 'app.stored');
+SELECT is(broadcast.dispatch('{"kind":"after","name":"stored","uri":"/a"}'),
+          NULL, '... one that is not bound any more is none, and no error');
+CREATE FUNCTION app.acts(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT '{"actions":{"hub":"chat","target":"w"}}'::jsonb $$;
+SELECT broadcast.bind('http', 'app.acts');
+SELECT is(broadcast.dispatch('{"kind":"http","name":"acts"}'), NULL,
+          'actions alone are no answer');
+SELECT broadcast.unbind('http', 'app.acts');
+
 SELECT broadcast.unbind(NULL, 'app.hello');
 SELECT broadcast.unbind('message', NULL);
 SELECT is((SELECT count(*) FROM broadcast.bindings()), 5::bigint,
