@@ -1313,16 +1313,20 @@ COMMENT ON FUNCTION broadcast.connection_add(jsonb) IS
 
 CREATE OR REPLACE FUNCTION broadcast.connection_remove(connection text)
     RETURNS jsonb
-LANGUAGE sql VOLATILE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    WITH removed AS (
-        DELETE FROM broadcast.connections WHERE connection_id = $1
-        RETURNING connection_id, hub, user_id, transport, claims, query)
-    SELECT jsonb_build_object('connectionId', connection_id, 'hub', hub,
-                              'userId', user_id, 'transport', transport,
-                              'claims', claims, 'query', query)
-      FROM removed
+DECLARE
+    gone jsonb;
+BEGIN
+    DELETE FROM broadcast.connections c WHERE c.connection_id = connection
+ RETURNING jsonb_build_object('connectionId', c.connection_id, 'hub', c.hub,
+                              'userId', c.user_id, 'transport', c.transport,
+                              'claims', c.claims, 'query', c.query)
+      INTO gone;
+
+    RETURN gone;
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.connection_remove(text) IS
@@ -1331,11 +1335,13 @@ COMMENT ON FUNCTION broadcast.connection_remove(text) IS
 
 CREATE OR REPLACE FUNCTION broadcast.connection_known(connection text)
     RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT jsonb_build_object('claims', c.claims, 'query', c.query)
-      FROM broadcast.connections c WHERE c.connection_id = $1
+BEGIN
+    RETURN (SELECT jsonb_build_object('claims', c.claims, 'query', c.query)
+              FROM broadcast.connections c WHERE c.connection_id = $1);
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.connection_known(text) IS
@@ -1873,9 +1879,12 @@ COMMENT ON FUNCTION broadcast.run(text, jsonb, text, text) IS
 
 CREATE OR REPLACE FUNCTION broadcast.bound(kind text, hub text, event text)
 RETURNS TABLE (function text, of_hub text, role text)
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
     SELECT b.function, b.hub, b.role
       FROM broadcast.binding b
      WHERE b.kind = $1
@@ -1883,7 +1892,8 @@ AS $$
             OR b.hub IS NULL OR b.hub = lower($2))
        AND (b.event IS NULL OR lower(b.event) = lower($3)
             OR $1 IN ('connect', 'connected', 'disconnected'))
-     ORDER BY b.event IS NULL, b.hub IS NULL, b.function
+     ORDER BY b.event IS NULL, b.hub IS NULL, b.function;
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.bound(text, text, text) IS

@@ -342,14 +342,12 @@ ngx_broadcast_stream_error(ngx_broadcast_stream_end_t *end, PGresult *result)
         end->name.len = ngx_strlen(text);
     }
 
-    /* the function that converts arguments is the innermost of the context */
+    /* functions that convert arguments; none of them calls the method */
 
     text = PQresultErrorField(result, PG_DIAG_CONTEXT);
 
     if (text) {
-        end->binding = ngx_strnstr((u_char *) text, " broadcast.argument(",
-                                   strcspn(text, "\n"))
-                       != NULL;
+        end->binding = ngx_strstr(text, " broadcast.argument") != NULL;
     }
 }
 
