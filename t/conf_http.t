@@ -453,3 +453,21 @@ GET /index.html
 --- error_code: 404
 --- no_error_log
 broadcast_drain
+
+=== TEST 48: streams beyond what may be
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_database host=/nowhere streams=101;
+--- config
+--- must_die
+--- error_log
+"broadcast_database": bad value "streams=101": it must be 0 to 100
+
+=== TEST 49: a stream without a limit
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_database host=/nowhere stream_timeout=0;
+--- config
+--- must_die
+--- error_log
+"broadcast_database": bad value "stream_timeout=0": it must be a time of 1 day at most

@@ -396,6 +396,26 @@ ngx_broadcast_under_find(ngx_broadcast_under_t **list, ngx_str_t *id)
 }
 
 
+ngx_int_t
+ngx_broadcast_under_shape(ngx_broadcast_under_t *under, ngx_str_t *shape)
+{
+    if (shape->len == 0) {
+        return NGX_OK;
+    }
+
+    under->shape.data = ngx_alloc(shape->len, ngx_broadcast_bus.log);
+
+    if (under->shape.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    under->shape.len = shape->len;
+    ngx_memcpy(under->shape.data, shape->data, shape->len);
+
+    return NGX_OK;
+}
+
+
 void
 ngx_broadcast_under_remove(ngx_broadcast_under_t **link)
 {
@@ -403,6 +423,10 @@ ngx_broadcast_under_remove(ngx_broadcast_under_t **link)
 
     under = *link;
     *link = under->next;
+
+    if (under->shape.len) {
+        ngx_free(under->shape.data);
+    }
 
     ngx_free(under);
 }

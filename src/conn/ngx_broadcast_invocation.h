@@ -39,6 +39,7 @@ struct ngx_broadcast_under_s {
     ngx_broadcast_owner_t       source;     /* of a stream: the worker that runs
                                                it, 0: none does */
     uint64_t                    serial;     /* there */
+    ngx_str_t                   shape;      /* of its items; owned, or empty */
     unsigned                    starved:1;  /* it may have more when the queue
                                                has become shorter */
     ngx_str_t                   id;         /* bytes stand behind */
@@ -141,12 +142,17 @@ void ngx_broadcast_invocation_leave(ngx_broadcast_conn_t *bc);
 void ngx_broadcast_invocation_free(ngx_broadcast_conn_t *bc);
 
 
-/* a list of ids; push: NULL without memory; find: the link to it, or NULL */
+/*
+ * A list of ids; push: NULL without memory; find: the link to it, or NULL.
+ * shape: NGX_ERROR without memory.
+ */
 
 ngx_broadcast_under_t *ngx_broadcast_under_push(ngx_broadcast_under_t **list,
     ngx_str_t *id);
 ngx_broadcast_under_t **ngx_broadcast_under_find(ngx_broadcast_under_t **list,
     ngx_str_t *id);
+ngx_int_t ngx_broadcast_under_shape(ngx_broadcast_under_t *under,
+    ngx_str_t *shape);
 void ngx_broadcast_under_remove(ngx_broadcast_under_t **link);
 
 

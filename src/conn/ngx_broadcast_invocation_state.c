@@ -11,7 +11,7 @@
  * What is under way moves with its connection: a part of the state.
  *
  *     asked      count, then age and id of each
- *     streams    count, then age, id, source and serial of each
+ *     streams    count, then age, id, source, serial and shape of each
  *     uploads    count, then of each: stream, id, target, arguments, count,
  *                ids of its streams, then of each complete and items
  */
@@ -108,6 +108,8 @@ ngx_broadcast_invocation_put_list(ngx_broadcast_buf_t *b,
         if (streams) {
             ngx_broadcast_state_put(b, list->source);
             ngx_broadcast_state_put(b, list->serial);
+            ngx_broadcast_state_put_bytes(b, list->shape.data,
+                                          list->shape.len);
         }
     }
 }
@@ -119,7 +121,7 @@ ngx_broadcast_invocation_get_list(ngx_broadcast_state_in_t *in,
     ngx_uint_t streams)
 {
     uint64_t                count, age, source, serial;
-    ngx_str_t               id;
+    ngx_str_t               id, shape;
     ngx_broadcast_under_t  *under;
 
     count = ngx_broadcast_state_get(in);
@@ -132,8 +134,15 @@ ngx_broadcast_invocation_get_list(ngx_broadcast_state_in_t *in,
         age = ngx_broadcast_state_get(in);
         ngx_broadcast_state_get_bytes(in, &id);
 
-        source = streams ? ngx_broadcast_state_get(in) : 0;
-        serial = streams ? ngx_broadcast_state_get(in) : 0;
+        source = 0;
+        serial = 0;
+        ngx_str_null(&shape);
+
+        if (streams) {
+            source = ngx_broadcast_state_get(in);
+            serial = ngx_broadcast_state_get(in);
+            ngx_broadcast_state_get_bytes(in, &shape);
+        }
 
         if (in->failed) {
             return NGX_DECLINED;
@@ -149,6 +158,10 @@ ngx_broadcast_invocation_get_list(ngx_broadcast_state_in_t *in,
         under->source = source;
         under->serial = serial;
         (*n)++;
+
+        if (ngx_broadcast_under_shape(under, &shape) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     return NGX_OK;

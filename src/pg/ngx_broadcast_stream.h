@@ -69,6 +69,8 @@ typedef void (*ngx_broadcast_stream_end_pt)(uint64_t serial,
 typedef struct {
     uint64_t                        serial;
     ngx_str_t                       function;   /* for the log; may be empty */
+    ngx_str_t                       shape;      /* of the items, for whoever
+                                                   takes them; may be empty */
 
     const char                     *statement;  /* zero terminated: a SELECT of
                                            one column of text, an item a row;
