@@ -89,6 +89,10 @@ ngx_broadcast_fanout_record(ngx_broadcast_record_t *rec)
         ngx_broadcast_invoke_answer(rec);
         break;
 
+    case NGX_BROADCAST_REC_DONE:
+        ngx_broadcast_call_done(rec);
+        break;
+
     case NGX_BROADCAST_REC_FLOW:
         ngx_broadcast_rows_flow(rec);
         break;

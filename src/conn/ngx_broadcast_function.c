@@ -39,19 +39,14 @@ struct ngx_broadcast_deferred_s {
 
 
 static ngx_int_t ngx_broadcast_function_call(ngx_broadcast_conn_t *bc,
-    ngx_uint_t kind, ngx_str_t *event, ngx_str_t *id, ngx_str_t *target);
+    ngx_str_t *event);
 static void ngx_broadcast_function_handler(
     ngx_broadcast_call_result_t *result, void *data);
-static void ngx_broadcast_function_result(ngx_broadcast_conn_t *bc,
-    ngx_broadcast_task_t *task, ngx_broadcast_call_result_t *result);
-static void ngx_broadcast_function_failed(ngx_broadcast_conn_t *bc,
-    ngx_broadcast_task_t *task, ngx_str_t *error);
 static void ngx_broadcast_function_head(ngx_broadcast_buf_t *b,
-    ngx_broadcast_conn_t *bc, const char *kind);
+    ngx_broadcast_conn_t *bc);
 static ngx_broadcast_deferred_t **ngx_broadcast_function_find(ngx_str_t *id);
 
 
-static uint32_t                   ngx_broadcast_function_serial;
 static ngx_broadcast_deferred_t  *ngx_broadcast_function_deferrals;
 
 
@@ -63,7 +58,7 @@ static const char  *ngx_broadcast_function_transports[] = {
 void
 ngx_broadcast_function_connected(ngx_broadcast_conn_t *bc)
 {
-    ngx_str_t             event, none;
+    ngx_str_t             event;
     ngx_pool_t           *pool;
     ngx_broadcast_buf_t   b;
 
@@ -84,7 +79,7 @@ ngx_broadcast_function_connected(ngx_broadcast_conn_t *bc)
     }
 
     ngx_broadcast_buf_init(&b, pool, 1024);
-    ngx_broadcast_function_head(&b, bc, "connected");
+    ngx_broadcast_function_head(&b, bc);
 
     ngx_broadcast_buf_literal(&b, ",\"transport\":\"");
     ngx_broadcast_buf_append(&b, (u_char *)
@@ -115,12 +110,7 @@ ngx_broadcast_function_connected(ngx_broadcast_conn_t *bc)
 
         ngx_broadcast_registry_owe(ngx_broadcast_bus.zone, bc->row, &bc->id);
 
-        ngx_str_null(&none);
-
-        if (ngx_broadcast_function_call(bc, NGX_BROADCAST_ON_CONNECTED,
-                                        &event, &none, &none)
-            == NGX_OK)
-        {
+        if (ngx_broadcast_function_call(bc, &event) == NGX_OK) {
             ngx_broadcast_keep_begin(bc);
         }
     }
@@ -136,98 +126,14 @@ done:
 }
 
 
-ngx_int_t
-ngx_broadcast_function_bound(ngx_broadcast_conn_t *bc, ngx_str_t *target)
-{
-    if (!bc->functions || !ngx_broadcast_pg_enabled()) {
-        return NGX_DECLINED;
-    }
-
-    if (!ngx_broadcast_binding_ready(ngx_broadcast_bus.zone)) {
-        return NGX_ABORT;
-    }
-
-    if (!ngx_broadcast_binding_find(ngx_broadcast_bus.zone,
-                                    NGX_BROADCAST_ON_MESSAGE, &bc->hub->name,
-                                    target, NULL))
-    {
-        return NGX_DECLINED;
-    }
-
-    return NGX_OK;
-}
-
-
-ngx_int_t
-ngx_broadcast_function_message(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
-    ngx_uint_t stream, ngx_str_t *id, ngx_str_t *target, ngx_str_t *arguments)
-{
-    ngx_int_t             rc;
-    ngx_str_t             event;
-    ngx_broadcast_buf_t   b;
-
-    rc = ngx_broadcast_function_bound(bc, target);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    ngx_broadcast_buf_init(&b, pool, 512 + arguments->len);
-    ngx_broadcast_function_head(&b, bc, "message");
-
-    ngx_broadcast_buf_literal(&b, ",\"target\":");
-    ngx_broadcast_buf_json(&b, target);
-
-    ngx_broadcast_buf_literal(&b, ",\"arguments\":");
-    ngx_broadcast_buf_str(&b, arguments);
-
-    if (id->len) {
-        ngx_broadcast_buf_literal(&b, ",\"invocationId\":");
-        ngx_broadcast_buf_json(&b, id);
-    }
-
-    if (stream) {
-        ngx_broadcast_buf_literal(&b, ",\"stream\":true");
-    }
-
-    if (bc->event) {
-
-        /* else claims and query are in the connection's row */
-
-        ngx_broadcast_buf_char(&b, ',');
-        ngx_broadcast_buf_append(&b, ngx_broadcast_frame_data(bc->event),
-                                 bc->event->len);
-    }
-
-    ngx_broadcast_buf_char(&b, '}');
-
-    if (ngx_broadcast_buf_done(&b, &event) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    rc = ngx_broadcast_function_call(bc, NGX_BROADCAST_ON_MESSAGE, &event, id,
-                                     target);
-
-    if (rc == NGX_OK) {
-        bc->task->stream = stream;
-    }
-
-    return rc;
-}
-
-
-/* the members that all events of a connection have, the brace left open */
+/* the members that the events of a connection have, the brace left open */
 
 static void
-ngx_broadcast_function_head(ngx_broadcast_buf_t *b, ngx_broadcast_conn_t *bc,
-    const char *kind)
+ngx_broadcast_function_head(ngx_broadcast_buf_t *b, ngx_broadcast_conn_t *bc)
 {
     ngx_str_t  user;
 
-    ngx_broadcast_buf_literal(b, "{\"kind\":\"");
-    ngx_broadcast_buf_append(b, (u_char *) kind, ngx_strlen(kind));
-
-    ngx_broadcast_buf_literal(b, "\",\"hub\":");
+    ngx_broadcast_buf_literal(b, "{\"kind\":\"connected\",\"hub\":");
     ngx_broadcast_buf_json(b, &bc->hub->name);
 
     ngx_broadcast_buf_literal(b, ",\"connectionId\":");
@@ -247,54 +153,35 @@ ngx_broadcast_function_head(ngx_broadcast_buf_t *b, ngx_broadcast_conn_t *bc,
 
 
 static ngx_int_t
-ngx_broadcast_function_call(ngx_broadcast_conn_t *bc, ngx_uint_t kind,
-    ngx_str_t *event, ngx_str_t *id, ngx_str_t *target)
+ngx_broadcast_function_call(ngx_broadcast_conn_t *bc, ngx_str_t *event)
 {
-    u_char                  *p;
     ngx_int_t                rc;
     ngx_broadcast_task_t    *task;
     ngx_broadcast_caller_t   caller;
 
-    task = ngx_alloc(sizeof(ngx_broadcast_task_t) + id->len + target->len,
-                     ngx_broadcast_bus.log);
+    task = ngx_calloc(sizeof(ngx_broadcast_task_t), ngx_broadcast_bus.log);
     if (task == NULL) {
         return NGX_ERROR;
     }
 
-    p = (u_char *) (task + 1);
-
-    task->serial = ++ngx_broadcast_function_serial;
-    task->kind = kind;
-    task->stream = 0;
-
-    task->id.data = p;
-    task->id.len = id->len;
-
-    if (id->len) {
-        p = ngx_cpymem(p, id->data, id->len);
-    }
-
-    task->target.data = p;
-    task->target.len = target->len;
-
-    if (target->len) {
-        ngx_memcpy(p, target->data, target->len);
-    }
+    task->serial = ngx_broadcast_call_serial();
+    task->kind = NGX_BROADCAST_ON_CONNECTED;
 
     ngx_memzero(&caller, sizeof(ngx_broadcast_caller_t));
 
-    caller.serial = task->serial;
+    caller.serial = (uint32_t) task->serial;
     caller.hub = (uint32_t) bc->hub->index;
-    caller.row = (kind == NGX_BROADCAST_ON_CONNECTED) ? bc->row : 0;
+    caller.row = bc->row;
     caller.len = (u_char) bc->id.len;
     ngx_memcpy(caller.id, bc->id.data, bc->id.len);
 
-    rc = ngx_broadcast_call(kind, event, ngx_broadcast_function_handler,
-                            &caller, sizeof(ngx_broadcast_caller_t), NULL);
+    rc = ngx_broadcast_call(NGX_BROADCAST_ON_CONNECTED, event,
+                            ngx_broadcast_function_handler, &caller,
+                            sizeof(ngx_broadcast_caller_t), NULL);
 
     if (rc != NGX_OK) {
         ngx_free(task);
-        return rc == NGX_DECLINED ? NGX_ABORT : rc;
+        return rc;
     }
 
     bc->task = task;
@@ -319,8 +206,9 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
 
     bc = ngx_broadcast_index_find(&id);
 
-    if (bc == NULL || bc->task == NULL || bc->task->serial != caller->serial) {
-
+    if (bc == NULL || bc->task == NULL
+        || (uint32_t) bc->task->serial != caller->serial)
+    {
         /* the connection has ended; its row waited for `connected` */
 
         if (caller->row) {
@@ -345,15 +233,9 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
 
     /* what `connected` wants done was staged with it, and comes by the log */
 
-    if (task->kind == NGX_BROADCAST_ON_CONNECTED) {
-        ngx_broadcast_keep_connected(bc,
-                                     result->status != NGX_BROADCAST_CALL_OK);
+    ngx_broadcast_keep_connected(bc, result->status != NGX_BROADCAST_CALL_OK);
 
-    } else if (bc->state < NGX_BROADCAST_CLOSING) {
-        ngx_broadcast_function_result(bc, task, result);
-    }
-
-    ngx_free(task);
+    ngx_broadcast_call_free(task);
 
     /* what came meanwhile: goes with it, if it is wanted elsewhere */
 
@@ -365,90 +247,11 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
 }
 
 
-static void
-ngx_broadcast_function_result(ngx_broadcast_conn_t *bc,
-    ngx_broadcast_task_t *task, ngx_broadcast_call_result_t *result)
-{
-    u_char                       buf[1280];
-    ngx_str_t                    value, error;
-    ngx_broadcast_scan_t         s;
-    ngx_broadcast_scan_value_t   key, member;
-
-    ngx_str_null(&error);
-
-    if (result->status == NGX_BROADCAST_CALL_OK && task->stream) {
-
-        /* items and the end come from whoever was told of the stream */
-
-        return;
-    }
-
-    if (result->status == NGX_BROADCAST_CALL_OK) {
-        ngx_str_set(&value, "null");
-
-        ngx_broadcast_scan_init(&s, &result->value);
-
-        if (result->value.len
-            && ngx_broadcast_scan_open(&s, '{') == NGX_OK)
-        {
-            while (ngx_broadcast_scan_member(&s, &key, &member) == NGX_OK) {
-
-                if (ngx_broadcast_scan_is(&key, "result")) {
-                    value = member.text;
-                }
-            }
-        }
-
-        ngx_broadcast_inbound_answer(bc, &task->id, &value, NULL);
-        return;
-    }
-
-    if (result->status == NGX_BROADCAST_CALL_FAILED && result->raised
-        && !result->unauthorized)
-    {
-
-        /* RAISE EXCEPTION: what the function says to its caller */
-
-        ngx_broadcast_function_failed(bc, task, &result->message);
-        return;
-    }
-
-    /* signalr.md 4.6; anything else is between us and the database */
-
-    error.data = buf;
-    error.len = ngx_snprintf(buf, sizeof(buf),
-                             result->unauthorized
-                             ? "Failed to invoke '%V' because user is "
-                               "unauthorized"
-                             : "An unexpected error occurred invoking '%V' on "
-                               "the server.", &task->target)
-                - buf;
-
-    ngx_broadcast_function_failed(bc, task, &error);
-}
-
-
-static void
-ngx_broadcast_function_failed(ngx_broadcast_conn_t *bc,
-    ngx_broadcast_task_t *task, ngx_str_t *error)
-{
-    if (task->stream) {
-
-        /* it may have been completed meanwhile */
-
-        (void) ngx_broadcast_invocation_end(bc, &task->id, error);
-        return;
-    }
-
-    ngx_broadcast_inbound_answer(bc, &task->id, NULL, error);
-}
-
-
 void
 ngx_broadcast_function_free(ngx_broadcast_conn_t *bc)
 {
     if (bc->task) {
-        ngx_free(bc->task);
+        ngx_broadcast_call_free(bc->task);
         bc->task = NULL;
     }
 }

@@ -87,6 +87,8 @@ static void
 ngx_broadcast_invocation_begin(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     ngx_broadcast_message_t *m)
 {
+    ngx_broadcast_wanted_t  w;
+
     if (m->nul) {
 
         /* PostgreSQL has no text with U+0000: no function has such a name */
@@ -102,57 +104,49 @@ ngx_broadcast_invocation_begin(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     }
 
     if (m->nstreams) {
-        ngx_broadcast_upload_open(bc, pool, m);
+        ngx_broadcast_upload_open(bc, pool, m, 0);
         return;
     }
 
-    ngx_broadcast_invocation_call(bc, pool,
-                          m->type == NGX_BROADCAST_MESSAGE_STREAM_INVOCATION,
-                          &m->id, &m->target, &m->arguments);
+    ngx_memzero(&w, sizeof(ngx_broadcast_wanted_t));
+
+    w.id = m->id;
+    w.target = m->target;
+    w.arguments = m->arguments;
+    w.stream = (m->type == NGX_BROADCAST_MESSAGE_STREAM_INVOCATION);
+
+    ngx_broadcast_invocation_call(bc, pool, &w);
 }
 
 
 void
 ngx_broadcast_invocation_call(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
-    ngx_uint_t stream, ngx_str_t *id, ngx_str_t *target, ngx_str_t *arguments)
+    ngx_broadcast_wanted_t *w)
 {
-    ngx_int_t               rc;
-    ngx_broadcast_under_t **link;
-
-    rc = NGX_OK;
+    ngx_int_t  rc;
 
     /* open before the call: whoever it tells of may be quicker than its end */
 
-    if (stream) {
-        rc = ngx_broadcast_invocation_open(bc, id);
+    if (w->stream) {
+        rc = ngx_broadcast_invocation_open(bc, &w->id);
 
         if (rc == NGX_BUSY) {
-            ngx_broadcast_invocation_refuse(bc, pool, id, target,
+            ngx_broadcast_invocation_refuse(bc, pool, &w->id, &w->target,
                                             NGX_BROADCAST_FAILED_TO_INVOKE,
                                             NGX_BROADCAST_DUE_TO_AN_ERROR,
                                             &ngx_broadcast_invocation_many);
             return;
         }
-    }
 
-    if (rc == NGX_OK) {
-        rc = ngx_broadcast_function_message(bc, pool, stream, id, target,
-                                            arguments);
-        if (rc == NGX_OK) {
+        if (rc != NGX_OK) {
+            ngx_broadcast_inbound_refuse(bc, pool, &w->id, &w->target, rc);
             return;
         }
-
-        if (stream) {
-            link = ngx_broadcast_under_find(&bc->invocation->streams, id);
-
-            if (link) {
-                ngx_broadcast_under_remove(link);
-                bc->invocation->nstreams--;
-            }
-        }
     }
 
-    ngx_broadcast_inbound_refuse(bc, pool, id, target, rc);
+    w->open = w->stream;
+
+    ngx_broadcast_call_begin(bc, pool, w);
 }
 
 

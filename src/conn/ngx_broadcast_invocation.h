@@ -8,6 +8,7 @@
 #define _NGX_BROADCAST_INVOCATION_H_INCLUDED_
 
 
+#include "conn/ngx_broadcast_call.h"
 #include "conn/ngx_broadcast_peer.h"
 #include "conn/ngx_broadcast_state.h"
 
@@ -96,12 +97,9 @@ ngx_broadcast_invocation_t *ngx_broadcast_invocation_get(
 void ngx_broadcast_invocation_message(ngx_broadcast_conn_t *bc,
     ngx_pool_t *pool, ngx_broadcast_message_t *m);
 
-/*
- * Calls the message function for an invocation or, with stream, a stream
- * invocation, or answers why not.  arguments are JSON.
- */
+/* opens its stream, if it is one, and calls it, or answers why not */
 void ngx_broadcast_invocation_call(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
-    ngx_uint_t stream, ngx_str_t *id, ngx_str_t *target, ngx_str_t *arguments);
+    ngx_broadcast_wanted_t *w);
 
 /* fan-out: INVOKE, FORGET, ITEM and COMPLETE for a connection that is ACTIVE */
 void ngx_broadcast_invocation_record(ngx_broadcast_conn_t *bc,
@@ -173,9 +171,12 @@ ngx_uint_t ngx_broadcast_asked_answer(ngx_broadcast_conn_t *bc,
 
 /* ngx_broadcast_upload.c: streams from the client */
 
-/* begins to collect for m, which has streams, or answers why not */
+/*
+ * Begins to collect for m, which has streams, or answers why not; asked: as
+ * that of ngx_broadcast_wanted_t.
+ */
 void ngx_broadcast_upload_open(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
-    ngx_broadcast_message_t *m);
+    ngx_broadcast_message_t *m, ngx_uint_t asked);
 
 /* an item or the end of one of them; an id that is unknown is ignored */
 void ngx_broadcast_upload_item(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,

@@ -92,13 +92,25 @@ typedef struct {
 /* the call of a function that is under way: one a connection */
 
 typedef struct {
-    uint32_t                  serial;       /* an answer to another call is
+    uint64_t                  serial;       /* an answer to another call is
                                                not for this one */
     ngx_uint_t                kind;         /* NGX_BROADCAST_ON_… */
-    ngx_uint_t                answer;       /* a Completion is wanted */
-    ngx_uint_t                stream;       /* of a stream: it stays open */
+    ngx_uint_t                nstreams;     /* upload streams in arguments */
     ngx_str_t                 id;           /* invocationId */
     ngx_str_t                 target;
+    ngx_str_t                 arguments;    /* while the catalogue is asked */
+    ngx_str_t                 uploads;
+
+    struct ngx_broadcast_conn_s  *conn;     /* borrowed: its own */
+    ngx_broadcast_frame_t    *frame;        /* owned, or NULL: Completion that
+                                               waits for DONE */
+    ngx_queue_t               queue;        /* of those */
+    ngx_msec_t                held;         /* since */
+
+    unsigned                  stream:1;     /* a StreamInvocation */
+    unsigned                  open:1;       /* and its stream is */
+    unsigned                  asked:1;      /* the catalogue was */
+    unsigned                  done:1;       /* DONE has come */
 } ngx_broadcast_task_t;
 
 
@@ -299,20 +311,6 @@ void ngx_broadcast_wheel_hold(void);
 
 /* ACTIVE was reached: calls `connected` where there is a database */
 void ngx_broadcast_function_connected(ngx_broadcast_conn_t *bc);
-
-/*
- * Calls the message function; id (of the invocation) may be empty; stream: of a
- * StreamInvocation, whose stream is open.  NGX_OK: bc->task is set;
- * NGX_DECLINED: none is bound; NGX_BUSY: too many calls wait; NGX_ABORT: the
- * database is away; NGX_ERROR: no memory.
- */
-ngx_int_t ngx_broadcast_function_message(ngx_broadcast_conn_t *bc,
-    ngx_pool_t *pool, ngx_uint_t stream, ngx_str_t *id, ngx_str_t *target,
-    ngx_str_t *arguments);
-
-/* is there one for the method: NGX_OK, NGX_DECLINED or NGX_ABORT as above */
-ngx_int_t ngx_broadcast_function_bound(ngx_broadcast_conn_t *bc,
-    ngx_str_t *target);
 
 void ngx_broadcast_function_free(ngx_broadcast_conn_t *bc);
 

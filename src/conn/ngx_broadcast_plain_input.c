@@ -4,6 +4,7 @@
  */
 
 
+#include "conn/ngx_broadcast_call.h"
 #include "conn/ngx_broadcast_index.h"
 #include "base/ngx_broadcast_name.h"
 #include "pg/ngx_broadcast_outbox.h"
@@ -37,9 +38,8 @@ void
 ngx_broadcast_plain_input(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     ngx_str_t *text)
 {
-    ngx_int_t                     rc;
-    ngx_str_t                     none;
     const char                   *error;
+    ngx_broadcast_wanted_t        w;
     ngx_broadcast_plain_frame_t   f;
 
     if (ngx_broadcast_inbound_rate(bc) != NGX_OK) {
@@ -70,13 +70,12 @@ ngx_broadcast_plain_input(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
         break;
     }
 
-    ngx_str_null(&none);
+    ngx_memzero(&w, sizeof(ngx_broadcast_wanted_t));
 
-    rc = ngx_broadcast_function_message(bc, pool, 0, &none, &f.target,
-                                        &f.arguments);
-    if (rc != NGX_OK) {
-        ngx_broadcast_inbound_refuse(bc, pool, &none, &f.target, rc);
-    }
+    w.target = f.target;
+    w.arguments = f.arguments;
+
+    ngx_broadcast_call_begin(bc, pool, &w);
 }
 
 

@@ -36,17 +36,24 @@ static ngx_str_t  ngx_broadcast_upload_large =
 
 void
 ngx_broadcast_upload_open(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
-    ngx_broadcast_message_t *m)
+    ngx_broadcast_message_t *m, ngx_uint_t asked)
 {
-    ngx_int_t                     rc;
     ngx_str_t                    *why, *id;
     ngx_broadcast_upload_t       *up;
+    ngx_broadcast_wanted_t        w;
     ngx_broadcast_invocation_t   *inv;
 
-    rc = ngx_broadcast_function_bound(bc, &m->target);
+    ngx_memzero(&w, sizeof(ngx_broadcast_wanted_t));
 
-    if (rc != NGX_OK) {
-        ngx_broadcast_inbound_refuse(bc, pool, &m->id, &m->target, rc);
+    w.id = m->id;
+    w.target = m->target;
+    w.arguments = m->arguments;
+    w.nstreams = m->nstreams;
+    w.uploads = m->streams;
+    w.stream = (m->type == NGX_BROADCAST_MESSAGE_STREAM_INVOCATION);
+    w.asked = asked ? 1 : 0;
+
+    if (ngx_broadcast_call_check(bc, pool, &w) != NGX_OK) {
         return;
     }
 
@@ -354,10 +361,10 @@ static void
 ngx_broadcast_upload_call(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     ngx_broadcast_upload_t *up)
 {
-    u_char               *last;
-    ngx_str_t             id, target, arguments;
-    ngx_uint_t            i, stream;
-    ngx_broadcast_buf_t   b;
+    u_char                  *last;
+    ngx_uint_t               i;
+    ngx_broadcast_buf_t      b;
+    ngx_broadcast_wanted_t   w;
 
     ngx_broadcast_buf_init(&b, pool, up->bytes + 4 * up->n + 2
                                      + up->id.len + up->target.len);
@@ -389,27 +396,30 @@ ngx_broadcast_upload_call(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
 
     ngx_broadcast_buf_char(&b, ']');
 
-    if (ngx_broadcast_buf_done(&b, &arguments) != NGX_OK) {
+    ngx_memzero(&w, sizeof(ngx_broadcast_wanted_t));
+
+    if (ngx_broadcast_buf_done(&b, &w.arguments) != NGX_OK) {
         ngx_broadcast_inbound_refuse(bc, pool, &up->id, &up->target,
                                      NGX_ERROR);
         ngx_broadcast_upload_remove(bc, up);
         return;
     }
 
-    id.data = arguments.data;
-    id.len = up->id.len;
+    w.id.data = w.arguments.data;
+    w.id.len = up->id.len;
 
-    target.data = id.data + id.len;
-    target.len = up->target.len;
+    w.target.data = w.id.data + w.id.len;
+    w.target.len = up->target.len;
 
-    arguments.data += id.len + target.len;
-    arguments.len -= id.len + target.len;
+    w.arguments.data += w.id.len + w.target.len;
+    w.arguments.len -= w.id.len + w.target.len;
 
-    stream = up->stream;
+    w.stream = up->stream;
+    w.nstreams = up->n;
 
     ngx_broadcast_upload_remove(bc, up);
 
-    ngx_broadcast_invocation_call(bc, pool, stream, &id, &target, &arguments);
+    ngx_broadcast_invocation_call(bc, pool, &w);
 }
 
 

@@ -42,6 +42,7 @@ ngx_broadcast_conn_start(ngx_cycle_t *cycle)
     ngx_broadcast_move_start(cycle);
     ngx_broadcast_keep_start(cycle);
     ngx_broadcast_rows_start(cycle->log);
+    ngx_broadcast_call_start(cycle->log);
 
     if (ngx_broadcast_index_start() != NGX_OK
         || ngx_broadcast_fanout_start(cycle) != NGX_OK)
@@ -107,6 +108,7 @@ ngx_broadcast_conn_stop(ngx_cycle_t *cycle)
     }
 
     ngx_broadcast_rows_stopped();
+    ngx_broadcast_call_stop();
     ngx_broadcast_keep_stop();
     ngx_broadcast_wheel_stop();
     ngx_broadcast_fanout_stop();

@@ -23,8 +23,8 @@
  *                        +-- version changed; "ask" finds that it has
  */
 
-#define NGX_BROADCAST_METHODS_MAX   4096    /* rows; beyond: left out, counted */
-#define NGX_BROADCAST_METHOD_ARGS   100     /* of a function of PostgreSQL's */
+#define NGX_BROADCAST_METHODS_MAX  4096     /* rows; more are left out */
+#define NGX_BROADCAST_METHOD_ARGS  100      /* of a function of PostgreSQL's */
 
 
 typedef struct ngx_broadcast_methods_s  ngx_broadcast_methods_t;   /* opaque */
@@ -106,12 +106,15 @@ typedef struct {
     ngx_uint_t                  nparams;
     u_char                     *text;       /* room for their bytes */
     size_t                      size;
+    ngx_str_t                   raw;        /* the caller's, comes back with
+                                               the result */
 } ngx_broadcast_method_call_t;
 
 
 typedef struct {
     ngx_uint_t                  status;     /* NGX_BROADCAST_CALL_… */
     ngx_broadcast_method_t     *method;
+    ngx_str_t                   raw;        /* as it was given */
 
     /* OK */
 
@@ -142,6 +145,13 @@ ngx_broadcast_method_call_t *ngx_broadcast_method_prepare(
 ngx_int_t ngx_broadcast_method_call(ngx_broadcast_method_call_t *call,
     ngx_broadcast_method_pt handler, const void *data, size_t size);
 void ngx_broadcast_method_discard(ngx_broadcast_method_call_t *call);
+
+
+/*
+ * What sets the role of a stream's caller, behind BEGIN, with the context as
+ * $1; NULL: there is no role claim
+ */
+const char *ngx_broadcast_method_before(void);
 
 
 /* worker life; for pg/ only */

@@ -12,6 +12,7 @@
 #include "shm/ngx_broadcast_binding.h"
 #include "shm/ngx_broadcast_lease.h"
 #include "pg/ngx_broadcast_failed.h"
+#include "pg/ngx_broadcast_method.h"
 #include "pg/ngx_broadcast_outbox.h"
 #include "pg/ngx_broadcast_pg_local.h"
 #include "pg/ngx_broadcast_pg_pool.h"
@@ -54,6 +55,7 @@ ngx_broadcast_pg_start(ngx_cycle_t *cycle, ngx_broadcast_pg_conf_t *conf)
         ngx_broadcast_failed_init();
         ngx_broadcast_stage_init(cycle->log);
         ngx_broadcast_stream_start(conf, cycle->log);
+        ngx_broadcast_method_start(cycle->log);
 
     } else {
         ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_DB_STATE,
@@ -98,6 +100,7 @@ ngx_broadcast_pg_stop(ngx_cycle_t *cycle)
 
     if (pg->enabled) {
         ngx_broadcast_pg_pool_done();
+        ngx_broadcast_method_stop();
         ngx_broadcast_stream_stop();
     }
 }
@@ -230,6 +233,7 @@ ngx_broadcast_pg_tick(ngx_event_t *ev)
 
     if (pg->enabled) {
         ngx_broadcast_pg_pool_tick();
+        ngx_broadcast_method_tick();
 
         if (ngx_broadcast_pg_lease(NGX_BROADCAST_LEASE_RELAY)) {
             ngx_broadcast_relay_start();

@@ -93,7 +93,8 @@ struct ngx_broadcast_pg_query_s {
                                                is sent; NULL: SQL null */
     const char                **values;     /* NULL, or any number of them in
                                                place of params: of type text */
-    ngx_broadcast_pg_text_t    *prepare;    /* of _METHOD, borrowed until done */
+    ngx_broadcast_pg_text_t    *prepare;    /* of _METHOD: borrowed until
+                                               done */
     ngx_broadcast_pg_done_pt    done;
     void                       *data;       /* the owner's */
 

@@ -81,6 +81,11 @@ ngx_broadcast_relay_bind(PGresult *result)
 
     ngx_broadcast_relay.version = ngx_broadcast_pg_number(result, 0, 0);
 
+    /* behind the bindings: workers read the methods anew when it changes */
+
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_BINDINGS,
+                            ngx_broadcast_relay.version);
+
     ngx_destroy_pool(pool);
 
     ngx_broadcast_timer_changed();

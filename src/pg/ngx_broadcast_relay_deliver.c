@@ -276,6 +276,11 @@ ngx_broadcast_read_instead(ngx_broadcast_record_t *rec,
         instead->type = NGX_BROADCAST_REC_FORGET;
         break;
 
+    case NGX_BROADCAST_REC_DONE:
+        instead->type = rec->type;
+        instead->arguments = rec->arguments;
+        break;
+
     case NGX_BROADCAST_REC_FORGET:
     case NGX_BROADCAST_REC_ANSWER:
         instead->type = rec->type;

@@ -52,6 +52,9 @@ typedef struct {
                                                  strings; len 0: none */
     ngx_uint_t                    nstreams;
     ngx_str_t                     value;      /* raw item (2), result (3) */
+    ngx_str_t                     shape;      /* of value, to be packed: see
+                                                 ngx_broadcast_recode.h; len
+                                                 0: nothing special */
     ngx_str_t                     error;      /* 3, 7 */
     int64_t                       sequence;   /* sequenceId: 8, 9 */
 

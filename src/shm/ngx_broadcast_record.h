@@ -50,7 +50,9 @@ typedef enum {
                                        stream, arguments = item (JSON) */
     NGX_BROADCAST_REC_COMPLETE,     /* the same: arguments = error text, or
                                        empty: the stream ended well */
-    NGX_BROADCAST_REC_FLOW = 18     /* connection name: target = the stream that
+    NGX_BROADCAST_REC_DONE,         /* connection name: arguments = the call
+                                       whose records stand before this one */
+    NGX_BROADCAST_REC_FLOW     /* connection name: target = the stream that
                                        a worker runs for it, arguments = how
                                        many bytes more it takes, or empty: it is
                                        cancelled */

@@ -56,6 +56,8 @@ typedef enum {
     NGX_BROADCAST_DB_ERRORS,
     NGX_BROADCAST_ERRORS_DROPPED,       /* that have no row of their own in
                                            broadcast.function_error */
+    NGX_BROADCAST_METHODS_OVER,         /* rows of broadcast.methods() that
+                                           were left out */
 
     NGX_BROADCAST_COUNTERS
 } ngx_broadcast_counter_e;
@@ -96,6 +98,7 @@ typedef enum {
     NGX_BROADCAST_GAUGE_LISTENED,           /* 1: raw NOTIFY was heard before */
     NGX_BROADCAST_GAUGE_SETTLE_SLOT,
     NGX_BROADCAST_GAUGE_SETTLE_DUE,
+    NGX_BROADCAST_GAUGE_BINDINGS,           /* version of the bindings */
     NGX_BROADCAST_GAUGES
 } ngx_broadcast_gauge_e;
 

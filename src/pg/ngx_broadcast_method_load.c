@@ -1,0 +1,523 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "pg/ngx_broadcast_method_local.h"
+#include "pg/ngx_broadcast_pg_local.h"
+#include "pg/ngx_broadcast_pg_pool.h"
+
+
+/*
+ * The catalogue is read by one query at a time, or only its version is asked
+ * for.  Who waits for either is told when it has ended, at the latest after the
+ * time that a call may take; calls meanwhile go by the old one.
+ */
+
+#define NGX_BROADCAST_METHOD_ASK    200     /* ms between two questions */
+#define NGX_BROADCAST_METHOD_AGAIN  1000    /* ms: after one that failed */
+
+
+typedef struct {
+    ngx_queue_t                     queue;
+    ngx_broadcast_method_asked_pt   handler;
+    uint64_t                        data[NGX_BROADCAST_CALL_DATA / 8];
+} ngx_broadcast_method_waiter_t;
+
+
+typedef struct {
+    ngx_broadcast_pg_query_t        query;
+    ngx_uint_t                      busy;   /* query is the pool's */
+    uint64_t                        seen;   /* version in the zone, when it was
+                                               read or tried last */
+    ngx_msec_t                      asked;  /* last question, by a call */
+    ngx_msec_t                      failed; /* last failure, 0: none since */
+    ngx_uint_t                      logged; /* that it fails */
+    ngx_queue_t                     waiters;
+    ngx_uint_t                      nwaiters;
+    ngx_event_t                     timer;  /* of the first of them */
+    ngx_log_t                      *log;
+} ngx_broadcast_method_load_t;
+
+
+static void ngx_broadcast_method_enter(ngx_str_t *claim, ngx_str_t *role);
+static ngx_int_t ngx_broadcast_method_send(const char *text,
+    ngx_broadcast_pg_done_pt done);
+static void ngx_broadcast_method_versioned(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result);
+static ngx_int_t ngx_broadcast_method_read(void);
+static void ngx_broadcast_method_was_read(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result);
+static void ngx_broadcast_method_take(PGresult *result);
+static ngx_uint_t ngx_broadcast_method_row(PGresult *result, int i,
+    ngx_broadcast_method_t *m);
+static void ngx_broadcast_method_over(ngx_broadcast_methods_t *methods);
+static void ngx_broadcast_method_failed(ngx_uint_t status, PGresult *result);
+static void ngx_broadcast_method_tell(ngx_uint_t status);
+static void ngx_broadcast_method_timeout(ngx_event_t *ev);
+
+
+static const char  ngx_broadcast_method_version_text[] =
+    "SELECT broadcast.bindings_version()";
+
+/* in one statement: the version is that of the rows */
+
+static const char  ngx_broadcast_method_read_text[] =
+    "SELECT broadcast.bindings_version(), m.hub, m.name, m.form, m.function,"
+    " m.count, m.rest, m.arrays, m.params, m.stream, m.cursor, m.shape,"
+    " m.ambiguous, m.statement FROM (SELECT 1) one"
+    " LEFT JOIN broadcast.methods($1::text, $2::text) m ON true";
+
+
+static ngx_broadcast_method_load_t  ngx_broadcast_method_load;
+
+/* claim and role are of 63 bytes at most, each may be doubled */
+
+static u_char  ngx_broadcast_method_before_text[320];
+
+
+void
+ngx_broadcast_method_start(ngx_log_t *log)
+{
+    ngx_broadcast_method_load_t  *load = &ngx_broadcast_method_load;
+
+    ngx_memzero(load, sizeof(ngx_broadcast_method_load_t));
+
+    ngx_queue_init(&load->waiters);
+    load->log = log;
+    load->asked = ngx_current_msec - NGX_BROADCAST_METHOD_ASK;
+
+    load->timer.handler = ngx_broadcast_method_timeout;
+    load->timer.data = load;
+    load->timer.log = log;
+    load->timer.cancelable = 1;
+
+    ngx_broadcast_method_enter(&ngx_broadcast_pg.conf->role_claim,
+                               &ngx_broadcast_pg.conf->role_default);
+
+    ngx_broadcast_method_calls_start(log);
+}
+
+
+static void
+ngx_broadcast_method_enter(ngx_str_t *claim, ngx_str_t *role)
+{
+    u_char      *p, *last;
+    size_t       i, k;
+    ngx_str_t   *word;
+
+    p = ngx_broadcast_method_before_text;
+    last = p + sizeof(ngx_broadcast_method_before_text) - 1;
+
+    p = ngx_slprintf(p, last, "SELECT broadcast.enter($1");
+
+    for (k = 0; k < 2; k++) {
+        word = k ? role : claim;
+
+        if (word->len == 0) {
+            p = ngx_slprintf(p, last, ", NULL");
+            continue;
+        }
+
+        p = ngx_slprintf(p, last, ", '");
+
+        for (i = 0; i < word->len; i++) {
+            p = ngx_slprintf(p, last, word->data[i] == '\'' ? "''" : "%*s",
+                             (size_t) 1, &word->data[i]);
+        }
+
+        p = ngx_slprintf(p, last, "'");
+    }
+
+    p = ngx_slprintf(p, last, ")");
+    *p = '\0';
+}
+
+
+const char *
+ngx_broadcast_method_before(void)
+{
+    return ngx_broadcast_pg.conf->role_claim.len
+           ? (const char *) ngx_broadcast_method_before_text : NULL;
+}
+
+
+void
+ngx_broadcast_method_stop(void)
+{
+    ngx_queue_t                  *q;
+    ngx_broadcast_method_load_t  *load = &ngx_broadcast_method_load;
+
+    if (load->log == NULL) {
+        return;
+    }
+
+    if (load->timer.timer_set) {
+        ngx_del_timer(&load->timer);
+    }
+
+    while (!ngx_queue_empty(&load->waiters)) {
+        q = ngx_queue_head(&load->waiters);
+        ngx_queue_remove(q);
+        ngx_free(ngx_queue_data(q, ngx_broadcast_method_waiter_t, queue));
+    }
+
+    ngx_broadcast_method_calls_stop();
+
+    if (ngx_broadcast_methods) {
+        ngx_broadcast_methods_put(ngx_broadcast_methods);
+        ngx_broadcast_methods = NULL;
+    }
+}
+
+
+void
+ngx_broadcast_method_tick(void)
+{
+    uint64_t                      version;
+    ngx_broadcast_method_load_t  *load = &ngx_broadcast_method_load;
+
+    if (load->busy || !ngx_broadcast_binding_ready(ngx_broadcast_bus.zone)) {
+        return;
+    }
+
+    version = ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_BINDINGS);
+
+    /*
+     * A call may have had it read before the relay saw the change: what the
+     * zone says counts when it changes.
+     */
+
+    if (ngx_broadcast_methods
+        && (version == load->seen || version == ngx_broadcast_methods->version))
+    {
+        load->seen = version;
+        return;
+    }
+
+    if (load->failed
+        && ngx_current_msec - load->failed < NGX_BROADCAST_METHOD_AGAIN)
+    {
+        return;
+    }
+
+    if (ngx_broadcast_method_read() == NGX_OK) {
+        load->seen = version;
+    }
+}
+
+
+ngx_int_t
+ngx_broadcast_method_ask(ngx_broadcast_method_asked_pt handler,
+    const void *data, size_t size)
+{
+    ngx_int_t                       rc;
+    ngx_broadcast_method_load_t    *load = &ngx_broadcast_method_load;
+    ngx_broadcast_method_waiter_t  *waiter;
+
+    if (!ngx_broadcast_pg.enabled || size > NGX_BROADCAST_CALL_DATA) {
+        return NGX_DECLINED;
+    }
+
+    if (load->nwaiters >= ngx_broadcast_pg.conf->queue) {
+        return NGX_BUSY;
+    }
+
+    if (!load->busy) {
+
+        if (ngx_broadcast_methods
+            && ngx_current_msec - load->asked < NGX_BROADCAST_METHOD_ASK)
+        {
+            return NGX_DECLINED;
+        }
+
+        rc = ngx_broadcast_methods
+             ? ngx_broadcast_method_send(ngx_broadcast_method_version_text,
+                                         ngx_broadcast_method_versioned)
+             : ngx_broadcast_method_read();
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+
+        load->asked = ngx_current_msec;
+    }
+
+    waiter = ngx_alloc(sizeof(ngx_broadcast_method_waiter_t), load->log);
+    if (waiter == NULL) {
+        return NGX_DECLINED;
+    }
+
+    waiter->handler = handler;
+    ngx_memcpy(waiter->data, data, size);
+
+    ngx_queue_insert_tail(&load->waiters, &waiter->queue);
+    load->nwaiters++;
+
+    if (!load->timer.timer_set) {
+        ngx_add_timer(&load->timer, ngx_broadcast_pg.conf->timeout);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_broadcast_method_send(const char *text, ngx_broadcast_pg_done_pt done)
+{
+    ngx_int_t                     rc;
+    ngx_broadcast_method_load_t  *load = &ngx_broadcast_method_load;
+
+    load->query.statement = NGX_BROADCAST_PG_TEXT;
+    load->query.text = text;
+    load->query.done = done;
+    load->query.data = load;
+
+    rc = ngx_broadcast_pg_pool_send(&load->query, 1);
+
+    load->busy = (rc == NGX_OK);
+
+    return rc;
+}
+
+
+static void
+ngx_broadcast_method_versioned(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result)
+{
+    uint64_t                      version;
+    ngx_broadcast_method_load_t  *load = query->data;
+
+    load->busy = 0;
+
+    if (ngx_broadcast_pg.stopping) {
+        return;
+    }
+
+    if (status != NGX_BROADCAST_PG_OK) {
+        ngx_broadcast_method_failed(status, result);
+        return;
+    }
+
+    version = ngx_broadcast_pg_number(result, 0, 0);
+
+    if (version == ngx_broadcast_methods->version
+        || ngx_broadcast_method_read() != NGX_OK)
+    {
+        ngx_broadcast_method_tell(NGX_BROADCAST_CALL_OK);
+    }
+}
+
+
+static ngx_int_t
+ngx_broadcast_method_read(void)
+{
+    ngx_broadcast_pg_conf_t   *conf = ngx_broadcast_pg.conf;
+    ngx_broadcast_pg_query_t  *query = &ngx_broadcast_method_load.query;
+
+    query->nparams = 2;
+    query->params[0] = conf->role_claim.len
+                       ? (const char *) conf->role_claim.data : NULL;
+    query->params[1] = conf->role_default.len
+                       ? (const char *) conf->role_default.data : NULL;
+
+    return ngx_broadcast_method_send(ngx_broadcast_method_read_text,
+                                     ngx_broadcast_method_was_read);
+}
+
+
+static void
+ngx_broadcast_method_was_read(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result)
+{
+    ngx_broadcast_method_load_t  *load = query->data;
+
+    load->busy = 0;
+    query->nparams = 0;
+
+    if (ngx_broadcast_pg.stopping) {
+        return;
+    }
+
+    if (status != NGX_BROADCAST_PG_OK) {
+        ngx_broadcast_method_failed(status, result);
+        return;
+    }
+
+    load->failed = 0;
+    load->logged = 0;
+
+    ngx_broadcast_method_take(result);
+    ngx_broadcast_method_tell(NGX_BROADCAST_CALL_OK);
+}
+
+
+static void
+ngx_broadcast_method_take(PGresult *result)
+{
+    int                       i, n;
+    ngx_broadcast_method_t    m;
+    ngx_broadcast_methods_t  *methods;
+
+    n = PQntuples(result);
+
+    methods = ngx_broadcast_methods_create(ngx_min(n,
+                                                   NGX_BROADCAST_METHODS_MAX),
+                                           ngx_broadcast_method_load.log);
+    if (methods == NULL) {
+        return;
+    }
+
+    methods->version = ngx_broadcast_pg_number(result, 0, 0);
+
+    for (i = 0; i < n; i++) {
+
+        if (PQgetisnull(result, i, 3)) {
+            continue;
+        }
+
+        if (methods->n == NGX_BROADCAST_METHODS_MAX
+            || !ngx_broadcast_method_row(result, i, &m)
+            || ngx_broadcast_methods_add(methods, &m) != NGX_OK)
+        {
+            methods->over++;
+        }
+    }
+
+    if (methods->over) {
+        ngx_broadcast_method_over(methods);
+    }
+
+    if (ngx_broadcast_methods) {
+        ngx_broadcast_methods_put(ngx_broadcast_methods);
+    }
+
+    ngx_broadcast_methods = methods;
+}
+
+
+/* 0: it is none that could be called */
+
+static ngx_uint_t
+ngx_broadcast_method_row(PGresult *result, int i, ngx_broadcast_method_t *m)
+{
+    ngx_str_t  form;
+
+    ngx_memzero(m, sizeof(ngx_broadcast_method_t));
+
+    form = ngx_broadcast_pg_value(result, i, 3);
+
+    m->hub = ngx_broadcast_pg_value(result, i, 1);
+    m->name = ngx_broadcast_pg_value(result, i, 2);
+    m->message = form.len == 7 && ngx_memcmp(form.data, "message", 7) == 0;
+    m->function = ngx_broadcast_pg_value(result, i, 4);
+    m->count = ngx_broadcast_pg_number(result, i, 5);
+    m->rest = ngx_broadcast_pg_value(result, i, 6).data[0] == 't';
+    m->arrays = ngx_broadcast_pg_number(result, i, 7);
+    m->params = ngx_broadcast_pg_value(result, i, 8);
+    m->stream = ngx_broadcast_pg_value(result, i, 9).data[0] == 't';
+    m->cursor = ngx_broadcast_pg_value(result, i, 10).data[0] == 't';
+    m->shape = ngx_broadcast_pg_value(result, i, 11);
+    m->ambiguous = ngx_broadcast_pg_value(result, i, 12).data[0] == 't';
+    m->statement = ngx_broadcast_pg_value(result, i, 13);
+
+    if (m->message) {
+        m->count = 0;
+        m->arrays = 0;
+        m->rest = 0;
+
+        return 1;
+    }
+
+    return m->name.len
+           && m->count <= NGX_BROADCAST_METHOD_ARGS
+           && m->arrays <= m->count
+           && (m->ambiguous || m->params.len == m->count)
+           && (!m->rest || m->count);
+}
+
+
+static void
+ngx_broadcast_method_over(ngx_broadcast_methods_t *methods)
+{
+    ngx_broadcast_count(NGX_BROADCAST_METHODS_OVER, methods->over);
+
+    ngx_log_error(NGX_LOG_ERR, ngx_broadcast_method_load.log, 0,
+                  "broadcast: %ui methods of broadcast.methods() were left "
+                  "out, %ui fit and at most %ui",
+                  methods->over, methods->n,
+                  (ngx_uint_t) NGX_BROADCAST_METHODS_MAX);
+}
+
+
+static void
+ngx_broadcast_method_failed(ngx_uint_t status, PGresult *result)
+{
+    ngx_str_t                     state, message;
+    ngx_broadcast_method_load_t  *load = &ngx_broadcast_method_load;
+
+    load->failed = ngx_current_msec ? ngx_current_msec : 1;
+
+    if (status == NGX_BROADCAST_PG_FAILED && !load->logged) {
+        load->logged = 1;
+
+        state = ngx_broadcast_pg_sqlstate(result);
+        message = ngx_broadcast_pg_message(result);
+
+        ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
+
+        ngx_log_error(NGX_LOG_ERR, load->log, 0,
+                      "broadcast: broadcast.methods() was not read: %V (%V)",
+                      &message, &state);
+    }
+
+    ngx_broadcast_method_tell(status == NGX_BROADCAST_PG_FAILED
+                              ? NGX_BROADCAST_CALL_FAILED
+                              : NGX_BROADCAST_CALL_AWAY);
+}
+
+
+/* a handler may begin to wait anew: it is told with the next ones */
+
+static void
+ngx_broadcast_method_tell(ngx_uint_t status)
+{
+    ngx_queue_t                    *q, told;
+    ngx_broadcast_method_load_t    *load = &ngx_broadcast_method_load;
+    ngx_broadcast_method_waiter_t  *waiter;
+
+    if (load->timer.timer_set) {
+        ngx_del_timer(&load->timer);
+    }
+
+    ngx_queue_init(&told);
+
+    if (!ngx_queue_empty(&load->waiters)) {
+        ngx_queue_add(&told, &load->waiters);
+        ngx_queue_init(&load->waiters);
+    }
+
+    load->nwaiters = 0;
+
+    while (!ngx_queue_empty(&told)) {
+        q = ngx_queue_head(&told);
+        waiter = ngx_queue_data(q, ngx_broadcast_method_waiter_t, queue);
+        ngx_queue_remove(q);
+
+        waiter->handler(status, waiter->data);
+
+        ngx_free(waiter);
+    }
+}
+
+
+static void
+ngx_broadcast_method_timeout(ngx_event_t *ev)
+{
+    ngx_broadcast_method_tell(NGX_BROADCAST_CALL_TIMEOUT);
+}
