@@ -3218,10 +3218,10 @@ RETURNS TABLE (hub text, event text, function text)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT DISTINCT ON (b.hub, lower(b.event)) b.hub, lower(b.event),
-           b.function
-      FROM broadcast.binding b WHERE b.kind = 'message'
-     ORDER BY b.hub, lower(b.event), b.function
+    SELECT DISTINCT ON (b.hub, e.name) b.hub, e.name, b.function
+      FROM broadcast.binding b, lower(b.event COLLATE "C") e(name)
+     WHERE b.kind = 'message'
+     ORDER BY b.hub, e.name, b.function
 $$;
 
 COMMENT ON FUNCTION broadcast.bound_messages() IS
@@ -4024,8 +4024,7 @@ BEGIN
 
     said := (SELECT string_agg(DISTINCT f.fault, '; ')
                FROM broadcast.binding b, broadcast.doctor_roles() r,
-                    LATERAL (SELECT to_regprocedure(b.function || '(jsonb)')
-                                    AS proc) p,
+                    LATERAL (SELECT broadcast.bound_oid(b.function) AS proc) p,
                     LATERAL (SELECT CASE
                         WHEN p.proc IS NULL
                         THEN b.function || '(jsonb) does not exist'

@@ -381,6 +381,17 @@ SELECT results_eq($$ SELECT name, shape::jsonb FROM broadcast.methods()
                 "parts":[{"data":"bytes"}],"Odd \"col":"bytes"}') $$,
     'shapes tell where bytes and times are');
 
+CREATE DOMAIN hub1.dpart AS hub1.part;
+CREATE DOMAIN hub1.dparts AS hub1.part[];
+CREATE FUNCTION hub1.d_part(v hub1.dpart) RETURNS hub1.dpart
+LANGUAGE sql AS 'SELECT v';
+CREATE FUNCTION hub1.d_parts(v hub1.dparts) RETURNS hub1.dparts
+LANGUAGE sql AS 'SELECT v';
+SELECT is((pg_temp.call('d_part', '{"n":1,"data":"AA=="}')).v::jsonb,
+          '{"n":1,"data":"AA=="}', 'a domain over a row comes back');
+SELECT is((pg_temp.call('d_parts', '[{"n":1,"data":"AA=="}]')).v::jsonb,
+          '[{"n":1,"data":"AA=="}]', '... and one over an array');
+
 -- results
 
 CREATE FUNCTION hub1.r_void() RETURNS void LANGUAGE sql AS 'SELECT 1';
