@@ -366,6 +366,8 @@ ngx_broadcast_call_rows(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     ngx_memzero(&in, sizeof(ngx_broadcast_stream_in_t));
 
     in.serial = serial;
+    in.function = call->method->function;
+    in.shape = call->method->shape;
     in.statement = (char *) call->method->statement.data;
     in.cursor = call->method->cursor;
     in.before = ngx_broadcast_method_before();

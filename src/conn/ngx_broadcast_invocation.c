@@ -306,6 +306,7 @@ ngx_broadcast_invocation_item(ngx_broadcast_conn_t *bc,
     m.encoding = NGX_BROADCAST_HUB_JSON;
     m.id = rec->group;
     m.value = rec->arguments;
+    m.shape = under->shape;
     m.has_value = 1;
 
     ngx_broadcast_conn_queue_message(bc, &m);

@@ -4,6 +4,7 @@
  */
 
 
+#include "conn/ngx_broadcast_call.h"
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_rows_local.h"
 #include "base/ngx_broadcast_buf.h"
@@ -74,27 +75,15 @@ ngx_broadcast_rows_error(ngx_broadcast_flow_t *flow,
 {
     ngx_broadcast_buf_t  b;
 
-    ngx_broadcast_buf_init(&b, pool, 256 + flow->target.len
-                                     + end->message.len + end->name.len);
-
-    if (end->denied && !end->begun) {
-        ngx_broadcast_buf_literal(&b, "Failed to invoke '");
-        ngx_broadcast_buf_str(&b, &flow->target);
-        ngx_broadcast_buf_literal(&b, "' because user is unauthorized");
-
-        return ngx_broadcast_buf_done(&b, error);
+    if (!end->begun && (end->denied || end->binding)) {
+        return ngx_broadcast_refusal_text(pool,
+                                      end->denied
+                                      ? NGX_BROADCAST_REFUSAL_UNAUTHORIZED
+                                      : NGX_BROADCAST_REFUSAL_BINDING,
+                                      &flow->target, 0, 0, error);
     }
 
-    if (end->binding && !end->begun) {
-        ngx_broadcast_buf_literal(&b, "Failed to invoke '");
-        ngx_broadcast_buf_str(&b, &flow->target);
-        ngx_broadcast_buf_literal(&b, "' due to an error on the server. "
-            "InvalidDataException: Error binding arguments. Make sure that "
-            "the types of the provided values match the types of the hub "
-            "method being invoked.");
-
-        return ngx_broadcast_buf_done(&b, error);
-    }
+    ngx_broadcast_buf_init(&b, pool, 128 + end->message.len + end->name.len);
 
     if (end->raised && flow->message) {
         ngx_broadcast_buf_str(&b, &end->message);

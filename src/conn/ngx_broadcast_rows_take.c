@@ -82,6 +82,7 @@ ngx_broadcast_rows_queue(ngx_broadcast_conn_t *bc,
     m.type = NGX_BROADCAST_MESSAGE_STREAM_ITEM;
     m.id = under->id;
     m.value = *item;
+    m.shape = under->shape;
     m.has_value = 1;
 
     ngx_broadcast_conn_queue_message(bc, &m);

@@ -177,6 +177,14 @@ ngx_broadcast_method_look(ngx_broadcast_method_look_t *look,
         return;
     }
 
+    /* the arguments fit, but what is sent beside them does not */
+
+    if (look->nstreams > m->arrays && look->nargs <= m->count
+        && m->count - look->nargs <= m->arrays && look->streams == NULL)
+    {
+        look->streams = m;
+    }
+
     ngx_broadcast_method_near(look, m, n);
 }
 
