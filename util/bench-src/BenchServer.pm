@@ -35,6 +35,10 @@ my %peers = (
                   '--publish', '/publish/bench',
                   '--status', '/status', '--signalr', '--hop', '/hop' ],
     },
+    calls => {
+        port => 19302,
+        load => [ '--path', '/client?hub=bench', '--signalr' ],
+    },
 );
 
 
@@ -62,6 +66,11 @@ sub start {
         folder  => "$ENV{BENCH_OUT}/$peer",
         workers => $peer eq 'floor' ? 0 : $workers,
     }, $class;
+
+    if ($peer eq 'calls') {
+        $self->{socket} = $plan->{socket};
+        push @{$self->{load}}, '--unix', $self->{socket};
+    }
 
     if (connected($self->{port})) {
         die "port $self->{port} is in use: what listens there?\n";
@@ -172,6 +181,11 @@ sub nginx {
     mkdir "$folder/temp";
     unlink "$folder/error.log";
 
+    # as pgbench's to the database
+
+    my $listen = $self->{peer} eq 'calls'
+        ? qq{        listen unix:$self->{socket} backlog=4096;} : '';
+
     my ($load, $http, $server) = $self->{peer} eq 'nchan'
         ? nchan() : $self->broadcast($plan);
 
@@ -203,6 +217,7 @@ http {
 $http
     server {
         listen 127.0.0.1:$self->{port} reuseport backlog=4096;
+$listen
 
         location = /hop {
             default_type application/json;
@@ -257,7 +272,11 @@ sub broadcast {
 
     secret_file("$folder/key", "$key\n");
 
-    if ($self->{peer} eq 'hub') {
+    my $database = $plan->{database}
+        ? qq{    broadcast_database "$plan->{database}" pool=$plan->{pool};}
+        : '';
+
+    if ($self->{peer} ne 'events') {
         secret_file("$folder/tokens",
                     join '', map { token($key, "user$_") . "\n" }
                                  1 .. $plan->{clients});
@@ -268,6 +287,7 @@ sub broadcast {
     return ($ENV{BENCH_MODULE}, <<"HTTP", <<'SERVER');
     broadcast_zone bench 128m;
     broadcast_key "file=$folder/key";
+$database
 HTTP
         location /client {
             broadcast_hub;

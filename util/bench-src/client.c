@@ -416,6 +416,13 @@ load_client_opened(load_client_t *c)
 }
 
 
+load_client_t *
+load_client(int number)
+{
+    return &clients[number];
+}
+
+
 static void
 load_tokens_read(void)
 {

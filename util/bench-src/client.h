@@ -38,6 +38,7 @@ typedef struct {
 /* client.c */
 
 void load_client_opened(load_client_t *c);
+load_client_t *load_client(int number);
 
 
 /* frame.c: the WebSocket side of a client */

@@ -15,6 +15,7 @@
 #include "load.h"
 
 
+static void load_spread(void);
 static void load_options(int argc, char **argv);
 static void load_pids(char *list);
 static void load_descriptors(void);
@@ -28,7 +29,9 @@ load_conf_t  conf = {
     .rate = 20,
     .publishers = 32,
     .inflight = 32,
-    .window = 1000
+    .window = 1000,
+    .depth = 4,
+    .open_rate = 1000
 };
 
 
@@ -39,6 +42,8 @@ static const char  usage[] =
     "            [--rate N --paced MS]\n"
     "            [--publishers N --window N --saturated MS]\n"
     "            [--storms N [--hop PATH]]\n"
+    "            [--target METHOD --database PID [--unix PATH] [--calls MS]\n"
+    "             [--depth N] [--open MS] [--open-rate N]], then none of the others\n"
     "Prints one JSON object; \"error\" is not null in a failed run.\n";
 
 
@@ -60,6 +65,13 @@ static const struct option  options[] = {
     { "saturated",   required_argument, NULL, 'D' },
     { "storms",      required_argument, NULL, 'm' },
     { "hop",         required_argument, NULL, 'h' },
+    { "unix",        required_argument, NULL, 'x' },
+    { "target",      required_argument, NULL, 'T' },
+    { "database",    required_argument, NULL, 'B' },
+    { "calls",       required_argument, NULL, 'C' },
+    { "depth",       required_argument, NULL, 'e' },
+    { "open",        required_argument, NULL, 'o' },
+    { "open-rate",   required_argument, NULL, 'R' },
     { NULL,          0,                 NULL, 0 }
 };
 
@@ -77,6 +89,27 @@ main(int argc, char **argv)
     load_loop_init();
     load_clients_init();
 
+    if (conf.target == NULL) {
+        load_spread();
+    }
+
+    if (conf.calls_ms) {
+        load_calls();
+    }
+
+    if (conf.open_ms) {
+        load_calls_at_rate();
+    }
+
+    printf("\"error\":null}\n");
+
+    return 0;
+}
+
+
+static void
+load_spread(void)
+{
     load_warm_up();
     load_connect_and_idle();
 
@@ -95,10 +128,6 @@ main(int argc, char **argv)
     if (conf.storms && conf.hop) {
         load_hops();
     }
-
-    printf("\"error\":null}\n");
-
-    return 0;
 }
 
 
@@ -127,6 +156,13 @@ load_options(int argc, char **argv)
         case 'D': conf.saturated_ms = atoi(optarg);  break;
         case 'm': conf.storms = atoi(optarg);        break;
         case 'h': conf.hop = optarg;                 break;
+        case 'x': conf.socket = optarg;              break;
+        case 'T': conf.target = optarg;              break;
+        case 'B': conf.database = atoi(optarg);      break;
+        case 'C': conf.calls_ms = atoi(optarg);      break;
+        case 'e': conf.depth = atoi(optarg);         break;
+        case 'o': conf.open_ms = atoi(optarg);       break;
+        case 'R': conf.open_rate = atoi(optarg);     break;
 
         default:
             fputs(usage, stderr);
@@ -137,7 +173,8 @@ load_options(int argc, char **argv)
     if (conf.port <= 0 || conf.clients < 10 || conf.rate < 1
         || conf.size < 10 || conf.size > 65536 || conf.inflight < 1
         || conf.publishers < 1 || conf.publishers > LOAD_MAX_PUBLISHERS
-        || conf.window < 1 || conf.npids == 0 || optind != argc)
+        || conf.window < 1 || conf.depth < 1 || conf.open_rate < 1
+        || conf.npids == 0 || optind != argc)
     {
         fputs(usage, stderr);
         exit(2);

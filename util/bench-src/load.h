@@ -22,6 +22,7 @@
 
 typedef struct {
     int            port;
+    const char    *socket;          /* or a Unix one */
     const char    *path;            /* what a subscriber opens */
     const char    *publish;         /* what a publisher posts to */
     const char    *status;          /* our status page, or NULL */
@@ -39,6 +40,12 @@ typedef struct {
     int            storms;          /* rounds of connecting all clients */
     int            inflight;        /* connects under way at once */
     int            window;          /* messages under way at once */
+    const char    *target;          /* the method that is invoked, or NULL */
+    int            calls_ms;        /* closed loop */
+    int            depth;           /* invocations under way, some clients' */
+    int            open_ms;         /* open loop */
+    int            open_rate;       /* invocations a second */
+    pid_t          database;        /* its children work for us; 0: none */
     pid_t          pids[LOAD_MAX_PIDS];
     int            npids;
 } load_conf_t;
@@ -56,6 +63,7 @@ struct load_io_s {
 
 typedef struct {
     double         cpu_us;          /* all server processes, since they began */
+    double         database_us;     /* the database's processes */
     double         softirq_us;      /* kernel threads that may work for them */
     double         anon;            /* bytes, proportional, private memory */
     double         shmem;           /* bytes, proportional, touched zones */
@@ -121,6 +129,12 @@ void load_paced(void);
 void load_saturated(void);
 void load_storms(void);
 void load_hops(void);               /* the same, in two requests for all */
+
+
+/* call.c: clients that invoke a method; both print their part */
+
+void load_calls(void);              /* as fast as answers come */
+void load_calls_at_rate(void);      /* at moments of their own */
 
 
 /* proc.c: what the servers used */

@@ -25,6 +25,7 @@
 
 static double load_process_cpu(pid_t pid);
 static double load_task_cpu(pid_t pid, const char *tid);
+static double load_database_cpu(void);
 static double load_softirq_cpu(void);
 static void load_process_memory(pid_t pid, load_sample_t *s);
 static double load_zone_used(void);
@@ -41,6 +42,7 @@ load_sample_cpu(load_sample_t *s)
         s->cpu_us += load_process_cpu(conf.pids[i]);
     }
 
+    s->database_us = conf.database ? load_database_cpu() : 0;
     s->softirq_us = load_softirq_cpu();
 }
 
@@ -122,6 +124,37 @@ load_process_cpu(pid_t pid)
     }
 
     closedir(dir);
+
+    return us;
+}
+
+
+/* The processes of the database come and go; who goes between takes it along. */
+
+static double
+load_database_cpu(void)
+{
+    int      pid;
+    char     path[64];
+    FILE    *f;
+    double   us;
+
+    us = load_process_cpu(conf.database);
+
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children",
+             (int) conf.database, (int) conf.database);
+
+    f = fopen(path, "r");
+    if (f == NULL) {
+        load_fail("database process %d is gone", (int) conf.database);
+    }
+
+    while (fscanf(f, "%d", &pid) == 1) {
+        snprintf(path, sizeof(path), "%d", pid);
+        us += load_task_cpu(pid, path);
+    }
+
+    fclose(f);
 
     return us;
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "load.h"
@@ -36,6 +37,7 @@ typedef struct {
 } load_publisher_t;
 
 
+static int load_socket_unix(void);
 static void load_publisher_handler(load_io_t *io, uint32_t events);
 static int load_answer_complete(load_publisher_t *p);
 
@@ -173,6 +175,10 @@ load_socket(int client)
     int                 fd, on;
     struct sockaddr_in  sin;
 
+    if (conf.socket != NULL) {
+        return load_socket_unix();
+    }
+
     fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
     if (fd == -1) {
@@ -203,6 +209,35 @@ load_socket(int client)
     if (connect(fd, (struct sockaddr *) &sin, sizeof(sin)) == -1
         && errno != EINPROGRESS)
     {
+        load_fail("connect() failed: %s", strerror(errno));
+    }
+
+    return fd;
+}
+
+
+/*
+ * A connect to a Unix socket is done at once, or the server's backlog is full.
+ */
+
+static int
+load_socket_unix(void)
+{
+    int                 fd;
+    struct sockaddr_un  sun;
+
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+    memset(&sun, 0, sizeof(sun));
+    sun.sun_family = AF_UNIX;
+
+    if (fd == -1 || strlen(conf.socket) >= sizeof(sun.sun_path)) {
+        load_fail("socket() failed: %s", strerror(errno));
+    }
+
+    strcpy(sun.sun_path, conf.socket);
+
+    if (connect(fd, (struct sockaddr *) &sun, sizeof(sun)) == -1) {
         load_fail("connect() failed: %s", strerror(errno));
     }
 

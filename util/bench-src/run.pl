@@ -15,19 +15,21 @@ use JSON::PP;
 use POSIX ();
 use Time::HiRes;
 
+use BenchCalls;
 use BenchServer;
 use BenchTable;
 
 STDOUT->autoflush(1);
 
-my %opt = (rounds => 3, workers => 2, only => 'floor,nchan,events,hub');
+my %opt = (rounds => 3, workers => 2, only => 'floor,nchan,events,hub,calls');
 
 GetOptions(\%opt, 'quick', 'check', 'json=s', 'rounds=i', 'workers=i',
            'only=s', 'clients=i')
     && $opt{rounds} > 0 && $opt{workers} > 0
     or fail('a number is wrong', 'see util/bench --help');
 
-my @peers = split /,/, $opt{only};
+my @peers = grep { $_ ne 'calls' } split /,/, $opt{only};
+my $calls = $opt{only} =~ /\bcalls\b/;
 
 for my $peer (@peers) {
     BenchServer::known($peer) or fail("--only: there is no \"$peer\"");
@@ -98,6 +100,27 @@ for my $plan (@plans) {
 }
 
 
+if ($calls) {
+    $calls = eval {
+        BenchCalls->new(workers => $opt{workers},
+                        clients => $opt{clients} || 64,
+                        $opt{quick} ? (calls => 2000, open => 2000)
+                                    : (calls => 8000, open => 15000));
+    } or fail("calls: $@");
+
+    for my $round (1 .. $opt{rounds}) {
+        say("round $round of $opt{rounds}: calls");
+
+        for my $error ($calls->round) {
+            say("this run failed: $error");
+            push @failed, "calls: $error";
+        }
+    }
+
+    $calls->finish;
+}
+
+
 sub measure {
     my ($peer, $plan) = @_;
 
@@ -129,7 +152,9 @@ sub measure {
 
 my $table = BenchTable->new(\@peers, \@plans);
 
-print "\n", $table->text, "\n", notes() if @{$table->rows};
+print "\n", $table->text if @{$table->rows};
+print "\n", $calls->text if $calls;
+print "\n", notes() if $calls || @{$table->rows};
 
 if ($opt{json}) {
     open my $f, '>', $opt{json} or fail("cannot write $opt{json}: $!");
@@ -140,6 +165,8 @@ if ($opt{json}) {
         failed  => \@failed,
         table   => $table->rows,
         plans   => \@plans,
+        calls   => $calls
+                   ? { table => $calls->rows, rounds => $calls->rounds } : undef,
     });
     close $f or fail("cannot write $opt{json}: $!");
 }
@@ -148,7 +175,7 @@ if (@failed) {
     fail('a run failed, its figures are missing above', @failed);
 }
 
-exit($opt{check} && $table->missed ? 1 : 0);
+exit($opt{check} && ($table->missed || $calls && $calls->missed) ? 1 : 0);
 
 
 # what the rest of the machine did meanwhile, in percent of all its cores
@@ -175,6 +202,8 @@ sub notes {
         . "$machine->{cpu}, $machine->{cores} cores, "
         . "Linux $machine->{kernel}, nginx $machine->{nginx}, "
         . "Nchan $machine->{nchan}.\n";
+
+    $text .= $calls->notes if $calls;
 
     my $others = others();
 
