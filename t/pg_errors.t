@@ -72,6 +72,21 @@ select broadcast.bind('http', f::regproc)
 select broadcast.bind('http', '"Odd ""name"', event => 'odd');
 select broadcast.bind('after', 'boom', 'chat', 'stored');
 drop function gone;
+
+create schema api;
+create function api.fails(n int) returns int language plpgsql as $$
+begin
+    return n / 0;
+end $$;
+create function api.says(n int) returns int language plpgsql as $$
+begin
+    raise exception 'says %', n;
+end $$;
+create function api.rows(n int) returns setof int language plpgsql as $$
+begin
+    return query select n / 0;
+end $$;
+select broadcast.expose('bad', 'api');
 EOS
 
 my $nginx = Broadcast::Nginx->new(
@@ -157,6 +172,37 @@ my $answer = $hub->next;
 is($answer->{error}, 'boom in message', 'what a message function raises is the answer');
 told('message', 'message', 'public.boom', $message, hub => 'bad', level => 'info');
 is(row(q{kind = 'message'})->{connection}, $hub->{id}, '... with the connection');
+
+# methods and streams
+
+sub invoke {
+    my ($type, $target) = @_;
+
+    $hub->send({ type => $type, invocationId => 'm', target => $target, arguments => [ 7 ] });
+    return $hub->next->{error};
+}
+
+sub method {
+    my ($what, $function, $message, $level) = @_;
+    my $row;
+
+    ok((wait_for { $row = row("function = '$function'"); $row->{kind} } 10), "$what: a row is kept");
+    is_deeply([ @$row{qw(kind hub connection message)} ],
+              [ 'message', 'bad', $hub->{id}, $message ], '... of this connection');
+    like($row->{context}, qr/^(?:SQL statement .*\n)?PL\/pgSQL function api\.\w+\(integer\) line 3/,
+         '... with the line');
+    ok($nginx->wait_log(qr/\[$level\].*"message" function \Q$function\E failed: $message/),
+       '... and one of the log');
+}
+
+like(invoke(1, 'Fails'), qr/^An unexpected error occurred invoking 'Fails' on the server\.$/,
+     'a method that fails tells its caller nothing');
+method('method', 'api.fails(integer)', 'division by zero', 'error');
+like(invoke(1, 'Says'), qr/HubException: says 7$/, 'what it raises, it tells');
+method('a method that raises', 'api.says(integer)', 'says 7', 'info');
+like(invoke(4, 'Rows'), qr/^An error occurred on the server while streaming results\.$/,
+     'a stream that fails tells its caller nothing');
+method('stream', 'api.rows(integer)', 'division by zero', 'error');
 
 $n = errors('disconnected');
 $hub->close;

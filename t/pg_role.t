@@ -63,6 +63,21 @@ create function api.who() returns text language sql as $$ select current_user::t
 create function api.add(a int, b int) returns int language sql as $$ select a + b $$;
 create function api.only_module() returns bigint language sql as
 $$ select count(*) from public.only_module $$;
+create function api.each() returns setof text language sql stable as
+$$ select current_user || ': ' || body from public.note order by body $$;
+create function api.each_staff() returns setof text language sql stable as $$ select 'staff'::text $$;
+revoke execute on function api.each_staff() from public;
+grant execute on function api.each_staff() to web_staff;
+create function api.up_to(n int) returns setof int language sql stable as $$ select generate_series(1, n) $$;
+create function api.tells() returns text language plpgsql as $$
+begin
+    perform broadcast.send_connection('chat', broadcast.context()->>'connectionId', 'told',
+                                      jsonb_build_array(current_user));
+    return broadcast.context()->>'userId';
+end $$;
+grant usage on schema broadcast to web_user;
+grant execute on function broadcast.context(),
+    broadcast.send_connection(text, text, text, jsonb) to web_user;
 create function api.staff() returns text language sql as $$ select 'staff'::text $$;
 revoke execute on function api.staff() from public;
 grant execute on function api.staff() to web_staff;
@@ -199,6 +214,24 @@ sub invoke {
     return undef;
 }
 
+# the items of a stream, or its error
+
+sub stream {
+    my ($hub, $target, @arguments) = @_;
+    my @items;
+
+    $hub->send({ type => 4, invocationId => '' . ++$id, target => $target,
+                 arguments => \@arguments });
+
+    while (my $record = $hub->next) {
+        next unless ($record->{invocationId} // '') eq $id;
+        push @items, $record->{item} if $record->{type} == 2;
+        return $record->{error} // join ', ', @items if $record->{type} == 3;
+    }
+
+    return undef;
+}
+
 for my $nginx ($strict, $open) {
     ok((wait_for { ask($nginx, 'web', token('sue'))->{status} == 200 } 15),
        'the module\'s role needs no more than EXECUTE in the schema');
@@ -282,9 +315,39 @@ is(invoke($ann, 'BoundStaff'), "Failed to invoke 'BoundStaff' because user is un
 like(invoke($ann, 'Denied'), qr/^An unexpected error occurred invoking 'Denied' on the server\.$/,
      'a table of the module\'s role is an error like any other');
 
+is(invoke($ann, 'Notes'), 'of ann', 'an exposed method reads what its caller may read');
+is(invoke($bob, 'Notes'), 'of bob', '... another user his');
+is(invoke($sue, 'Notes'), 'of ann, of bob', '... another role what its policy says');
+is(invoke($ann, 'Who'), 'web_user', 'it runs under the role of the claim');
+is(invoke($ann, 'Add', 1, 2), 3, 'its arguments are converted');
+like(invoke($ann, 'Add', 'x', 2), qr/InvalidDataException: Error binding arguments/,
+     '... or that is what is said to be wrong');
+is(invoke($sue, 'Staff'), 'staff', 'a method that PUBLIC must not execute');
+is(invoke($ann, 'Staff'), "Failed to invoke 'Staff' because user is unauthorized",
+   '... is refused to others');
+like(invoke($ann, 'Only_Module'), qr/^An unexpected error occurred invoking 'Only_Module' on the server\.$/,
+     '... and none reads a table of the module\'s role');
+
+$ann->send({ type => 1, invocationId => 't', target => 'Tells', arguments => [] });
+is_deeply($ann->invocation('told'), [ 'web_user' ], 'with the grants of the README it may send');
+is($ann->next->{result}, 'ann', '... and ask who calls');
+like(invoke($sue, 'Tells'), qr/^An unexpected error/, '... which others may not');
+
+is(stream($ann, 'Each'), 'web_user: of ann', 'a stream has the rows that its caller may read');
+is(stream($sue, 'Each'), 'web_staff: of ann, web_staff: of bob', '... another role what its policy says');
+is(stream($ann, 'Up_To', 3), '1, 2, 3', '... with its arguments');
+like(stream($ann, 'Up_To', 'x'), qr/Error binding arguments/, '... or that is what is said to be wrong');
+is(stream($sue, 'Each_Staff'), 'staff', '... who may, calls what PUBLIC may not');
+is(stream($ann, 'Each_Staff'), "Failed to invoke 'Each_Staff' because user is unauthorized",
+     '... others do not');
+is(stream($bob, 'Each'), 'web_user: of bob', '... and the role of one stream is not that of the next');
+
 my $anonymous = hub($strict);
+like(stream($anonymous, 'Each'), qr/unauthorized/, 'who has no role has no stream');
 is(invoke($anonymous, $_), "Failed to invoke '$_' because user is unauthorized",
-   "who has no role may not call $_") for qw(Msg);
+   "who has no role may not call $_") for qw(Msg Who);
+my $default = hub($open);
+is(invoke($default, 'Who'), 'web_anon', '... and has one where there is a default');
 
 
 # --- connections -------------------------------------------------------------
@@ -327,7 +390,7 @@ $pg->psql(q{select broadcast.bind('timer', 'saw', 'life', 'tick', '200 ms')}, @o
 ok((wait_for { ($pg->psql(q{select role from seen where kind = 'timer' limit 1}, @owner) // '')
                eq 'module' } 10), 'a timer runs as the module\'s role');
 
-$_->close for $ann, $bob, $sue, $anonymous;
+$_->close for $ann, $bob, $sue, $anonymous, $default;
 $_->stop_ok for $strict, $open;
 
 done_testing();

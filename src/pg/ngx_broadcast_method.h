@@ -36,7 +36,8 @@ struct ngx_broadcast_method_s {
     ngx_str_t                   hub;        /* lower case; empty: any */
     ngx_str_t                   name;       /* lower case; empty: any that has
                                                no row of its own */
-    ngx_str_t                   function;   /* with argument types, for logs */
+    ngx_str_t                   function;   /* for logs: a method with the
+                                               types of its arguments */
     ngx_str_t                   params;     /* a letter a parameter: t, j */
     ngx_str_t                   shape;      /* JSON, of the result; or empty */
     ngx_str_t                   statement;  /* zero terminated behind len */

@@ -10,6 +10,7 @@
 
 #include "shm/ngx_broadcast_binding.h"
 #include "pg/ngx_broadcast_failed.h"
+#include "pg/ngx_broadcast_pg_error.h"
 #include "pg/ngx_broadcast_pg_local.h"
 #include "pg/ngx_broadcast_pg_pool.h"
 #include "pg/ngx_broadcast_stream_local.h"
@@ -27,8 +28,8 @@ static ngx_broadcast_rows_t *ngx_broadcast_stream_find(uint64_t serial);
 static void ngx_broadcast_stream_count(void);
 static void ngx_broadcast_stream_failed(ngx_broadcast_rows_t *rows,
     PGresult *result);
-static void ngx_broadcast_stream_error(ngx_broadcast_stream_end_t *end,
-    PGresult *result);
+static void ngx_broadcast_stream_error(ngx_broadcast_rows_t *rows,
+    ngx_broadcast_stream_end_t *end, PGresult *result);
 static void ngx_broadcast_stream_timeout(ngx_event_t *ev);
 static void ngx_broadcast_stream_leave(ngx_broadcast_rows_t *rows);
 
@@ -286,7 +287,7 @@ ngx_broadcast_stream_finish(ngx_broadcast_rows_t *rows, ngx_uint_t status,
     end.staged = status == NGX_BROADCAST_STREAM_OK && rows->seat->staged;
 
     if (result) {
-        ngx_broadcast_stream_error(&end, result);
+        ngx_broadcast_stream_error(rows, &end, result);
     }
 
     if ((status == NGX_BROADCAST_STREAM_FAILED && !end.binding)
@@ -325,10 +326,23 @@ ngx_broadcast_stream_failed(ngx_broadcast_rows_t *rows, PGresult *result)
 }
 
 
+/*
+ * Under a role the arguments are cast by the statement itself: no function of
+ * this schema could be called.  So what is wrong with them, and that the role
+ * may not call the function, has no context; but neither has what a cursor's
+ * query meets.
+ */
+
 static void
-ngx_broadcast_stream_error(ngx_broadcast_stream_end_t *end, PGresult *result)
+ngx_broadcast_stream_error(ngx_broadcast_rows_t *rows,
+    ngx_broadcast_stream_end_t *end, PGresult *result)
 {
-    char  *text;
+    char        *text;
+    ngx_uint_t   i;
+
+    static const char  *casts[] = {
+        "22P02", "22003", "22007", "22008", NULL
+    };
 
     end->sqlstate = ngx_broadcast_pg_sqlstate(result);
     end->message = ngx_broadcast_pg_message(result);
@@ -348,6 +362,22 @@ ngx_broadcast_stream_error(ngx_broadcast_stream_end_t *end, PGresult *result)
 
     if (text) {
         end->binding = ngx_strstr(text, " broadcast.argument") != NULL;
+    }
+
+    if (end->sqlstate.len != 5 || end->raised || rows->in.cursor
+        || !ngx_broadcast_pg_outside(result))
+    {
+        return;
+    }
+
+    if (ngx_memcmp(end->sqlstate.data, "42501", 5) == 0) {
+        end->denied = 1;
+    }
+
+    for (i = 0; rows->in.before && casts[i]; i++) {
+        if (ngx_memcmp(end->sqlstate.data, casts[i], 5) == 0) {
+            end->binding = 1;
+        }
     }
 }
 
