@@ -222,6 +222,8 @@ unlike($nginx->error_log, qr/secret-payload/, 'no line of the log has the detail
 
 # --- which function, and what ------------------------------------------------
 
+sleep 1.1;      # rows of another second
+
 is(call('divide'), 500, 'an error in a function of SQL');
 ok((wait_for { row(q{sqlstate = '22012'})->{function} } 10), '... is known by its name');
 is(row(q{sqlstate = '22012'})->{function}, 'public.divide', '... in the row');
