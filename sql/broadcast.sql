@@ -2013,9 +2013,7 @@ DECLARE
     result jsonb;
 BEGIN
     SELECT * INTO b
-      FROM broadcast.bound(kind, event->>'hub',
-                           CASE kind WHEN 'message' THEN event->>'target'
-                                     ELSE event->>'name' END)
+      FROM broadcast.bound(kind, event->>'hub', event->>'name')
      LIMIT 1;
 
     -- an upload of the second in which it was unbound
@@ -2026,15 +2024,8 @@ BEGIN
 
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no % function is bound for %', kind,
-                coalesce(event->>'target', event->>'name')
+                event->>'name'
             USING ERRCODE = 'undefined_function';
-    END IF;
-
-    IF kind = 'message' THEN
-        event := '{"claims": {}, "query": {}}'
-                 || coalesce(broadcast.connection_known(
-                                 event->>'connectionId'), '{}')
-                 || event;
     END IF;
 
     result := broadcast.run(b.function, event, role_claim, role_default);
@@ -2049,10 +2040,7 @@ BEGIN
                         ELSE result - 'actions' END;
         END IF;
 
-        IF kind <> 'message' AND kind <> 'http'
-           OR NOT result ? 'result' AND kind = 'message'
-              AND (result ? 'target' OR result ? 'action')
-        THEN
+        IF kind <> 'http' THEN
             PERFORM broadcast.act(coalesce(b.of_hub, event->>'hub'), result);
             RETURN NULL;
         END IF;
@@ -2067,7 +2055,7 @@ END
 $$;
 
 COMMENT ON FUNCTION broadcast.answer(jsonb, text, text) IS
-'Internal: calls the one function of a message or http event and stages its actions';
+'Internal: calls the one function of an http or after event and stages its actions';
 
 
 CREATE OR REPLACE FUNCTION broadcast.dispatch(event jsonb,
@@ -2112,7 +2100,7 @@ BEGIN
         RETURN broadcast.tick((event->>'id')::bigint);
     END IF;
 
-    IF kind IN ('message', 'http', 'after') THEN
+    IF kind IN ('http', 'after') THEN
         RETURN broadcast.answer(event, role_claim, role_default);
     END IF;
 

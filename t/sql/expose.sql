@@ -582,6 +582,18 @@ SELECT is((pg_temp.bound('hub2.b_action(jsonb)')).v, NULL,
           'an action alone is no result');
 SELECT is((SELECT count(*) FROM broadcast.staging WHERE target = 'act'),
           1::bigint, '... but sent');
+CREATE FUNCTION hub2.b_two(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT '[{"action":"add","groupName":"g","connectionId":"c1"},
+            {"target":"two","groupName":"g"}]'::jsonb $$;
+SELECT broadcast.bind('message', 'hub2.b_two', 'chat', 'two');
+DELETE FROM broadcast.staging;
+SELECT is((pg_temp.bound('hub2.b_two(jsonb)')).v, NULL,
+          'an array is of actions');
+SELECT results_eq($$ SELECT type::int, name, grp, target
+                       FROM broadcast.staging ORDER BY id LIMIT 2 $$,
+    $$ VALUES (2, 'c1', 'g', NULL), (1, 'g', NULL, 'two') $$,
+    '... which are staged in order');
+SELECT broadcast.unbind('message', 'hub2.b_two');
 DEALLOCATE ALL;
 SELECT is((pg_temp.bound('hub2.b_set(jsonb)')).v, '5',
           'a bound set is a stream of what it returns');

@@ -33,8 +33,6 @@ CREATE FUNCTION app.maybe(e jsonb) RETURNS jsonb LANGUAGE sql AS
 $$ SELECT jsonb_build_object('userId', 'u', 'refuse',
               CASE e->>'userId' WHEN 'eve' THEN to_jsonb('not eve'::text)
                                 WHEN 'ann' THEN 'false' ELSE 'null' END) $$;
-CREATE FUNCTION app.mirror(e jsonb) RETURNS jsonb LANGUAGE sql AS
-$$ SELECT jsonb_build_object('result', e) $$;
 CREATE FUNCTION app.wrong(e text) RETURNS jsonb LANGUAGE sql AS
 $$ SELECT '{}'::jsonb $$;
 
@@ -123,32 +121,9 @@ SELECT is(broadcast.dispatch('{"kind":"connect","userId":"bob",
           '{"userId": "u"}', '... nor is it where the operator names it');
 SELECT broadcast.unbind('connect', 'app.maybe');
 
-DELETE FROM broadcast.staging;
-SELECT is(broadcast.dispatch('{"kind":"message","hub":"chat",
-              "connectionId":"c1","target":"ECHO","arguments":[{"a":[1]}]}'),
-          '{"result": {"a": [1]}}',
-          'a message''s function is found without case, the event''s own before the hub''s');
-SELECT results_eq($$ SELECT type::int, name, grp, target
-                       FROM broadcast.staging ORDER BY id $$,
-    $$ VALUES (2, 'c1', 'g', NULL), (1, NULL, NULL, 'done') $$,
-    'actions are staged in order');
-SELECT is(broadcast.dispatch('{"kind":"message","hub":"chat","target":"x"}'),
-          '{"result": "any"}', 'a binding without event takes the others');
 SELECT throws_ok($$ SELECT broadcast.dispatch('{"kind":"message",
-                        "hub":"else","target":"x"}') $$,
-    '42883', NULL, 'nothing bound is an error');
-
-SELECT broadcast.bind('message', 'app.mirror', 'chat', 'mirror');
-SELECT broadcast.dispatch('{"kind":"connected","connectionId":"m1",
-    "hub":"chat","node":"n1","claims":{"r":[1]},"query":{"q":"x"}}');
-SELECT is(broadcast.dispatch('{"kind":"message","hub":"chat",
-              "connectionId":"m1","target":"mirror","arguments":[]}'),
-          '{"result": {"kind": "message", "hub": "chat", "connectionId": "m1",
-            "target": "mirror", "arguments": [],
-            "claims": {"r": [1]}, "query": {"q": "x"}}}',
-          'a message''s event has claims and query of its connection');
-SELECT broadcast.dispatch('{"kind":"disconnected","connectionId":"m1"}');
-SELECT broadcast.unbind('message', 'app.mirror');
+                        "hub":"chat","target":"x"}') $$,
+    '22023', NULL, 'messages have statements of their own');
 
 DELETE FROM broadcast.staging;
 SELECT is(broadcast.dispatch('{"kind":"http","name":"web","method":"GET"}'),

@@ -27,7 +27,7 @@ REVOKE EXECUTE ON FUNCTION app.closed(jsonb) FROM PUBLIC;
 
 SELECT broadcast.bind('http', 'app.who');
 SELECT broadcast.bind('http', 'app.closed');
-SELECT broadcast.bind('message', 'app.acts', 'chat');
+SELECT broadcast.bind('http', 'app.acts', 'chat', 'x');
 SELECT broadcast.bind('connected', 'app.wanders', 'chat');
 SELECT broadcast.bind('disconnected', 'app.wanders', 'chat');
 
@@ -72,7 +72,7 @@ SELECT throws_ok($$ SELECT app.call('{"role":"sql_user"}', name => 'closed') $$,
     'a function that the role may not execute');
 SELECT is(current_user, 'sql_module', 'after an error the role is nginx''s');
 
-SELECT is(broadcast.dispatch('{"kind":"message","hub":"chat","target":"x",
+SELECT is(broadcast.dispatch('{"kind":"http","hub":"chat","name":"x",
     "claims":{"role":"sql_user"}}', 'role'), '{"result":"sql_user"}',
     'actions are staged though the role could not');
 SELECT lives_ok($$ SELECT broadcast.dispatch('{"kind":"connected","hub":"chat",
