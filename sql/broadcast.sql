@@ -3233,7 +3233,7 @@ BEGIN
     role_default := nullif(role_default, '');
 
     RETURN QUERY
-    SELECT b.hub, b.event, 'message', b.function || '(jsonb)', NULL::int,
+    SELECT b.hub, b.event, 'message', b.function, NULL::int,
            false, 0, NULL::text, s.stream, false, NULL::text, false,
            s.statement
       FROM broadcast.bound_messages() b,

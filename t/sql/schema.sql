@@ -10,7 +10,7 @@ SELECT ok((SELECT 'ttl' = ANY (p.proargnames) FROM pg_proc p
 SELECT is_empty('SELECT FROM broadcast.exposed',
                 '... with a table that version 3 had not');
 SELECT results_eq('SELECT function, form FROM broadcast.methods()',
-    $$ VALUES ('gone.away(jsonb)', 'message') $$,
+    $$ VALUES ('gone.away', 'message') $$,
     '... what was bound is bound, though its function is no more');
 
 SELECT is_empty(
