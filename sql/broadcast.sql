@@ -16,8 +16,9 @@
 --     nginx         schema_version, dispatch, stage, ring, and the relay's
 --                   sequence, read, replay, replay_state, positions, head,
 --                   rules, begin_anew, bindings, bindings_version, node_beat,
---                   node_about, sweep, timers; keep_groups, and for the REST API present,
---                   members, groups
+--                   node_about, sweep, timers; error_add, enter, methods and
+--                   what its statements call; keep_groups, and for the REST
+--                   API present, members, groups
 --
 -- The way of a message: a send inserts into `staging` in the caller's
 -- transaction and rings an empty NOTIFY.  One relay of the cluster (advisory

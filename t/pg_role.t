@@ -288,6 +288,8 @@ is(ask($strict, 'web', token('list'))->{status}, 401, '... or one that names sev
 is(ask($strict, 'web', token($_))->{status}, 401, "... or the role $role{$_}")
     for qw(out mod own gone none);
 is(refused($strict), $before + 8, '... each is counted');
+is($pg->psql(q{select count(*) from broadcast.function_error where message like 'the claim%'},
+             @owner), 0, '... who claims none leaves no row');
 ok($strict->wait_log(qr/\[error\].*"http" function public\.web failed: the role "outside" of the claim "role" may not be taken \(42501\), hint: if clients may have it: GRANT outside TO module/),
    '... and the log says what to grant');
 is(ask($strict, 'web', token('weak'))->{status}, 500,

@@ -106,11 +106,13 @@ void
 ngx_broadcast_call_failed(ngx_broadcast_failed_t *failed, PGresult *result)
 {
     json_t                        *event;
-    ngx_uint_t                     level;
+    ngx_uint_t                     level, refused;
     ngx_broadcast_failed_place_t  *place;
     ngx_broadcast_failed_error_t   e;
 
-    if (ngx_broadcast_pg_unauthorized(result)) {
+    refused = ngx_broadcast_pg_unauthorized(result);
+
+    if (refused) {
         ngx_broadcast_count(NGX_BROADCAST_REFUSED_ROLE, 1);
     }
 
@@ -134,9 +136,13 @@ ngx_broadcast_call_failed(ngx_broadcast_failed_t *failed, PGresult *result)
 
     ngx_broadcast_failed_log(level, failed, &e, place);
 
-    if (ngx_broadcast_failed_rows < NGX_BROADCAST_FAILED_ROWS
-        && ngx_broadcast_failed_row(failed, &e, place->unwritten + 1)
-           == NGX_OK)
+    if (refused && level == NGX_LOG_INFO) {
+
+        /* who has no token must not push errors out of the table */
+
+    } else if (ngx_broadcast_failed_rows < NGX_BROADCAST_FAILED_ROWS
+               && ngx_broadcast_failed_row(failed, &e, place->unwritten + 1)
+                  == NGX_OK)
     {
         ngx_broadcast_failed_rows++;
         place->unwritten = 0;
