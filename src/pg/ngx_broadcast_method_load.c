@@ -431,10 +431,6 @@ ngx_broadcast_method_row(PGresult *result, int i, ngx_broadcast_method_t *m)
         m->arrays = 0;
         m->rest = 0;
 
-        /* "(jsonb)": all of them take that, other kinds go without it */
-
-        m->function.len -= ngx_min(m->function.len, sizeof("(jsonb)") - 1);
-
         return 1;
     }
 
