@@ -25,6 +25,7 @@ static ngx_broadcast_rows_t *ngx_broadcast_stream_make(
 static u_char *ngx_broadcast_stream_text(u_char *p, const char *text,
     const char **copy);
 static ngx_broadcast_rows_t *ngx_broadcast_stream_find(uint64_t serial);
+static void ngx_broadcast_stream_outcome(ngx_uint_t outcome);
 static void ngx_broadcast_stream_count(void);
 static void ngx_broadcast_stream_failed(ngx_broadcast_rows_t *rows,
     PGresult *result);
@@ -35,6 +36,16 @@ static void ngx_broadcast_stream_leave(ngx_broadcast_rows_t *rows);
 
 
 ngx_broadcast_stream_t  ngx_broadcast_stream;
+
+
+/* of ngx_broadcast_stream_status_e */
+
+static const ngx_uint_t  ngx_broadcast_stream_outcomes[] = {
+    NGX_BROADCAST_OUTCOME_OK,
+    NGX_BROADCAST_OUTCOME_ERROR,
+    NGX_BROADCAST_OUTCOME_TIMEOUT,
+    NGX_BROADCAST_OUTCOME_ERROR
+};
 
 
 void
@@ -91,12 +102,14 @@ ngx_broadcast_stream_open(ngx_broadcast_stream_in_t *in)
 
     if (stream->count >= stream->n) {
         ngx_broadcast_count(NGX_BROADCAST_REFUSED_STREAM, 1);
+        ngx_broadcast_stream_outcome(NGX_BROADCAST_OUTCOME_REFUSED);
         return NGX_BUSY;
     }
 
     if (ngx_broadcast_pg_pool_away()
         || (stream->failed && ngx_current_msec - stream->since < 1000))
     {
+        ngx_broadcast_stream_outcome(NGX_BROADCAST_OUTCOME_REFUSED);
         return NGX_DECLINED;
     }
 
@@ -104,6 +117,8 @@ ngx_broadcast_stream_open(ngx_broadcast_stream_in_t *in)
     if (rows == NULL) {
         return NGX_ERROR;
     }
+
+    ngx_broadcast_count(NGX_BROADCAST_DB_CALLS, 1);
 
     ngx_queue_insert_tail(&stream->waiting, &rows->queue);
     stream->count++;
@@ -229,6 +244,16 @@ ngx_broadcast_stream_find(uint64_t serial)
 }
 
 
+/* as one of all calls of functions; one that is cancelled has done its part */
+
+static void
+ngx_broadcast_stream_outcome(ngx_uint_t outcome)
+{
+    ngx_broadcast_stats_call(ngx_broadcast_bus.zone, ngx_broadcast_bus.slot,
+                             NGX_BROADCAST_ON_MESSAGE, outcome);
+}
+
+
 static void
 ngx_broadcast_stream_count(void)
 {
@@ -265,6 +290,7 @@ ngx_broadcast_stream_cancel(uint64_t serial)
     seat = rows->seat;
 
     ngx_broadcast_stream_leave(rows);
+    ngx_broadcast_stream_outcome(NGX_BROADCAST_OUTCOME_OK);
 
     if (seat) {
         ngx_broadcast_seat_give_up(seat);
@@ -281,6 +307,12 @@ ngx_broadcast_stream_finish(ngx_broadcast_rows_t *rows, ngx_uint_t status,
     ngx_broadcast_stream_end_pt  handler;
 
     ngx_memzero(&end, sizeof(ngx_broadcast_stream_end_t));
+
+    if (status != NGX_BROADCAST_STREAM_OK) {
+        ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
+    }
+
+    ngx_broadcast_stream_outcome(ngx_broadcast_stream_outcomes[status]);
 
     end.status = status;
     end.begun = rows->begun;
