@@ -312,8 +312,6 @@ ngx_broadcast_stream_finish(ngx_broadcast_rows_t *rows, ngx_uint_t status,
         ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
     }
 
-    ngx_broadcast_stream_outcome(ngx_broadcast_stream_outcomes[status]);
-
     end.status = status;
     end.begun = rows->begun;
     end.staged = status == NGX_BROADCAST_STREAM_OK && rows->seat->staged;
@@ -327,6 +325,10 @@ ngx_broadcast_stream_finish(ngx_broadcast_rows_t *rows, ngx_uint_t status,
     {
         ngx_broadcast_stream_failed(rows, result);
     }
+
+    ngx_broadcast_stream_outcome(end.denied
+                                 ? NGX_BROADCAST_OUTCOME_REFUSED
+                                 : ngx_broadcast_stream_outcomes[status]);
 
     serial = rows->in.serial;
     handler = rows->in.end;
@@ -369,8 +371,7 @@ static void
 ngx_broadcast_stream_error(ngx_broadcast_rows_t *rows,
     ngx_broadcast_stream_end_t *end, PGresult *result)
 {
-    char        *text;
-    ngx_uint_t   i;
+    ngx_uint_t  i;
 
     static const char  *casts[] = {
         "22P02", "22003", "22007", "22008", NULL
@@ -378,25 +379,12 @@ ngx_broadcast_stream_error(ngx_broadcast_rows_t *rows,
 
     end->sqlstate = ngx_broadcast_pg_sqlstate(result);
     end->message = ngx_broadcast_pg_message(result);
+    end->name = ngx_broadcast_pg_datatype(result);
     end->raised = ngx_broadcast_pg_raised(result);
     end->denied = ngx_broadcast_pg_unauthorized(result);
+    end->binding = ngx_broadcast_pg_binding(result);
 
-    text = PQresultErrorField(result, PG_DIAG_DATATYPE_NAME);
-
-    if (text) {
-        end->name.data = (u_char *) text;
-        end->name.len = ngx_strlen(text);
-    }
-
-    /* functions that convert arguments; none of them calls the method */
-
-    text = PQresultErrorField(result, PG_DIAG_CONTEXT);
-
-    if (text) {
-        end->binding = ngx_strstr(text, " broadcast.argument") != NULL;
-    }
-
-    if (end->sqlstate.len != 5 || end->raised || rows->in.cursor
+    if (end->sqlstate.len != 5 || end->raised || rows->portal
         || !ngx_broadcast_pg_outside(result))
     {
         return;
