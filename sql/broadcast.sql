@@ -1704,6 +1704,7 @@ DECLARE
     claims jsonb := coalesce(nullif(event->'claims', 'null'), '{}');
     prior text := pg_catalog.current_setting('role');
     wanted text;
+    role oid;
 BEGIN
     CASE coalesce(pg_catalog.jsonb_typeof(claims->role_claim), 'null')
         WHEN 'string' THEN wanted := claims->>role_claim;
@@ -1719,14 +1720,15 @@ BEGIN
     -- the module's own role is none that a client may have; from 16 on a
     -- membership may exclude SET ROLE
 
-    IF wanted IN (session_user, current_user)
-       OR NOT EXISTS (
-            SELECT FROM pg_catalog.pg_roles r
-             WHERE r.rolname = wanted
-               AND pg_catalog.pg_has_role(session_user, r.oid,
+    IF wanted <> '' AND pg_catalog.octet_length(wanted) < 64 THEN
+        role := pg_catalog.to_regrole(pg_catalog.quote_ident(wanted));
+    END IF;
+
+    IF role IS NULL OR wanted IN (session_user, current_user)
+       OR NOT pg_catalog.pg_has_role(session_user, role,
                        CASE WHEN pg_catalog.current_setting(
                                      'server_version_num')::int >= 160000
-                            THEN 'SET' ELSE 'MEMBER' END))
+                            THEN 'SET' ELSE 'MEMBER' END)
     THEN
         PERFORM broadcast.unauthorized('role', wanted, role_claim,
                                        proc);
@@ -1763,10 +1765,16 @@ COMMENT ON FUNCTION broadcast.assume(jsonb, text, text, oid) IS
 
 
 CREATE OR REPLACE FUNCTION broadcast.caller(context jsonb) RETURNS jsonb
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 AS $$
-    SELECT coalesce(broadcast.connection_known($1->>'connectionId'), '{}')
-           || $1
+BEGIN
+    IF context->'claims' <> 'null' THEN
+        RETURN context;
+    END IF;
+
+    RETURN context || coalesce(broadcast.connection_known(
+                                   context->>'connectionId'), '{}');
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.caller(jsonb) IS
