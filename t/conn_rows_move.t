@@ -15,6 +15,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 
 use Broadcast::HTTP qw(http);
+use Broadcast::Hub;
 use Broadcast::LongPoll qw(worker_at);
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Postgres;
@@ -128,11 +129,11 @@ workers();
 my ($one, $two, $three) = @pids;
 my $client = client($one);
 
-stream($client, 's', 'Large', 20000);
+stream($client, 's', 'Large', 10000);
 
 my ($end, @items) = items($client, 's', 1e9, $one, $two, $three);
 
-is @items, 20000, 'polled at each worker in turn, all rows come';
+is @items, 10000, 'polled at each worker in turn, all rows come';
 ok ordered(map { $_->{n} } @items), '... in their order';
 is_deeply $end, { type => 3, invocationId => 's' }, '... and their end';
 is status()->{database}{streams}, 0, '... and no stream is left';
@@ -165,7 +166,7 @@ ok wait_for(sub { state('again') eq 'none' }, 10),
    'a client that ends at another worker stops the query';
 
 $client = client($one);
-stream($client, 's', 'Large', 20000);
+stream($client, 's', 'Large', 10000);
 items($client, 's', 1, $one);
 ok wait_for(sub {
     $pg->psql("select pid from pg_stat_activity"
@@ -174,6 +175,44 @@ ok wait_for(sub {
 ($end, @items) = items($client, 's', 1e9, $three, $two);
 ok $end && !$end->{error}, '... and goes on with the next one';
 $client->delete;
+
+
+# A stateful client takes its sockets from worker to worker.
+
+my $hub = Broadcast::Hub->connect($port, '/client?hub=chat', stateful => 1,
+                                  on => worker_at($port, '/pid', $one));
+
+$hub->send({ type => 4, invocationId => 's', target => 'Large',
+             arguments => [3000] });
+
+my ($got, $number, $sockets) = (0, 0, 0);
+(@items, $end) = ();
+
+while (my $record = $hub->next) {
+    $number = $record->{sequenceId} - 1 if $record->{type} == 9;
+    next if $record->{type} < 1 || $record->{type} > 5;
+
+    next if ++$number <= $got;      # a repeated one
+    $got = $number;
+
+    push @items, $record->{item}{n} if $record->{type} == 2;
+    $end = $record if $record->{type} == 3;
+    last if $end;
+
+    $hub->send({ type => 8, sequenceId => $got }) if $got % 50 == 0;
+
+    if ($got % 500 == 0) {
+        $hub->drop;
+        $hub->again(on => worker_at($port, '/pid', $pids[++$sockets % 3]));
+        $hub->send({ type => 9, sequenceId => 2 });
+    }
+}
+
+is @items, 3000, 'a stateful client on one socket after another gets all rows';
+ok ordered(@items), '... in their order';
+is_deeply $end, { type => 3, invocationId => 's' }, '... and their end';
+ok $sockets > 3, "... over $sockets sockets more";
+$hub->close;
 
 
 # Deaths
