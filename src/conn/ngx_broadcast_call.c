@@ -371,6 +371,7 @@ ngx_broadcast_call_rows(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     in.statement = (char *) call->method->statement.data;
     in.cursor = call->method->cursor;
     in.before = ngx_broadcast_method_before();
+    in.shape = call->method->shape;
     in.nparams = call->nparams;
     in.params = call->params;
 

@@ -86,8 +86,8 @@ ngx_uint_t ngx_broadcast_method_find(ngx_str_t *hub, ngx_str_t *name,
  * size <= NGX_BROADCAST_CALL_DATA.  status: NGX_BROADCAST_CALL_OK, or why it
  * is not known.
  *
- * NGX_DECLINED: it was asked a moment ago, or the database is away: what
- * find() says counts.  NGX_BUSY: too many wait for it.
+ * NGX_DECLINED: the database is away.  NGX_BUSY: too many wait for it.  What
+ * find() says counts then.
  */
 typedef void (*ngx_broadcast_method_asked_pt)(ngx_uint_t status, void *data);
 

@@ -15,11 +15,13 @@
 
 /*
  * The catalogue is read by one query at a time, or only its version is asked
- * for.  Who waits for either is told when it has ended, at the latest after the
- * time that a call may take; calls meanwhile go by the old one.
+ * for.  Who asks is told by a question that was sent behind it, at the latest
+ * after the time that a call may take; calls meanwhile go by the old one.
+ * Clients may ask as often as they like for what does not exist: they wait for
+ * each other, so that there are few questions.
  */
 
-#define NGX_BROADCAST_METHOD_ASK    200     /* ms between two questions */
+#define NGX_BROADCAST_METHOD_ASK    100     /* ms between two questions */
 #define NGX_BROADCAST_METHOD_AGAIN  1000    /* ms: after one that failed */
 
 
@@ -38,14 +40,18 @@ typedef struct {
     ngx_msec_t                      asked;  /* last question, by a call */
     ngx_msec_t                      failed; /* last failure, 0: none since */
     ngx_uint_t                      logged; /* that it fails */
-    ngx_queue_t                     waiters;
-    ngx_uint_t                      nwaiters;
-    ngx_event_t                     timer;  /* of the first of them */
+    ngx_queue_t                     asking; /* whose question is under way */
+    ngx_queue_t                     waiters;    /* for the next one */
+    ngx_uint_t                      nwaiters;   /* in both */
+    ngx_event_t                     timer;  /* of the question */
+    ngx_event_t                     next;   /* until the next one */
     ngx_log_t                      *log;
 } ngx_broadcast_method_load_t;
 
 
 static void ngx_broadcast_method_enter(ngx_str_t *claim, ngx_str_t *role);
+static void ngx_broadcast_method_soon(void);
+static void ngx_broadcast_method_next(ngx_event_t *ev);
 static ngx_int_t ngx_broadcast_method_send(const char *text,
     ngx_broadcast_pg_done_pt done);
 static void ngx_broadcast_method_versioned(ngx_broadcast_pg_query_t *query,
@@ -88,9 +94,15 @@ ngx_broadcast_method_start(ngx_log_t *log)
 
     ngx_memzero(load, sizeof(ngx_broadcast_method_load_t));
 
+    ngx_queue_init(&load->asking);
     ngx_queue_init(&load->waiters);
     load->log = log;
     load->asked = ngx_current_msec - NGX_BROADCAST_METHOD_ASK;
+
+    load->next.handler = ngx_broadcast_method_next;
+    load->next.data = load;
+    load->next.log = log;
+    load->next.cancelable = 1;
 
     load->timer.handler = ngx_broadcast_method_timeout;
     load->timer.data = load;
@@ -161,6 +173,12 @@ ngx_broadcast_method_stop(void)
         ngx_del_timer(&load->timer);
     }
 
+    if (load->next.timer_set) {
+        ngx_del_timer(&load->next);
+    }
+
+    ngx_queue_add(&load->waiters, &load->asking);
+
     while (!ngx_queue_empty(&load->waiters)) {
         q = ngx_queue_head(&load->waiters);
         ngx_queue_remove(q);
@@ -216,7 +234,6 @@ ngx_int_t
 ngx_broadcast_method_ask(ngx_broadcast_method_asked_pt handler,
     const void *data, size_t size)
 {
-    ngx_int_t                       rc;
     ngx_broadcast_method_load_t    *load = &ngx_broadcast_method_load;
     ngx_broadcast_method_waiter_t  *waiter;
 
@@ -228,24 +245,8 @@ ngx_broadcast_method_ask(ngx_broadcast_method_asked_pt handler,
         return NGX_BUSY;
     }
 
-    if (!load->busy) {
-
-        if (ngx_broadcast_methods
-            && ngx_current_msec - load->asked < NGX_BROADCAST_METHOD_ASK)
-        {
-            return NGX_DECLINED;
-        }
-
-        rc = ngx_broadcast_methods
-             ? ngx_broadcast_method_send(ngx_broadcast_method_version_text,
-                                         ngx_broadcast_method_versioned)
-             : ngx_broadcast_method_read();
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-
-        load->asked = ngx_current_msec;
+    if (ngx_broadcast_pg_pool_away()) {
+        return NGX_DECLINED;
     }
 
     waiter = ngx_alloc(sizeof(ngx_broadcast_method_waiter_t), load->log);
@@ -256,14 +257,76 @@ ngx_broadcast_method_ask(ngx_broadcast_method_asked_pt handler,
     waiter->handler = handler;
     ngx_memcpy(waiter->data, data, size);
 
-    ngx_queue_insert_tail(&load->waiters, &waiter->queue);
     load->nwaiters++;
+
+    /* the first reading is new enough for everybody */
+
+    if (load->busy && ngx_broadcast_methods == NULL) {
+        ngx_queue_insert_tail(&load->asking, &waiter->queue);
+
+        if (!load->timer.timer_set) {
+            ngx_add_timer(&load->timer, ngx_broadcast_pg.conf->timeout);
+        }
+
+    } else {
+        ngx_queue_insert_tail(&load->waiters, &waiter->queue);
+        ngx_broadcast_method_soon();
+    }
+
+    return NGX_OK;
+}
+
+
+/* the next question, if somebody waits for it and none is under way */
+
+static void
+ngx_broadcast_method_soon(void)
+{
+    ngx_msec_int_t                left;
+    ngx_broadcast_method_load_t  *load = &ngx_broadcast_method_load;
+
+    if (load->busy || load->next.timer_set || ngx_queue_empty(&load->waiters))
+    {
+        return;
+    }
+
+    left = (ngx_msec_int_t) (load->asked + NGX_BROADCAST_METHOD_ASK
+                             - ngx_current_msec);
+
+    ngx_add_timer(&load->next, (ngx_msec_t) ngx_max(left, 0));
+}
+
+
+static void
+ngx_broadcast_method_next(ngx_event_t *ev)
+{
+    ngx_int_t                     rc;
+    ngx_broadcast_method_load_t  *load = &ngx_broadcast_method_load;
+
+    if (load->busy) {
+        return;
+    }
+
+    load->asked = ngx_current_msec;
+
+    if (!ngx_queue_empty(&load->waiters)) {
+        ngx_queue_add(&load->asking, &load->waiters);
+        ngx_queue_init(&load->waiters);
+    }
+
+    rc = ngx_broadcast_methods
+         ? ngx_broadcast_method_send(ngx_broadcast_method_version_text,
+                                     ngx_broadcast_method_versioned)
+         : ngx_broadcast_method_read();
+
+    if (rc != NGX_OK) {
+        ngx_broadcast_method_tell(NGX_BROADCAST_CALL_AWAY);
+        return;
+    }
 
     if (!load->timer.timer_set) {
         ngx_add_timer(&load->timer, ngx_broadcast_pg.conf->timeout);
     }
-
-    return NGX_OK;
 }
 
 
@@ -482,8 +545,6 @@ ngx_broadcast_method_failed(ngx_uint_t status, PGresult *result)
 }
 
 
-/* a handler may begin to wait anew: it is told with the next ones */
-
 static void
 ngx_broadcast_method_tell(ngx_uint_t status)
 {
@@ -497,22 +558,23 @@ ngx_broadcast_method_tell(ngx_uint_t status)
 
     ngx_queue_init(&told);
 
-    if (!ngx_queue_empty(&load->waiters)) {
-        ngx_queue_add(&told, &load->waiters);
-        ngx_queue_init(&load->waiters);
+    if (!ngx_queue_empty(&load->asking)) {
+        ngx_queue_add(&told, &load->asking);
+        ngx_queue_init(&load->asking);
     }
-
-    load->nwaiters = 0;
 
     while (!ngx_queue_empty(&told)) {
         q = ngx_queue_head(&told);
         waiter = ngx_queue_data(q, ngx_broadcast_method_waiter_t, queue);
         ngx_queue_remove(q);
+        load->nwaiters--;
 
         waiter->handler(status, waiter->data);
 
         ngx_free(waiter);
     }
+
+    ngx_broadcast_method_soon();
 }
 
 

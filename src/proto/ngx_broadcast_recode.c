@@ -4,9 +4,7 @@
  */
 
 
-#include "proto/ngx_broadcast_recode.h"
-
-#include "base/ngx_broadcast_msgpack.h"
+#include "proto/ngx_broadcast_recode_local.h"
 #include "proto/ngx_broadcast_scan.h"
 
 
@@ -19,21 +17,7 @@ typedef ngx_int_t (*ngx_broadcast_recode_pt)(const ngx_str_t *from,
     ngx_pool_t *pool, ngx_str_t *to);
 
 
-typedef struct {
-    u_char               *pos;       /* borrowed from the text */
-    u_char               *last;
-    ngx_pool_t           *pool;
-    ngx_broadcast_buf_t   buf;
-    msgpack_packer        pk;
-} ngx_broadcast_recode_t;
-
-
-static ngx_int_t ngx_broadcast_recode_count(const ngx_str_t *json,
-    ngx_array_t *counts);
-static ngx_int_t ngx_broadcast_recode_token(ngx_broadcast_recode_t *ctx);
-static u_char *ngx_broadcast_recode_quote(u_char *p, u_char *last,
-    ngx_uint_t *escaped);
-static ngx_int_t ngx_broadcast_recode_string(ngx_broadcast_recode_t *ctx);
+static ngx_int_t ngx_broadcast_recode_str(ngx_broadcast_recode_t *ctx);
 static ngx_int_t ngx_broadcast_recode_literal(ngx_broadcast_recode_t *ctx,
     size_t len);
 static ngx_int_t ngx_broadcast_recode_number(ngx_broadcast_recode_t *ctx);
@@ -65,13 +49,21 @@ ngx_broadcast_recode_message(const ngx_broadcast_message_t *m,
     if ((to->arguments.len
          && recode(&to->arguments, pool, &to->arguments) != NGX_OK)
         || (to->streams.len
-            && recode(&to->streams, pool, &to->streams) != NGX_OK)
-        || (to->has_value && recode(&to->value, pool, &to->value) != NGX_OK))
+            && recode(&to->streams, pool, &to->streams) != NGX_OK))
     {
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    if (!to->has_value) {
+        return NGX_OK;
+    }
+
+    if (to->shape.len && encoding == NGX_BROADCAST_HUB_MSGPACK) {
+        return ngx_broadcast_recode_shaped(&to->value, &to->shape, pool,
+                                           &to->value);
+    }
+
+    return recode(&to->value, pool, &to->value);
 }
 
 
@@ -151,7 +143,7 @@ ngx_broadcast_recode_pack(const ngx_str_t *json, ngx_pool_t *pool,
 
 /* elements or pairs: the commas, and one more where there is anything */
 
-static ngx_int_t
+ngx_int_t
 ngx_broadcast_recode_count(const ngx_str_t *json, ngx_array_t *counts)
 {
     u_char      *p, *last;
@@ -230,7 +222,7 @@ ngx_broadcast_recode_count(const ngx_str_t *json, ngx_array_t *counts)
 
 /* from an opening quote to behind the closing one; NULL: there is none */
 
-static u_char *
+u_char *
 ngx_broadcast_recode_quote(u_char *p, u_char *last, ngx_uint_t *escaped)
 {
     *escaped = 0;
@@ -251,13 +243,13 @@ ngx_broadcast_recode_quote(u_char *p, u_char *last, ngx_uint_t *escaped)
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_broadcast_recode_token(ngx_broadcast_recode_t *ctx)
 {
     switch (*ctx->pos) {
 
     case '"':
-        return ngx_broadcast_recode_string(ctx);
+        return ngx_broadcast_recode_str(ctx);
 
     case 'n':
         msgpack_pack_nil(&ctx->pk);
@@ -290,11 +282,10 @@ ngx_broadcast_recode_literal(ngx_broadcast_recode_t *ctx, size_t len)
 }
 
 
-static ngx_int_t
-ngx_broadcast_recode_string(ngx_broadcast_recode_t *ctx)
+ngx_int_t
+ngx_broadcast_recode_string(ngx_broadcast_recode_t *ctx, ngx_str_t *string)
 {
     u_char                      *end;
-    ngx_str_t                    string;
     ngx_uint_t                   escaped;
     ngx_broadcast_scan_value_t   v;
 
@@ -311,14 +302,23 @@ ngx_broadcast_recode_string(ngx_broadcast_recode_t *ctx)
     v.text.len = end - ctx->pos;
     v.escaped = escaped;
 
-    if (ngx_broadcast_scan_string(&v, ctx->pool, &string) != NGX_OK) {
+    ctx->pos = end;
+
+    return ngx_broadcast_scan_string(&v, ctx->pool, string);
+}
+
+
+static ngx_int_t
+ngx_broadcast_recode_str(ngx_broadcast_recode_t *ctx)
+{
+    ngx_str_t  string;
+
+    if (ngx_broadcast_recode_string(ctx, &string) != NGX_OK) {
         return NGX_ERROR;
     }
 
     msgpack_pack_str(&ctx->pk, string.len);
     msgpack_pack_str_body(&ctx->pk, string.data, string.len);
-
-    ctx->pos = end;
 
     return NGX_OK;
 }

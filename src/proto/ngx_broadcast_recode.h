@@ -51,6 +51,15 @@ ngx_int_t ngx_broadcast_recode_text(const ngx_str_t *packed, ngx_pool_t *pool,
     ngx_str_t *json);
 
 /*
+ * The same for a value whose shape is known, itself JSON: "bytes" is a string of
+ * base64 that becomes bin, "time" one of ISO 8601 with a zone that becomes a
+ * timestamp, [shape] an array of such (of any dimension), {"member":shape,...}
+ * an object.  What does not fit its shape is packed as it is.
+ */
+ngx_int_t ngx_broadcast_recode_shaped(const ngx_str_t *json,
+    const ngx_str_t *shape, ngx_pool_t *pool, ngx_str_t *packed);
+
+/*
  * *to becomes m with its raw values (arguments, streams, value) in that
  * encoding; they are m's own if they are in it already.
  */

@@ -10,6 +10,7 @@
  *        src/proto/ngx_broadcast_hub_json_write.c
  *        src/proto/ngx_broadcast_hub_msgpack_write.c
  *        src/proto/ngx_broadcast_recode.c
+ *        src/proto/ngx_broadcast_recode_shape.c
  *        src/proto/ngx_broadcast_recode_text.c
  *        src/base/ngx_broadcast_msgpack.c src/base/ngx_broadcast_buf.c
  *        src/proto/ngx_broadcast_plain.c src/proto/ngx_broadcast_sse.c

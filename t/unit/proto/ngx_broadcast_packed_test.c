@@ -8,6 +8,7 @@
  *        src/proto/ngx_broadcast_hub_json.c
  *        src/proto/ngx_broadcast_hub_msgpack.c
  *        src/proto/ngx_broadcast_recode.c
+ *        src/proto/ngx_broadcast_recode_shape.c
  *        src/proto/ngx_broadcast_recode_text.c
  *        src/proto/ngx_broadcast_scan.c src/proto/ngx_broadcast_scan_text.c
  *        src/base/ngx_broadcast_msgpack.c src/base/ngx_broadcast_buf.c

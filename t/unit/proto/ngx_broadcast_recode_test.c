@@ -5,6 +5,7 @@
 
 
 /* links: src/proto/ngx_broadcast_recode.c
+ *        src/proto/ngx_broadcast_recode_shape.c
  *        src/proto/ngx_broadcast_recode_text.c
  *        src/proto/ngx_broadcast_scan.c src/proto/ngx_broadcast_scan_text.c
  *        src/base/ngx_broadcast_msgpack.c src/base/ngx_broadcast_buf.c
@@ -396,6 +397,87 @@ test_message(void)
 }
 
 
+/* JSON of that shape becomes those bytes */
+
+static void
+is_shaped(const char *json, const char *shape, const char *bytes, size_t len,
+    const char *name)
+{
+    u_char     *copy;
+    ngx_str_t   text, form, packed;
+
+    text.len = strlen(json);
+    copy = malloc(text.len);
+    memcpy(copy, json, text.len);
+    text.data = copy;
+
+    form.data = (u_char *) shape;
+    form.len = strlen(shape);
+
+    if (ngx_broadcast_recode_shaped(&text, &form, pool, &packed) != NGX_OK) {
+        ngx_str_set(&packed, "(error)");
+    }
+
+    is_mem(packed.data, packed.len, bytes, len, name);
+
+    free(copy);
+}
+
+
+#define shapes(json, shape, bytes, name)                                      \
+    is_shaped(json, shape, bytes, sizeof(bytes) - 1, name)
+
+
+static void
+test_shape(void)
+{
+    shapes("\"AP8Q\"", "\"bytes\"", "\xc4\x03\x00\xff\x10", "base64 is bin");
+    shapes("\"\"", "\"bytes\"", "\xc4\x00", "none of it, too");
+    shapes("\"*\"", "\"bytes\"", "\xa1*", "what is no base64 stays a string");
+    shapes("null", "\"bytes\"", "\xc0", "null is nil");
+    shapes("7", "\"bytes\"", "\x07", "a number is no bytes");
+
+    shapes("[\"AQ==\", null ,\"Ag==\"]", "[\"bytes\"]",
+           "\x93\xc4\x01\x01\xc0\xc4\x01\x02", "in an array");
+    shapes("[[\"AQ==\"],[]]", "[\"bytes\"]", "\x92\x91\xc4\x01\x01\x90",
+           "of two dimensions");
+
+    shapes("{\"a\":\"AQ==\",\"b\":\"AQ==\"}", "{\"a\":\"bytes\"}",
+           "\x82\xa1" "a\xc4\x01\x01\xa1" "b\xa4" "AQ==",
+           "a member, and one that has no shape");
+    shapes("{\"\\u0061\":\"AQ==\"}", "{\"a\":\"bytes\"}",
+           "\x81\xa1" "a\xc4\x01\x01", "whose name is escaped");
+    shapes("[{\"x\":1,\"a\":{\"b\":[\"AQ==\"]}}]",
+           "[{\"a\":{\"b\":[\"bytes\"]}}]",
+           "\x91\x82\xa1x\x01\xa1" "a\x81\xa1" "b\x91\xc4\x01\x01", "deep");
+    shapes("[\"AQ==\"]", "{\"a\":\"bytes\"}", "\x91\xa4" "AQ==",
+           "an array where an object was said");
+    shapes("{\"a\":\"AQ==\"}", "[\"bytes\"]", "\x81\xa1" "a\xa4" "AQ==",
+           "an object where an array was said");
+
+    shapes("\"1970-01-01T00:00:01+00:00\"", "\"time\"",
+           "\xd6\xff\x00\x00\x00\x01", "a time is a timestamp");
+    shapes("\"1970-01-01T01:00:01+01:00\"", "\"time\"",
+           "\xd6\xff\x00\x00\x00\x01", "of any zone");
+    shapes("\"1969-12-31T18:30:01-05:30\"", "\"time\"",
+           "\xd6\xff\x00\x00\x00\x01", "also to the west");
+    shapes("\"1970-01-01T00:00:01.000001Z\"", "\"time\"",
+           "\xd7\xff\x00\x00\x0f\xa0\x00\x00\x00\x01", "with microseconds");
+    shapes("\"1969-12-31T23:59:59Z\"", "\"time\"",
+           "\xc7\x0c\xff\x00\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff",
+           "before 1970");
+    shapes("\"2024-02-29T00:00:00Z\"", "\"time\"",
+           "\xd6\xff\x65\xdf\xc9\x00", "a leap day");
+    shapes("\"infinity\"", "\"time\"", "\xa8" "infinity", "infinity is a string");
+    shapes("\"1970-01-01T00:00:01\"", "\"time\"",
+           "\xb3" "1970-01-01T00:00:01", "and so is a time without a zone");
+
+    shapes("]", "\"bytes\"", "(error)", "what is no JSON is an error");
+    shapes("[\"", "[\"bytes\"]", "(error)", "also where it ends too early");
+    shapes("{1:2}", "{\"a\":\"bytes\"}", "(error)", "or has no names");
+}
+
+
 int
 main(void)
 {
@@ -408,6 +490,7 @@ main(void)
     test_time();
     test_round();
     test_message();
+    test_shape();
 
     ngx_destroy_pool(pool);
 
