@@ -161,6 +161,10 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
       "Errors without a row of their own in broadcast.function_error.",
       ngx_http_broadcast_metric_counter, NGX_BROADCAST_ERRORS_DROPPED },
 
+    { "methods_left_out_total", "counter",
+      "Rows of broadcast.methods() for which there was no room.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_METHODS_OVER },
+
     { "function_seconds", "histogram", "Time of a function call.",
       ngx_http_broadcast_metric_functions, 0 },
 

@@ -371,6 +371,8 @@ ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
                                      n[NGX_BROADCAST_REFUSED_STREAM]);
     ngx_http_broadcast_status_member(b, ",\"errors_dropped\":",
                                      n[NGX_BROADCAST_ERRORS_DROPPED]);
+    ngx_http_broadcast_status_member(b, ",\"methods_left_out\":",
+                                     n[NGX_BROADCAST_METHODS_OVER]);
     ngx_broadcast_buf_char(b, '}');
 }
 

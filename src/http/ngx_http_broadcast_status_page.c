@@ -77,6 +77,8 @@ ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,
                                 n[NGX_BROADCAST_DB_ERRORS]);
     ngx_http_broadcast_page_row(b, "Function errors without a row",
                                 n[NGX_BROADCAST_ERRORS_DROPPED]);
+    ngx_http_broadcast_page_row(b, "Methods left out",
+                                n[NGX_BROADCAST_METHODS_OVER]);
     ngx_http_broadcast_page_row(b, "Database reconnects",
                                 n[NGX_BROADCAST_DB_RECONNECTS]);
     ngx_http_broadcast_page_row(b, "Streams", st->streams);

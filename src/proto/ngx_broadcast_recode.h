@@ -51,10 +51,10 @@ ngx_int_t ngx_broadcast_recode_text(const ngx_str_t *packed, ngx_pool_t *pool,
     ngx_str_t *json);
 
 /*
- * The same for a value whose shape is known, itself JSON: "bytes" is a string of
- * base64 that becomes bin, "time" one of ISO 8601 with a zone that becomes a
- * timestamp, [shape] an array of such (of any dimension), {"member":shape,...}
- * an object.  What does not fit its shape is packed as it is.
+ * The same for a value whose shape is known, itself JSON: "bytes" is a string
+ * of base64 that becomes bin, "time" one of ISO 8601 with a zone that becomes
+ * a timestamp, [shape] an array of such (of any dimension), an object with
+ * shapes one of members.  What does not fit its shape is packed as it is.
  */
 ngx_int_t ngx_broadcast_recode_shaped(const ngx_str_t *json,
     const ngx_str_t *shape, ngx_pool_t *pool, ngx_str_t *packed);

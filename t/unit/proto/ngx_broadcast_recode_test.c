@@ -468,7 +468,8 @@ test_shape(void)
            "before 1970");
     shapes("\"2024-02-29T00:00:00Z\"", "\"time\"",
            "\xd6\xff\x65\xdf\xc9\x00", "a leap day");
-    shapes("\"infinity\"", "\"time\"", "\xa8" "infinity", "infinity is a string");
+    shapes("\"infinity\"", "\"time\"", "\xa8" "infinity",
+           "infinity is a string");
     shapes("\"1970-01-01T00:00:01\"", "\"time\"",
            "\xb3" "1970-01-01T00:00:01", "and so is a time without a zone");
 
