@@ -17,8 +17,8 @@
 --                   sequence, read, replay, replay_state, positions, head,
 --                   rules, begin_anew, bindings, bindings_version, node_beat,
 --                   node_about, sweep, timers; error_add, enter, methods and
---                   what its statements call; keep_groups, and for the REST
---                   API present, members, groups
+--                   what its statements call; keep_groups, keep_connections,
+--                   and for the REST API present, members, groups
 --
 -- The way of a message: a send inserts into `staging` in the caller's
 -- transaction and rings an empty NOTIFY.  One relay of the cluster (advisory
@@ -216,7 +216,21 @@ CREATE INDEX IF NOT EXISTS connections_hub
     ON broadcast.connections (hub, connection_id);
 
 COMMENT ON TABLE broadcast.connections IS
-'Who is connected: the proof that `connected` was called and `disconnected` is owed';
+'Who is connected: the proof that `disconnected` is owed';
+
+
+-- Of connections whose row may never have been there, and of those that other
+-- nodes ended.
+
+CREATE TABLE IF NOT EXISTS broadcast.gone (
+    connection_id  text PRIMARY KEY,
+    at             timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+CREATE INDEX IF NOT EXISTS gone_at ON broadcast.gone (at);
+
+COMMENT ON TABLE broadcast.gone IS
+'The proof that `disconnected` was called, where a missing row in broadcast.connections is none; kept for a day';
 
 
 -- A row a membership: a join costs one small row, not a new version of the
@@ -1260,17 +1274,41 @@ COMMENT ON FUNCTION broadcast.bindings_version() IS
 'Changes with every bind, unbind, expose and unexpose, and with the functions of exposed schemas';
 
 
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_proc p
+                WHERE p.oid = to_regprocedure(
+                          'broadcast.node_beat(text, double precision)')
+                  AND p.prorettype = 'void'::regtype)
+    THEN
+        DROP FUNCTION broadcast.node_beat(text, double precision);
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION broadcast.node_beat(node text,
-    lease double precision DEFAULT NULL) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER
+    lease double precision DEFAULT NULL) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    seen timestamptz;
+BEGIN
+    SELECT n.seen_at INTO seen FROM broadcast.node n WHERE n.name = $1
+       FOR NO KEY UPDATE;
+
     INSERT INTO broadcast.node (name) VALUES ($1)
-        ON CONFLICT (name) DO UPDATE SET seen_at = clock_timestamp()
+        ON CONFLICT (name) DO UPDATE SET seen_at = clock_timestamp();
+
+    RETURN seen IS NULL
+           OR seen < clock_timestamp()
+                     - (SELECT s.value::interval FROM broadcast.setting s
+                         WHERE s.name = 'node_lease');
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.node_beat(text, double precision) IS
-'A node says that it lives';
+'A node says that it lives; true if it was not heard of for its lease: others may have called disconnected for its connections';
 
 
 --
@@ -1284,15 +1322,29 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     INSERT INTO broadcast.connections
-           (connection_id, hub, user_id, node, transport, remote_address,
-            claims, query, headers)
+           (connection_id, hub, user_id, node, transport, connected_at,
+            remote_address, claims, query, headers)
     VALUES (event->>'connectionId', event->>'hub',
             nullif(event->>'userId', ''), event->>'node', event->>'transport',
+            clock_timestamp() - make_interval(secs =>
+                coalesce((event->>'age')::double precision, 0)),
             event->>'remoteAddress', event->'claims', event->'query',
             event->'headers')
         ON CONFLICT (connection_id) DO NOTHING;
 
     IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+
+    -- The insert has waited for a `disconnected` that was under way; what that
+    -- has left is seen by the next statement.
+
+    IF EXISTS (SELECT FROM broadcast.gone g
+                WHERE g.connection_id = event->>'connectionId')
+    THEN
+        DELETE FROM broadcast.connections c
+         WHERE c.connection_id = event->>'connectionId';
+
         RETURN false;
     END IF;
 
@@ -1309,29 +1361,95 @@ END
 $$;
 
 COMMENT ON FUNCTION broadcast.connection_add(jsonb) IS
-'Internal: a connection is live, in these groups; false if its row was there';
+'Internal: a connection is live, in these groups; false if its row was there, or it has ended';
 
 
-CREATE OR REPLACE FUNCTION broadcast.connection_remove(connection text)
-    RETURNS jsonb
+CREATE OR REPLACE FUNCTION broadcast.keep_connections(events jsonb, node text)
+    RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    e jsonb;
+    id text;
+    lost text[] := '{}';
+BEGIN
+    FOR e IN SELECT x FROM jsonb_array_elements(events) x LOOP
+        id := e->>'connectionId';
+
+        IF e->'known' = 'true' THEN
+
+            -- waits for a sweep that is just ending it
+
+            PERFORM FROM broadcast.connections c
+              WHERE c.connection_id = id FOR KEY SHARE;
+
+            IF NOT FOUND THEN
+                lost := lost || id;
+            END IF;
+
+        ELSIF NOT broadcast.connection_add(
+                      e || jsonb_build_object('node', node))
+            AND EXISTS (SELECT FROM broadcast.gone g
+                         WHERE g.connection_id = id)
+        THEN
+            lost := lost || id;
+        END IF;
+    END LOOP;
+
+    RETURN array_to_string(lost, ',');
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.keep_connections(jsonb, text) IS
+'A node says that these connections of its own are live: rows that are not there are made, and no function is called; returns those that have ended for the database, with commas: known ones whose row is gone, and those that have a row in broadcast.gone';
+
+
+DROP FUNCTION IF EXISTS broadcast.connection_remove(text);
+
+CREATE OR REPLACE FUNCTION broadcast.connection_remove(event jsonb)
+    RETURNS jsonb
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '1s'
+AS $$
+DECLARE
+    id text := event->>'connectionId';
     gone jsonb;
 BEGIN
-    DELETE FROM broadcast.connections c WHERE c.connection_id = connection
- RETURNING jsonb_build_object('connectionId', c.connection_id, 'hub', c.hub,
-                              'userId', c.user_id, 'transport', c.transport,
-                              'claims', c.claims, 'query', c.query)
-      INTO gone;
+    IF event->'owed' = 'true' THEN
+
+        -- Waits for a `connected` that is still under way and has inserted the
+        -- row; one that comes later finds the tombstone.
+
+        INSERT INTO broadcast.connections (connection_id, hub, user_id)
+        VALUES (id, event->>'hub', nullif(event->>'userId', ''))
+            ON CONFLICT (connection_id) DO NOTHING;
+    END IF;
+
+    DELETE FROM broadcast.connections c WHERE c.connection_id = id
+    RETURNING jsonb_build_object('connectionId', c.connection_id,
+                  'hub', c.hub, 'userId', c.user_id,
+                  'transport', c.transport,
+                  'claims', coalesce(c.claims, '{}'),
+                  'query', coalesce(c.query, '{}'))
+         INTO gone;
+
+    IF gone IS NOT NULL AND event ? 'owed' THEN
+        INSERT INTO broadcast.gone (connection_id) VALUES (id)
+            ON CONFLICT (connection_id) DO NOTHING;
+
+        IF NOT FOUND THEN
+            RETURN NULL;
+        END IF;
+    END IF;
 
     RETURN gone;
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.connection_remove(text) IS
-'Internal: a connection ended; what was known of it, or null if it was gone';
+COMMENT ON FUNCTION broadcast.connection_remove(jsonb) IS
+'Internal: a connection ended; what was known of it, or null if its event came before. owed true: its row may be missing, a tombstone is the proof then; owed false: a tombstone is left';
 
 
 CREATE OR REPLACE FUNCTION broadcast.connection_known(connection text)
@@ -2089,15 +2207,26 @@ BEGIN
     END IF;
 
     IF kind = 'disconnected' THEN
-        gone := broadcast.connection_remove(event->>'connectionId');
-
-        -- also if `connected` is still on its way: nginx asks again then
+        gone := broadcast.connection_remove(event);
 
         IF gone IS NULL THEN
             RETURN '{"unknown": true}'::pg_catalog.jsonb;
         END IF;
 
-        RETURN broadcast.notice(kind, gone || event, role_claim,
+        -- again and again it was not only an exception: it is given up
+
+        IF event ? 'failed' THEN
+            PERFORM broadcast.error_add(kind,
+                (SELECT pg_catalog.string_agg(b.function, ', ')
+                   FROM broadcast.bound(kind, event->>'hub', NULL) b),
+                NULL, event->>'hub', event->>'connectionId', event->>'failed',
+                'not called any more: each try was cancelled or failed',
+                NULL, 'is it slower than statement_timeout?', NULL, 1);
+
+            RETURN NULL;
+        END IF;
+
+        RETURN broadcast.notice(kind, gone || event - 'owed', role_claim,
                                 role_default);
     END IF;
 
@@ -2134,7 +2263,8 @@ BEGIN
     FOR c IN SELECT * FROM broadcast.orphans(lim) LOOP
         PERFORM broadcast.dispatch(pg_catalog.jsonb_build_object(
                     'kind', 'disconnected', 'connectionId', c.connection_id,
-                    'error', 'node lost'), role_claim, role_default);
+                    'owed', false, 'error', 'node lost'), role_claim,
+                    role_default);
         n := n + 1;
     END LOOP;
 
@@ -2162,6 +2292,9 @@ BEGIN
        AND NOT EXISTS (SELECT FROM broadcast.connections c
                         WHERE c.node = n.name);
 
+    DELETE FROM broadcast.gone g
+     WHERE g.at < clock_timestamp() - interval '1 day';
+
     RETURN QUERY
     SELECT c.connection_id FROM broadcast.connections c
      WHERE NOT EXISTS (SELECT FROM broadcast.node n
@@ -2172,7 +2305,7 @@ END
 $$;
 
 COMMENT ON FUNCTION broadcast.orphans(int) IS
-'Internal: connections whose node was not heard of for its lease';
+'Internal: connections whose node was not heard of for its lease; forgets tombstones that are old enough';
 
 
 --

@@ -97,7 +97,8 @@ ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
     if (bc == NULL) {
         (void) ngx_broadcast_registry_release(ngx_broadcast_bus.zone,
                                               claimed.row, &in->id,
-                                              ngx_broadcast_bus.owner);
+                                              ngx_broadcast_bus.owner,
+                                              NGX_BROADCAST_REASON_ERROR);
         return NGX_ERROR;
     }
 
@@ -507,6 +508,8 @@ ngx_broadcast_conn_drop(ngx_broadcast_conn_t *bc)
 static void
 ngx_broadcast_conn_leave(ngx_broadcast_conn_t *bc)
 {
+    ngx_uint_t  reason;
+
     ngx_broadcast_index_remove(bc);
     ngx_broadcast_resume_free(bc);
     ngx_broadcast_invocation_leave(bc);
@@ -516,6 +519,7 @@ ngx_broadcast_conn_leave(ngx_broadcast_conn_t *bc)
     }
 
     bc->claimed = 0;
+    reason = ngx_broadcast_end_reason(bc->end);
 
     /*
      * `disconnected` must not overtake `connected`: while that is under way
@@ -523,11 +527,11 @@ ngx_broadcast_conn_leave(ngx_broadcast_conn_t *bc)
      */
 
     if (bc->task && bc->task->kind == NGX_BROADCAST_ON_CONNECTED) {
-        ngx_broadcast_function_defer(bc);
+        ngx_broadcast_function_defer(bc, reason);
         return;
     }
 
-    ngx_broadcast_function_release(bc->hub->index, bc->row, &bc->id);
+    ngx_broadcast_function_release(bc->hub->index, bc->row, &bc->id, reason);
 }
 
 

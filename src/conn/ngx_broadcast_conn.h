@@ -75,7 +75,8 @@ typedef enum {
                                        allowReconnect */
     NGX_BROADCAST_END_EXPIRED,      /* token ran out (SSE) */
     NGX_BROADCAST_END_SEQUENCE,     /* bad numbers of a stateful client */
-    NGX_BROADCAST_END_ERROR         /* of ours: 1011 */
+    NGX_BROADCAST_END_ERROR,        /* of ours: 1011 */
+    NGX_BROADCAST_END_LOST          /* its socket broke without a word */
 } ngx_broadcast_end_e;
 
 

@@ -23,6 +23,7 @@ typedef struct {
     ngx_uint_t              counter;
     ngx_uint_t              code;
     ngx_uint_t              reconnect;      /* allowReconnect */
+    ngx_uint_t              reason;         /* of the event */
     const char             *text;           /* without a reason; may be NULL */
 } ngx_broadcast_ending_t;
 
@@ -31,48 +32,56 @@ static const ngx_broadcast_ending_t  ngx_broadcast_endings[] = {
 
     /* NGX_BROADCAST_END_CLIENT */
     { "by client", NGX_BROADCAST_CLOSED_NORMAL, NGX_BROADCAST_WS_NORMAL, 0,
-      NULL },
+      NGX_BROADCAST_REASON_CLIENT, NULL },
 
     /* NGX_BROADCAST_END_SLOW */
     { "too slow", NGX_BROADCAST_CLOSED_SLOW, NGX_BROADCAST_WS_TRY_LATER, 1,
-      "The client does not read fast enough." },
+      NGX_BROADCAST_REASON_SLOW, "The client does not read fast enough." },
 
     /* NGX_BROADCAST_END_RATE */
     { "rate exceeded", NGX_BROADCAST_CLOSED_RATE, NGX_BROADCAST_WS_POLICY, 0,
-      "The client sends too many messages." },
+      NGX_BROADCAST_REASON_RATE, "The client sends too many messages." },
 
     /* NGX_BROADCAST_END_TIMEOUT */
     { "timed out", NGX_BROADCAST_CLOSED_TIMEOUT, NGX_BROADCAST_WS_POLICY, 1,
+      NGX_BROADCAST_REASON_TIMEOUT,
       "Client hasn't sent a message/ping within the configured "
       "ClientTimeoutInterval." },
 
     /* NGX_BROADCAST_END_PROTOCOL */
     { "protocol error", NGX_BROADCAST_CLOSED_PROTOCOL,
-      NGX_BROADCAST_WS_SERVER_ERROR, 0, NGX_BROADCAST_HUB_JSON_CLOSE_ERROR },
+      NGX_BROADCAST_WS_SERVER_ERROR, 0,
+      NGX_BROADCAST_REASON_PROTOCOL, NGX_BROADCAST_HUB_JSON_CLOSE_ERROR },
 
     /* NGX_BROADCAST_END_OVERRUN */
     { "log overrun", NGX_BROADCAST_CLOSED_OVERRUN, NGX_BROADCAST_WS_RESTART, 1,
-      "Messages were missed." },
+      NGX_BROADCAST_REASON_OVERRUN, "Messages were missed." },
 
     /* NGX_BROADCAST_END_DRAIN */
     { "drained", NGX_BROADCAST_CLOSED_DRAIN, NGX_BROADCAST_WS_RESTART, 1,
-      NULL },
+      NGX_BROADCAST_REASON_DRAIN, NULL },
 
     /* NGX_BROADCAST_END_COMMAND */
     { "by command", NGX_BROADCAST_CLOSED_SERVER, NGX_BROADCAST_WS_NORMAL, 1,
-      NULL },
+      NGX_BROADCAST_REASON_COMMAND, NULL },
 
     /* NGX_BROADCAST_END_EXPIRED */
     { "token expired", NGX_BROADCAST_CLOSED_SERVER, NGX_BROADCAST_WS_POLICY, 1,
-      "The access token has expired." },
+      NGX_BROADCAST_REASON_EXPIRED, "The access token has expired." },
 
     /* NGX_BROADCAST_END_SEQUENCE */
     { "bad sequence", NGX_BROADCAST_CLOSED_PROTOCOL,
-      NGX_BROADCAST_WS_SERVER_ERROR, 0, NULL },
+      NGX_BROADCAST_WS_SERVER_ERROR, 0,
+      NGX_BROADCAST_REASON_PROTOCOL, NULL },
 
     /* NGX_BROADCAST_END_ERROR */
     { "internal error", NGX_BROADCAST_CLOSED_SERVER,
-      NGX_BROADCAST_WS_SERVER_ERROR, 1, NGX_BROADCAST_HUB_JSON_CLOSE_ERROR }
+      NGX_BROADCAST_WS_SERVER_ERROR, 1,
+      NGX_BROADCAST_REASON_ERROR, NGX_BROADCAST_HUB_JSON_CLOSE_ERROR },
+
+    /* NGX_BROADCAST_END_LOST */
+    { "connection lost", NGX_BROADCAST_CLOSED_NORMAL, NGX_BROADCAST_WS_NORMAL,
+      0, NGX_BROADCAST_REASON_LOST, NULL }
 };
 
 
@@ -189,6 +198,13 @@ void
 ngx_broadcast_end_count(ngx_uint_t end)
 {
     ngx_broadcast_count(ngx_broadcast_endings[end].counter, 1);
+}
+
+
+ngx_uint_t
+ngx_broadcast_end_reason(ngx_uint_t end)
+{
+    return ngx_broadcast_endings[end].reason;
 }
 
 

@@ -4,6 +4,7 @@
  */
 
 
+#include "conn/ngx_broadcast_enrol.h"
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_keep.h"
 #include "conn/ngx_broadcast_move.h"
@@ -34,10 +35,12 @@ typedef struct ngx_broadcast_deferred_s  ngx_broadcast_deferred_t;
 
 struct ngx_broadcast_deferred_s {
     ngx_broadcast_deferred_t  *next;
+    ngx_uint_t                 reason;
     ngx_str_t                  id;
 };
 
 
+static ngx_int_t ngx_broadcast_function_greet(ngx_broadcast_conn_t *bc);
 static ngx_int_t ngx_broadcast_function_call(ngx_broadcast_conn_t *bc,
     ngx_str_t *event);
 static void ngx_broadcast_function_handler(
@@ -55,44 +58,57 @@ static const char  *ngx_broadcast_function_transports[] = {
 };
 
 
+/*
+ * Owed before the call: a worker that dies behind it has asked for the event.
+ * Until the database has the row, `message` events get from here what they
+ * tell of the connection.
+ */
+
 void
 ngx_broadcast_function_connected(ngx_broadcast_conn_t *bc)
 {
-    ngx_str_t             event;
-    ngx_pool_t           *pool;
-    ngx_broadcast_buf_t   b;
+    ngx_uint_t  up;
 
     if (!bc->functions || !ngx_broadcast_pg_enabled()) {
-        goto done;
-    }
 
-    if (ngx_broadcast_pg_state() != NGX_BROADCAST_DB_UP) {
-
-        /* there will be no row: `message` events get it from here */
+        if (bc->event) {
+            ngx_broadcast_frame_free(bc->event);
+            bc->event = NULL;
+        }
 
         return;
     }
 
+    up = (ngx_broadcast_pg_state() == NGX_BROADCAST_DB_UP);
+
+    ngx_broadcast_registry_owe(ngx_broadcast_bus.zone, bc->row, &bc->id,
+                               up ? NGX_BROADCAST_OWED_MAYBE
+                                  : NGX_BROADCAST_OWED_BACK);
+
+    if (up && ngx_broadcast_function_greet(bc) == NGX_OK) {
+        ngx_broadcast_keep_begin(bc);
+
+    } else {
+        ngx_broadcast_enrol(bc);
+    }
+}
+
+
+static ngx_int_t
+ngx_broadcast_function_greet(ngx_broadcast_conn_t *bc)
+{
+    ngx_int_t             rc;
+    ngx_str_t             event;
+    ngx_pool_t           *pool;
+    ngx_broadcast_buf_t   b;
+
     pool = ngx_create_pool(NGX_DEFAULT_POOL_SIZE, ngx_broadcast_bus.log);
     if (pool == NULL) {
-        goto done;
+        return NGX_ERROR;
     }
 
     ngx_broadcast_buf_init(&b, pool, 1024);
-    ngx_broadcast_function_head(&b, bc);
-
-    ngx_broadcast_buf_literal(&b, ",\"transport\":\"");
-    ngx_broadcast_buf_append(&b, (u_char *)
-                             ngx_broadcast_function_transports[bc->type],
-                             ngx_strlen(
-                               ngx_broadcast_function_transports[bc->type]));
-    ngx_broadcast_buf_char(&b, '"');
-
-    if (bc->event) {
-        ngx_broadcast_buf_char(&b, ',');
-        ngx_broadcast_buf_append(&b, ngx_broadcast_frame_data(bc->event),
-                                 bc->event->len);
-    }
+    ngx_broadcast_function_event(&b, bc);
 
     if (bc->groups && ngx_broadcast_hub_durable(&bc->hub->name)) {
         ngx_broadcast_buf_literal(&b, ",\"groups\":");
@@ -101,27 +117,35 @@ ngx_broadcast_function_connected(ngx_broadcast_conn_t *bc)
 
     ngx_broadcast_buf_char(&b, '}');
 
-    if (ngx_broadcast_buf_done(&b, &event) == NGX_OK) {
+    rc = ngx_broadcast_buf_done(&b, &event);
 
-        /*
-         * Owed before the call: a worker that dies behind it has asked for the
-         * event, and `disconnected` for a row that is not there does nothing.
-         */
-
-        ngx_broadcast_registry_owe(ngx_broadcast_bus.zone, bc->row, &bc->id);
-
-        if (ngx_broadcast_function_call(bc, &event) == NGX_OK) {
-            ngx_broadcast_keep_begin(bc);
-        }
+    if (rc == NGX_OK) {
+        rc = ngx_broadcast_function_call(bc, &event);
     }
 
     ngx_destroy_pool(pool);
 
-done:
+    return rc;
+}
+
+
+void
+ngx_broadcast_function_event(ngx_broadcast_buf_t *b, ngx_broadcast_conn_t *bc)
+{
+    const char  *transport;
+
+    transport = ngx_broadcast_function_transports[bc->type];
+
+    ngx_broadcast_function_head(b, bc);
+
+    ngx_broadcast_buf_literal(b, ",\"transport\":\"");
+    ngx_broadcast_buf_append(b, (u_char *) transport, ngx_strlen(transport));
+    ngx_broadcast_buf_char(b, '"');
 
     if (bc->event) {
-        ngx_broadcast_frame_free(bc->event);
-        bc->event = NULL;
+        ngx_broadcast_buf_char(b, ',');
+        ngx_broadcast_buf_append(b, ngx_broadcast_frame_data(bc->event),
+                                 bc->event->len);
     }
 }
 
@@ -197,6 +221,7 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
     ngx_broadcast_caller_t  *caller = data;
 
     ngx_str_t                   id;
+    ngx_uint_t                  reason;
     ngx_broadcast_conn_t       *bc;
     ngx_broadcast_task_t       *task;
     ngx_broadcast_deferred_t  **link, *deferred;
@@ -212,15 +237,23 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
         /* the connection has ended; its row waited for `connected` */
 
         if (caller->row) {
+            reason = NGX_BROADCAST_REASON_CLIENT;
             link = ngx_broadcast_function_find(&id);
 
             if (*link) {
                 deferred = *link;
+                reason = deferred->reason;
                 *link = deferred->next;
                 ngx_free(deferred);
             }
 
-            ngx_broadcast_function_release(caller->hub, caller->row, &id);
+            if (result->status == NGX_BROADCAST_CALL_OK) {
+                ngx_broadcast_registry_owe(ngx_broadcast_bus.zone, caller->row,
+                                           &id, NGX_BROADCAST_OWED_ROW);
+            }
+
+            ngx_broadcast_function_release(caller->hub, caller->row, &id,
+                                           reason);
         }
 
         return;
@@ -233,7 +266,13 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
 
     /* what `connected` wants done was staged with it, and comes by the log */
 
-    ngx_broadcast_keep_connected(bc, result->status != NGX_BROADCAST_CALL_OK);
+    if (result->status == NGX_BROADCAST_CALL_OK) {
+        ngx_broadcast_enrol_known(bc);
+        ngx_broadcast_keep_connected(bc, 0);
+
+    } else {
+        ngx_broadcast_enrol(bc);
+    }
 
     ngx_broadcast_call_free(task);
 
@@ -259,10 +298,10 @@ ngx_broadcast_function_free(ngx_broadcast_conn_t *bc)
 
 void
 ngx_broadcast_function_release(ngx_uint_t hub, ngx_broadcast_row_t row,
-    ngx_str_t *id)
+    ngx_str_t *id, ngx_uint_t reason)
 {
     if (ngx_broadcast_registry_release(ngx_broadcast_bus.zone, row, id,
-                                       ngx_broadcast_bus.owner)
+                                       ngx_broadcast_bus.owner, reason)
         == NGX_BUSY)
     {
         ngx_broadcast_move_gone(hub, id);
@@ -276,7 +315,7 @@ ngx_broadcast_function_release(ngx_uint_t hub, ngx_broadcast_row_t row,
 
 
 void
-ngx_broadcast_function_defer(ngx_broadcast_conn_t *bc)
+ngx_broadcast_function_defer(ngx_broadcast_conn_t *bc, ngx_uint_t reason)
 {
     ngx_broadcast_deferred_t  *deferred;
 
@@ -286,6 +325,7 @@ ngx_broadcast_function_defer(ngx_broadcast_conn_t *bc)
         return;
     }
 
+    deferred->reason = reason;
     deferred->id.len = bc->id.len;
     deferred->id.data = (u_char *) (deferred + 1);
     ngx_memcpy(deferred->id.data, bc->id.data, bc->id.len);

@@ -5,6 +5,7 @@
 
 
 #include "conn/ngx_broadcast_index.h"
+#include "conn/ngx_broadcast_enrol.h"
 #include "conn/ngx_broadcast_keep.h"
 
 
@@ -283,6 +284,7 @@ ngx_broadcast_index_remove(ngx_broadcast_conn_t *bc)
     bc->indexed = 0;
 
     ngx_broadcast_keep_remove(bc);
+    ngx_broadcast_enrol_remove(bc);
 
     while (bc->groups) {
         joined = bc->groups;

@@ -4,6 +4,7 @@
  */
 
 
+#include "conn/ngx_broadcast_enrol.h"
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_keep.h"
 #include "conn/ngx_broadcast_move.h"
@@ -47,7 +48,6 @@ static ngx_uint_t ngx_broadcast_keep_refused(
     ngx_broadcast_call_result_t *result);
 static void ngx_broadcast_keep_release(ngx_broadcast_keep_id_t *key,
     ngx_broadcast_call_result_t *result, ngx_uint_t refused);
-static ngx_uint_t ngx_broadcast_keep_again(ngx_str_t *ids, ngx_str_t *id);
 
 
 static ngx_queue_t              ngx_broadcast_keeps;    /* changed */
@@ -199,7 +199,8 @@ ngx_uint_t
 ngx_broadcast_keep_state(ngx_broadcast_conn_t *bc)
 {
     return (bc->kept ? NGX_BROADCAST_KEEP_KEPT : 0)
-           |(bc->changed ? NGX_BROADCAST_KEEP_CHANGED : 0);
+           |(bc->changed ? NGX_BROADCAST_KEEP_CHANGED : 0)
+           |(bc->rowed ? NGX_BROADCAST_KEEP_ROWED : 0);
 }
 
 
@@ -207,6 +208,11 @@ void
 ngx_broadcast_keep_set_state(ngx_broadcast_conn_t *bc, ngx_uint_t state)
 {
     bc->kept = (state & NGX_BROADCAST_KEEP_KEPT) ? 1 : 0;
+    bc->rowed = (state & NGX_BROADCAST_KEEP_ROWED) ? 1 : 0;
+
+    if (!bc->rowed && bc->functions && bc->state == NGX_BROADCAST_ACTIVE) {
+        ngx_broadcast_enrol(bc);
+    }
 
     if (state & NGX_BROADCAST_KEEP_CHANGED) {
         ngx_broadcast_keep_changed(bc);
@@ -414,7 +420,7 @@ ngx_broadcast_keep_release(ngx_broadcast_keep_id_t *key,
         ngx_broadcast_keep_remove(bc);
 
     } else if (result->status != NGX_BROADCAST_CALL_OK
-               || ngx_broadcast_keep_again(&result->value, &id))
+               || ngx_broadcast_keep_among(&result->value, &id))
     {
         ngx_broadcast_keep_changed(bc);
     }
@@ -427,8 +433,8 @@ ngx_broadcast_keep_release(ngx_broadcast_keep_id_t *key,
 
 /* ids have no commas */
 
-static ngx_uint_t
-ngx_broadcast_keep_again(ngx_str_t *ids, ngx_str_t *id)
+ngx_uint_t
+ngx_broadcast_keep_among(ngx_str_t *ids, ngx_str_t *id)
 {
     u_char  *p, *last, *end;
 

@@ -23,16 +23,20 @@
 
 #define NGX_BROADCAST_KEEP_KEPT     0x01
 #define NGX_BROADCAST_KEEP_CHANGED  0x02
+#define NGX_BROADCAST_KEEP_ROWED    0x04    /* its row is in the database */
 
 
 /* the groups of bc as a JSON array */
 void ngx_broadcast_keep_groups(ngx_broadcast_buf_t *b,
     ngx_broadcast_conn_t *bc);
 
+/* is the id in a list with commas */
+ngx_uint_t ngx_broadcast_keep_among(ngx_str_t *ids, ngx_str_t *id);
+
 /* `connected` was called with the groups of now */
 void ngx_broadcast_keep_begin(ngx_broadcast_conn_t *bc);
 
-/* and was answered; failed: nobody knows whether there is a row */
+/* and was answered; failed: they have to be said once more */
 void ngx_broadcast_keep_connected(ngx_broadcast_conn_t *bc,
     ngx_uint_t failed);
 

@@ -306,7 +306,8 @@ static void
 ngx_broadcast_move_release(ngx_broadcast_row_t row, ngx_str_t *id)
 {
     if (ngx_broadcast_registry_release(ngx_broadcast_bus.zone, row, id,
-                                       ngx_broadcast_bus.owner)
+                                       ngx_broadcast_bus.owner,
+                                       NGX_BROADCAST_REASON_WORKER)
         == NGX_OK)
     {
         ngx_log_error(NGX_LOG_INFO, ngx_broadcast_bus.log, 0,

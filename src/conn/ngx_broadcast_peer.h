@@ -8,6 +8,7 @@
 #define _NGX_BROADCAST_PEER_H_INCLUDED_
 
 
+#include "base/ngx_broadcast_buf.h"
 #include "conn/ngx_broadcast_conn.h"
 #include "conn/ngx_broadcast_sequence.h"
 
@@ -143,6 +144,7 @@ struct ngx_broadcast_conn_s {
     ngx_queue_t                 wheel;
     ngx_queue_t                 flush;
     ngx_queue_t                 keep;
+    ngx_queue_t                 enrol;
 
     ngx_broadcast_local_t      *hub;        /* borrowed, never freed */
     ngx_broadcast_label_t      *user;       /* counted by its list, or NULL */
@@ -159,8 +161,8 @@ struct ngx_broadcast_conn_s {
     ngx_broadcast_rights_t     *rights;     /* owned, or NULL */
     ngx_broadcast_sequence_t   *sequence;   /* owned; NULL: the connection
                                                goes with its socket */
-    ngx_broadcast_frame_t      *event;      /* owned until `connected` is
-                                               called: members of the event */
+    ngx_broadcast_frame_t      *event;      /* owned until the database has
+                                               them: members of the event */
     ngx_broadcast_frame_t      *reason;     /* counted: of a verdict */
 
     uint64_t                    start;      /* offset in the log: only later
@@ -205,6 +207,10 @@ struct ngx_broadcast_conn_s {
     unsigned                    changed:1;  /* it has others by now */
     unsigned                    waits:1;    /* in the list of those */
     unsigned                    keeping:1;  /* it is being told */
+    unsigned                    rowed:1;    /* the database has its row */
+    unsigned                    lacks:1;    /* in the list of those to enrol */
+    unsigned                    asking:1;   /* its row is being made, or looked
+                                               for */
     u_char                      text[1];    /* id, address */
 };
 
@@ -286,6 +292,7 @@ ngx_broadcast_conn_t *ngx_broadcast_conn_next(ngx_broadcast_conn_t *bc);
 void ngx_broadcast_end_words(ngx_broadcast_conn_t *bc, ngx_uint_t was,
     ngx_uint_t code, ngx_str_t *reason);
 void ngx_broadcast_end_count(ngx_uint_t end);
+ngx_uint_t ngx_broadcast_end_reason(ngx_uint_t end);
 const char *ngx_broadcast_end_name(ngx_uint_t end);
 
 
@@ -314,21 +321,27 @@ void ngx_broadcast_function_connected(ngx_broadcast_conn_t *bc);
 
 void ngx_broadcast_function_free(ngx_broadcast_conn_t *bc);
 
+/* the members that an event tells of bc as it connects; the brace left open */
+void ngx_broadcast_function_event(ngx_broadcast_buf_t *b,
+    ngx_broadcast_conn_t *bc);
+
 /*
  * bc has ended while its `connected` is under way, whose answer gives the row
  * back: until then it is LIVE, and nobody else may end it.
  */
-void ngx_broadcast_function_defer(ngx_broadcast_conn_t *bc);
+void ngx_broadcast_function_defer(ngx_broadcast_conn_t *bc,
+    ngx_uint_t reason);
 
 /* 1 if the id is of such a one */
 ngx_uint_t ngx_broadcast_function_deferred(ngx_str_t *id);
 
 /*
- * The row of a connection that ended; `disconnected` follows where owed.  If
- * another worker waits for that connection it is told.
+ * The row of a connection that ended, for NGX_BROADCAST_REASON_…;
+ * `disconnected` follows where owed.  If another worker waits for that
+ * connection it is told.
  */
 void ngx_broadcast_function_release(ngx_uint_t hub, ngx_broadcast_row_t row,
-    ngx_str_t *id);
+    ngx_str_t *id, ngx_uint_t reason);
 
 
 /* encoding: what comes from a hub's client, by the protocol of bc */

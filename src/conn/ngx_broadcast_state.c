@@ -387,7 +387,7 @@ ngx_broadcast_state_get_base(ngx_broadcast_state_in_t *in,
         || open->framing >= NGX_BROADCAST_FRAMES
         || base->state < NGX_BROADCAST_HANDSHAKE
         || base->state > NGX_BROADCAST_CLOSING
-        || base->end > NGX_BROADCAST_END_ERROR)
+        || base->end > NGX_BROADCAST_END_LOST)
     {
         return NGX_DECLINED;
     }

@@ -256,7 +256,7 @@ ngx_broadcast_conn_lost(ngx_broadcast_conn_t *bc)
         return;
     }
 
-    ngx_broadcast_conn_closed(bc, NGX_BROADCAST_END_CLIENT);
+    ngx_broadcast_conn_closed(bc, NGX_BROADCAST_END_LOST);
 }
 
 
@@ -352,7 +352,7 @@ ngx_broadcast_stateful_look(ngx_broadcast_conn_t *bc)
         if (!bc->moving
             && ngx_current_msec - s->lost >= NGX_BROADCAST_AWAY_TIME)
         {
-            ngx_broadcast_conn_closed(bc, NGX_BROADCAST_END_CLIENT);
+            ngx_broadcast_conn_closed(bc, NGX_BROADCAST_END_LOST);
             return 0;
         }
 

@@ -4,6 +4,7 @@
  */
 
 
+#include "conn/ngx_broadcast_enrol.h"
 #include "conn/ngx_broadcast_move.h"
 #include "conn/ngx_broadcast_rows.h"
 #include "conn/ngx_broadcast_stateful.h"
@@ -179,6 +180,7 @@ ngx_broadcast_wheel_handler(ngx_event_t *ev)
     ngx_broadcast_worker_drain();
     ngx_broadcast_move_look();
     ngx_broadcast_rows_look();
+    ngx_broadcast_enrol_look();
 
     if (ngx_broadcast_wheel_count && !ev->timer_set) {
         ngx_add_timer(ev, NGX_BROADCAST_WHEEL_TICK);

@@ -4,6 +4,7 @@
  */
 
 
+#include "conn/ngx_broadcast_enrol.h"
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_invoke.h"
 #include "conn/ngx_broadcast_keep.h"
@@ -43,6 +44,7 @@ ngx_broadcast_conn_start(ngx_cycle_t *cycle)
     ngx_broadcast_keep_start(cycle);
     ngx_broadcast_rows_start(cycle->log);
     ngx_broadcast_call_start(cycle->log);
+    ngx_broadcast_enrol_start();
 
     if (ngx_broadcast_index_start() != NGX_OK
         || ngx_broadcast_fanout_start(cycle) != NGX_OK)

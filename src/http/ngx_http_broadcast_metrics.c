@@ -64,6 +64,9 @@ static void ngx_http_broadcast_metric_streams(
     const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_away(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_unsettled(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_pool(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_calls(ngx_http_broadcast_status_t *st,
@@ -164,6 +167,14 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
     { "methods_left_out_total", "counter",
       "Rows of broadcast.methods() for which there was no room.",
       ngx_http_broadcast_metric_counter, NGX_BROADCAST_METHODS_OVER },
+
+    { "disconnected_waiting", "gauge",
+      "Connections that ended and whose disconnected is still to be called.",
+      ngx_http_broadcast_metric_unsettled, 0 },
+
+    { "disconnected_abandoned_total", "counter",
+      "Ends of connections settled without their functions, which failed.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_DB_ABANDONED },
 
     { "function_seconds", "histogram", "Time of a function call.",
       ngx_http_broadcast_metric_functions, 0 },
@@ -562,6 +573,15 @@ ngx_http_broadcast_metric_streams(ngx_http_broadcast_status_t *st,
 {
     ngx_http_broadcast_sample(b, m, "");
     ngx_http_broadcast_value(b, st->streams);
+}
+
+
+static void
+ngx_http_broadcast_metric_unsettled(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_value(b, st->zone.unsettled);
 }
 
 

@@ -373,6 +373,10 @@ ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
                                      n[NGX_BROADCAST_ERRORS_DROPPED]);
     ngx_http_broadcast_status_member(b, ",\"methods_left_out\":",
                                      n[NGX_BROADCAST_METHODS_OVER]);
+    ngx_http_broadcast_status_member(b, ",\"unsettled\":",
+                                     st->zone.unsettled);
+    ngx_http_broadcast_status_member(b, ",\"abandoned\":",
+                                     n[NGX_BROADCAST_DB_ABANDONED]);
     ngx_broadcast_buf_char(b, '}');
 }
 

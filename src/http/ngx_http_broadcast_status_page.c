@@ -84,6 +84,10 @@ ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,
     ngx_http_broadcast_page_row(b, "Streams", st->streams);
     ngx_http_broadcast_page_row(b, "Streams refused",
                                 n[NGX_BROADCAST_REFUSED_STREAM]);
+    ngx_http_broadcast_page_row(b, "Disconnected: waiting",
+                                st->zone.unsettled);
+    ngx_http_broadcast_page_row(b, "Disconnected: given up",
+                                n[NGX_BROADCAST_DB_ABANDONED]);
     ngx_http_broadcast_page_row(b, "Zone bytes", st->zone.size);
     ngx_http_broadcast_page_row(b, "Zone bytes used", st->zone.used);
     ngx_http_broadcast_page_row(b, "Log overruns", st->zone.log_overruns);

@@ -12,6 +12,7 @@
 #include "pg/ngx_broadcast_failed.h"
 #include "pg/ngx_broadcast_job.h"
 #include "pg/ngx_broadcast_pg_local.h"
+#include "pg/ngx_broadcast_pg_pool.h"
 #include "pg/ngx_broadcast_relay.h"
 
 
@@ -77,7 +78,12 @@ ngx_broadcast_call(ngx_uint_t kind, ngx_str_t *event,
             return NGX_BUSY;
         }
 
-        rc = ngx_broadcast_job_start(&d->job, 0, call);
+        /* `disconnected` waits in its registry row, and never for a place */
+
+        rc = ngx_broadcast_job_start(&d->job,
+                                     kind == NGX_BROADCAST_ON_DISCONNECTED
+                                     ? NGX_BROADCAST_PG_SPARE
+                                     : NGX_BROADCAST_PG_SLOW, call);
     }
 
     if (rc == NGX_OK) {

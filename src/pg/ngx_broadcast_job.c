@@ -139,12 +139,12 @@ ngx_broadcast_job_destroy(ngx_broadcast_job_t *job)
 
 
 ngx_int_t
-ngx_broadcast_job_start(ngx_broadcast_job_t *job, ngx_uint_t quick,
+ngx_broadcast_job_start(ngx_broadcast_job_t *job, ngx_uint_t urgency,
     ngx_broadcast_call_t **call)
 {
     ngx_int_t  rc;
 
-    rc = ngx_broadcast_pg_pool_send(&job->query, quick);
+    rc = ngx_broadcast_pg_pool_send(&job->query, urgency);
 
     if (rc != NGX_OK) {
         ngx_broadcast_job_destroy(job);

@@ -63,8 +63,8 @@ void *ngx_broadcast_job_create(size_t size, ngx_broadcast_job_pt end,
 void ngx_broadcast_job_destroy(ngx_broadcast_job_t *job);
 
 /* as ngx_broadcast_pg_pool_send(); unless NGX_OK the job is destroyed */
-ngx_int_t ngx_broadcast_job_start(ngx_broadcast_job_t *job, ngx_uint_t quick,
-    ngx_broadcast_call_t **call);
+ngx_int_t ngx_broadcast_job_start(ngx_broadcast_job_t *job,
+    ngx_uint_t urgency, ngx_broadcast_call_t **call);
 
 /* zero terminated copy, in the job's pool; NULL: no memory */
 char *ngx_broadcast_job_text(ngx_broadcast_job_t *job, ngx_str_t *text);

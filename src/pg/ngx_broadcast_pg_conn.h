@@ -63,6 +63,7 @@ typedef enum {
     NGX_BROADCAST_PG_KEEP,
     NGX_BROADCAST_PG_TIMERS,
     NGX_BROADCAST_PG_ERROR_ADD,
+    NGX_BROADCAST_PG_ENROL,
     NGX_BROADCAST_PG_STATEMENTS
 } ngx_broadcast_pg_statement_e;
 
@@ -106,6 +107,7 @@ struct ngx_broadcast_pg_query_s {
     unsigned                    failed:1;
     unsigned                    waiting:1;
     unsigned                    quick:1;
+    unsigned                    spare:1;
 };
 
 

@@ -29,6 +29,7 @@ typedef struct {
     ngx_broadcast_pg_conn_t     conn;
     ngx_broadcast_pg_query_t    setup;
     ngx_uint_t                  up;         /* 1: set up, takes queries */
+    ngx_uint_t                  spare;      /* 1: a spare query is on it */
 } ngx_broadcast_pg_member_t;
 
 
@@ -42,6 +43,7 @@ typedef struct {
     ngx_queue_t                 quick;      /* of queries */
     ngx_queue_t                 slow;
     ngx_uint_t                  waiting;    /* in both */
+    ngx_queue_t                 spare;
 
     ngx_uint_t                  failed;     /* the last connect did */
     ngx_uint_t                  tries;      /* that failed, ever */
@@ -63,6 +65,7 @@ static void ngx_broadcast_pg_pool_retry(ngx_event_t *ev);
 static void ngx_broadcast_pg_pool_work(ngx_event_t *ev);
 static ngx_uint_t ngx_broadcast_pg_pool_hand_out(ngx_queue_t *queue,
     ngx_uint_t quick);
+static ngx_uint_t ngx_broadcast_pg_pool_hand_spare(void);
 static ngx_broadcast_pg_member_t *ngx_broadcast_pg_pool_choose(
     ngx_uint_t quick);
 static ngx_uint_t ngx_broadcast_pg_pool_grows(void);
@@ -88,6 +91,7 @@ ngx_broadcast_pg_pool_init(ngx_broadcast_pg_conf_t *conf, ngx_log_t *log)
 
     ngx_queue_init(&pool->quick);
     ngx_queue_init(&pool->slow);
+    ngx_queue_init(&pool->spare);
 
     pool->conf = conf;
     pool->log = log;
@@ -171,7 +175,8 @@ ngx_broadcast_pg_pool_done(void)
 
 
 ngx_int_t
-ngx_broadcast_pg_pool_send(ngx_broadcast_pg_query_t *query, ngx_uint_t quick)
+ngx_broadcast_pg_pool_send(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t urgency)
 {
     ngx_broadcast_pg_pool_t  *pool = &ngx_broadcast_pg_pool;
 
@@ -179,15 +184,31 @@ ngx_broadcast_pg_pool_send(ngx_broadcast_pg_query_t *query, ngx_uint_t quick)
         return NGX_DECLINED;
     }
 
-    if (pool->waiting >= pool->conf->queue) {
+    if (urgency != NGX_BROADCAST_PG_SPARE
+        && pool->waiting >= pool->conf->queue)
+    {
         return NGX_BUSY;
     }
 
     query->waiting = 1;
-    query->quick = quick ? 1 : 0;
+    query->quick = (urgency == NGX_BROADCAST_PG_QUICK);
+    query->spare = (urgency == NGX_BROADCAST_PG_SPARE);
 
-    ngx_queue_insert_tail(quick ? &pool->quick : &pool->slow, &query->queue);
-    pool->waiting++;
+    switch (urgency) {
+
+    case NGX_BROADCAST_PG_SPARE:
+        ngx_queue_insert_tail(&pool->spare, &query->queue);
+        break;
+
+    case NGX_BROADCAST_PG_QUICK:
+        ngx_queue_insert_tail(&pool->quick, &query->queue);
+        pool->waiting++;
+        break;
+
+    default:
+        ngx_queue_insert_tail(&pool->slow, &query->queue);
+        pool->waiting++;
+    }
 
     if (!pool->work.posted) {
         ngx_post_event(&pool->work, &ngx_posted_events);
@@ -206,7 +227,10 @@ ngx_broadcast_pg_pool_withdraw(ngx_broadcast_pg_query_t *query)
 
     ngx_queue_remove(&query->queue);
     query->waiting = 0;
-    ngx_broadcast_pg_pool.waiting--;
+
+    if (!query->spare) {
+        ngx_broadcast_pg_pool.waiting--;
+    }
 
     return NGX_OK;
 }
@@ -273,6 +297,10 @@ ngx_broadcast_pg_pool_work(ngx_event_t *ev)
     quick = ngx_broadcast_pg_pool_hand_out(&pool->quick, 1);
     slow = ngx_broadcast_pg_pool_hand_out(&pool->slow, 0);
 
+    if (ngx_broadcast_pg_pool_hand_spare()) {
+        slow = 1;
+    }
+
     up = ngx_broadcast_pg_pool_count(&connecting);
 
     /* one more at a time: the next when this one is there */
@@ -285,6 +313,7 @@ ngx_broadcast_pg_pool_work(ngx_event_t *ev)
     if (up == 0 && connecting == 0) {
         ngx_broadcast_pg_pool_refuse(&pool->quick);
         ngx_broadcast_pg_pool_refuse(&pool->slow);
+        ngx_broadcast_pg_pool_refuse(&pool->spare);
     }
 
     ngx_broadcast_pg_pool_gauge();
@@ -333,6 +362,71 @@ ngx_broadcast_pg_pool_hand_out(ngx_queue_t *queue, ngx_uint_t quick)
 }
 
 
+/*
+ * In the end, what nobody waits for: a connection each, if it is idle.  The
+ * first one of several is not for functions, and one of the others is left.
+ */
+
+static ngx_uint_t
+ngx_broadcast_pg_pool_hand_spare(void)
+{
+    ngx_uint_t                  i, n;
+    ngx_queue_t                *q;
+    ngx_broadcast_pg_query_t   *query;
+    ngx_broadcast_pg_pool_t    *pool = &ngx_broadcast_pg_pool;
+    ngx_broadcast_pg_member_t  *m;
+
+    n = 0;
+
+    for (i = 0; i < pool->n; i++) {
+        n += pool->members[i].spare ? 1 : 0;
+    }
+
+    for (i = pool->n; i-- > 0 && n < ngx_broadcast_pg_pool_spare(); /* void */)
+    {
+        if (ngx_queue_empty(&pool->spare)) {
+            return 0;
+        }
+
+        m = &pool->members[i];
+
+        if (!m->up || m->conn.broken || m->conn.nflight
+            || (i == 0 && pool->n > 1))
+        {
+            continue;
+        }
+
+        q = ngx_queue_head(&pool->spare);
+        query = ngx_queue_data(q, ngx_broadcast_pg_query_t, queue);
+
+        (void) ngx_broadcast_pg_pool_withdraw(query);
+
+        if (ngx_broadcast_pg_conn_send(&m->conn, query) == NGX_OK) {
+            m->spare = 1;
+            n++;
+
+        } else {
+            query->waiting = 1;
+            ngx_queue_insert_head(&pool->spare, &query->queue);
+        }
+    }
+
+    return !ngx_queue_empty(&pool->spare)
+           && n < ngx_broadcast_pg_pool_spare();
+}
+
+
+ngx_uint_t
+ngx_broadcast_pg_pool_spare(void)
+{
+    ngx_uint_t  n;
+
+    n = ngx_broadcast_pg_pool.n;
+
+    return n > 3 ? n - 2 : 1;
+}
+
+
 /* an idle connection, else a prompt one with the fewest queries, or NULL */
 
 static ngx_broadcast_pg_member_t *
@@ -370,6 +464,7 @@ ngx_broadcast_pg_pool_choose(ngx_uint_t quick)
 
         if (grows
             || conn->nflight >= NGX_BROADCAST_PG_DEPTH
+            || (m->spare && pool->n > 2)
             || (!quick && conn->took > NGX_BROADCAST_PG_PROMPT)
             || ngx_current_msec - conn->since > NGX_BROADCAST_PG_PROMPT)
         {
@@ -492,6 +587,7 @@ ngx_broadcast_pg_pool_set_up(ngx_broadcast_pg_query_t *query,
     }
 
     m->up = 1;
+    m->spare = 0;
     m->conn.took = NGX_BROADCAST_PG_PROMPT + 1;
 
     ngx_broadcast_backoff_init(&pool->backoff);
@@ -513,6 +609,8 @@ ngx_broadcast_pg_pool_lost(ngx_broadcast_pg_conn_t *conn)
 {
     ngx_broadcast_pg_pool_t    *pool = &ngx_broadcast_pg_pool;
     ngx_broadcast_pg_member_t  *m = conn->data;
+
+    m->spare = 0;
 
     if (m->up) {
         m->up = 0;
@@ -539,7 +637,12 @@ ngx_broadcast_pg_pool_lost(ngx_broadcast_pg_conn_t *conn)
 static void
 ngx_broadcast_pg_pool_answered(ngx_broadcast_pg_conn_t *conn)
 {
-    ngx_broadcast_pg_pool_t  *pool = &ngx_broadcast_pg_pool;
+    ngx_broadcast_pg_pool_t    *pool = &ngx_broadcast_pg_pool;
+    ngx_broadcast_pg_member_t  *m = conn->data;
+
+    if (conn->nflight == 0) {
+        m->spare = 0;
+    }
 
     if ((pool->waiting || conn->nflight == 0) && !pool->work.posted) {
         ngx_post_event(&pool->work, &ngx_posted_events);
@@ -581,7 +684,9 @@ ngx_broadcast_pg_pool_retry(ngx_event_t *ev)
     if (ngx_broadcast_pg_pool_count(&connecting) == 0 && connecting == 0) {
         ngx_broadcast_pg_pool_open(1);
 
-    } else if (pool->waiting && !pool->work.posted) {
+    } else if ((pool->waiting || !ngx_queue_empty(&pool->spare))
+               && !pool->work.posted)
+    {
         ngx_post_event(&pool->work, &ngx_posted_events);
     }
 }

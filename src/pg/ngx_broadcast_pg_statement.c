@@ -92,7 +92,10 @@ static const ngx_broadcast_pg_prepared_t
     { "broadcast_error_add",
       "SELECT broadcast.error_add($1::text, $2::text, $3::text, $4::text,"
       " $5::text, $6::text, $7::text, $8::text, $9::text, $10::text,"
-      " $11::bigint)" }
+      " $11::bigint)" },
+
+    { "broadcast_enrol",
+      "SELECT broadcast.keep_connections($1::jsonb, $2::text)" }
 };
 
 

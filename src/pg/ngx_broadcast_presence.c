@@ -37,6 +37,9 @@ static void ngx_broadcast_presence_rows(ngx_broadcast_job_t *job,
     ngx_uint_t status, PGresult *result);
 static void ngx_broadcast_presence_groups(ngx_broadcast_job_t *job,
     ngx_uint_t status, PGresult *result);
+static ngx_int_t ngx_broadcast_presence_say(ngx_uint_t statement,
+    ngx_str_t *text, ngx_str_t *node, ngx_broadcast_call_pt handler,
+    const void *data, size_t size, ngx_broadcast_call_t **call);
 static void ngx_broadcast_presence_kept(ngx_broadcast_job_t *job,
     ngx_uint_t status, PGresult *result);
 
@@ -260,7 +263,28 @@ ngx_int_t
 ngx_broadcast_presence_keep(ngx_str_t *groups, ngx_broadcast_call_pt handler,
     const void *data, size_t size, ngx_broadcast_call_t **call)
 {
-    ngx_broadcast_keeper_t  *keeper;
+    return ngx_broadcast_presence_say(NGX_BROADCAST_PG_KEEP, groups, NULL,
+                                      handler, data, size, call);
+}
+
+
+ngx_int_t
+ngx_broadcast_presence_enrol(ngx_str_t *events, ngx_broadcast_call_pt handler,
+    const void *data, size_t size, ngx_broadcast_call_t **call)
+{
+    return ngx_broadcast_presence_say(NGX_BROADCAST_PG_ENROL, events,
+                                      &ngx_broadcast_pg.node, handler, data,
+                                      size, call);
+}
+
+
+static ngx_int_t
+ngx_broadcast_presence_say(ngx_uint_t statement, ngx_str_t *text,
+    ngx_str_t *node, ngx_broadcast_call_pt handler, const void *data,
+    size_t size, ngx_broadcast_call_t **call)
+{
+    ngx_broadcast_keeper_t    *keeper;
+    ngx_broadcast_pg_query_t  *query;
 
     if (!ngx_broadcast_pg.enabled) {
         return NGX_DECLINED;
@@ -274,11 +298,18 @@ ngx_broadcast_presence_keep(ngx_str_t *groups, ngx_broadcast_call_pt handler,
 
     keeper->handler = handler;
 
-    keeper->job.query.statement = NGX_BROADCAST_PG_KEEP;
-    keeper->job.query.nparams = 1;
-    keeper->job.query.params[0] = ngx_broadcast_job_text(&keeper->job, groups);
+    query = &keeper->job.query;
 
-    if (keeper->job.query.params[0] == NULL) {
+    query->statement = statement;
+    query->params[query->nparams++] = ngx_broadcast_job_text(&keeper->job,
+                                                             text);
+    if (node) {
+        query->params[query->nparams++] = ngx_broadcast_job_text(&keeper->job,
+                                                                 node);
+    }
+
+    if (query->params[0] == NULL || query->params[query->nparams - 1] == NULL)
+    {
         ngx_broadcast_job_destroy(&keeper->job);
         return NGX_BUSY;
     }
@@ -306,4 +337,11 @@ ngx_broadcast_presence_kept(ngx_broadcast_job_t *job, ngx_uint_t status,
     }
 
     keeper->handler(&answer, job->call.data);
+}
+
+
+uint64_t
+ngx_broadcast_presence_cut_off(void)
+{
+    return ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_CUT_OFF);
 }

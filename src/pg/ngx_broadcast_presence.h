@@ -78,5 +78,21 @@ ngx_int_t ngx_broadcast_presence_keep(ngx_str_t *groups,
     ngx_broadcast_call_pt handler, const void *data, size_t size,
     ngx_broadcast_call_t **call);
 
+/*
+ * Says that connections of this node are live, in a JSON array of events that
+ * is copied: their rows are made where there are none.  An event with "known"
+ * makes none, its row was there.  The result's value is ids joined by ',' that
+ * have ended for the database.  Returns and calls as ngx_broadcast_call() does.
+ */
+ngx_int_t ngx_broadcast_presence_enrol(ngx_str_t *events,
+    ngx_broadcast_call_pt handler, const void *data, size_t size,
+    ngx_broadcast_call_t **call);
+
+/*
+ * Changes when others may have ended connections of this node; 0 until it was
+ * heard of for the first time.
+ */
+uint64_t ngx_broadcast_presence_cut_off(void);
+
 
 #endif /* _NGX_BROADCAST_PRESENCE_H_INCLUDED_ */

@@ -200,6 +200,14 @@ ngx_broadcast_relay_beaten(ngx_broadcast_pg_query_t *query,
         return;
     }
 
+    if (ngx_broadcast_pg_value(result, 0, 0).data[0] == 't'
+        || ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_CUT_OFF) == 0)
+    {
+        ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_CUT_OFF,
+                           ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_CUT_OFF)
+                           + 1);
+    }
+
     /* it takes what is written: not every server that answers does */
 
     ngx_broadcast_backoff_init(&ngx_broadcast_relay.backoff);

@@ -8,44 +8,54 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-#include "base/ngx_broadcast_buf.h"
 #include "shm/ngx_broadcast_registry.h"
 #include "pg/ngx_broadcast_backoff.h"
 #include "pg/ngx_broadcast_call.h"
 #include "pg/ngx_broadcast_pg_local.h"
+#include "pg/ngx_broadcast_pg_pool.h"
 #include "pg/ngx_broadcast_settle.h"
 
 
 /*
  * A walk goes over the UNSETTLED rows and calls for as many as may be in
- * flight; each answer goes on with it.  The call deletes the connection's row
- * in the database and does nothing if there is none, so it may be repeated
- * after any break, by any worker, and the event comes once.
+ * flight; each answer goes on with it.  A call that may be repeated after any
+ * break, by any worker, and the event comes once:
  *
- * A worker may have died while its `connected` was under way, which then may
- * be committed after the row was not found.  Such an answer counts only when
- * no call of that time can be running any more: the row is asked for again.
+ *     row known to be in the database    it is deleted; without it nothing is
+ *                                        done
+ *     perhaps there, or still coming     a tombstone is inserted; with one that
+ *                                        was there nothing is done.  A
+ *                                        `connected` that is under way is
+ *                                        waited for, one that comes later finds
+ *                                        the tombstone
  *
- * dispatch() catches what functions raise.  A call that fails all the same
- * has met something deeper: the walk pauses, longer each time.
+ * dispatch() catches what functions raise.  What it cannot catch, above all the
+ * server's statement_timeout, is tried three times and then done without the
+ * functions, whose bindings are named in broadcast.function_error.  Other
+ * failures say nothing about the functions: the row is tried again until it
+ * succeeds.  A row that failed waits, the others go on; when too many wait, or
+ * the database is away, the walk pauses, longer each time.
  */
 
 #define NGX_BROADCAST_SETTLE_CALLS   8      /* in flight */
-#define NGX_BROADCAST_SETTLE_LATER   64     /* more are not waited for */
+#define NGX_BROADCAST_SETTLE_LATER   64     /* rows that failed and wait */
+#define NGX_BROADCAST_SETTLE_DELAY   1000   /* ms: they wait so long */
+#define NGX_BROADCAST_SETTLE_TRIES   3
 #define NGX_BROADCAST_SETTLE_PIECES  64     /* of the registry in one turn, the
                                                next goes on with a tick */
 
 
 typedef struct {
     size_t                      len;        /* 0: free */
-    ngx_uint_t                  orphan;     /* 1: its owner died */
+    ngx_uint_t                  last;       /* 1: without the functions */
     u_char                      id[NGX_BROADCAST_CONN_ID_MAX];
 } ngx_broadcast_settle_call_t;
 
 
 typedef struct {
     size_t                      len;        /* 0: free */
-    ngx_msec_t                  due;        /* when it is asked for again */
+    ngx_msec_t                  due;        /* when it is tried again */
+    u_char                      sqlstate[5];
     u_char                      id[NGX_BROADCAST_CONN_ID_MAX];
 } ngx_broadcast_settle_later_t;
 
@@ -67,20 +77,24 @@ typedef struct {
 static void ngx_broadcast_settle_walk(void);
 static ngx_uint_t ngx_broadcast_settle_busy(ngx_broadcast_row_info_t *row);
 static ngx_int_t ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row);
-static ngx_int_t ngx_broadcast_settle_event(ngx_pool_t *pool,
-    ngx_broadcast_row_info_t *row, ngx_uint_t orphan, ngx_str_t *event);
 static ngx_broadcast_settle_call_t *ngx_broadcast_settle_find(u_char *id,
     size_t len);
 static ngx_broadcast_settle_later_t *ngx_broadcast_settle_later(u_char *id,
     size_t len);
-static ngx_uint_t ngx_broadcast_settle_wait(ngx_broadcast_settle_call_t *key,
-    ngx_str_t *answer);
 static void ngx_broadcast_settle_done(ngx_broadcast_call_result_t *result,
     void *data);
+static void ngx_broadcast_settle_failed(ngx_broadcast_settle_call_t *key,
+    ngx_broadcast_call_result_t *result);
+static ngx_uint_t ngx_broadcast_settle_deep(ngx_str_t *sqlstate);
 static void ngx_broadcast_settle_pause(void);
 
 
 static ngx_broadcast_settle_t  ngx_broadcast_settle;
+
+
+/* SQLSTATE classes that are the server's condition, not a function's fault */
+
+static const u_char  ngx_broadcast_settle_passing[] = "08254053555758XX";
 
 
 void
@@ -170,7 +184,7 @@ ngx_broadcast_settle_tick(void)
 static void
 ngx_broadcast_settle_walk(void)
 {
-    ngx_uint_t                 n, pieces;
+    ngx_uint_t                 n, pieces, calls;
     ngx_broadcast_settle_t    *settle = &ngx_broadcast_settle;
     ngx_broadcast_row_info_t   row;
 
@@ -192,8 +206,10 @@ ngx_broadcast_settle_walk(void)
         settle->again = 1;
     }
 
+    calls = ngx_min(NGX_BROADCAST_SETTLE_CALLS, ngx_broadcast_pg_pool_spare());
+
     for (pieces = 0;
-         settle->n < NGX_BROADCAST_SETTLE_CALLS
+         settle->n < calls
          && pieces < NGX_BROADCAST_SETTLE_PIECES;
          pieces++)
     {
@@ -243,10 +259,11 @@ ngx_broadcast_settle_busy(ngx_broadcast_row_info_t *row)
 static ngx_int_t
 ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row)
 {
-    ngx_int_t                     rc;
-    ngx_str_t                     id, event;
-    ngx_pool_t                   *pool;
-    ngx_broadcast_settle_call_t  *call, key;
+    ngx_int_t                      rc;
+    ngx_str_t                      id, event, state;
+    ngx_pool_t                    *pool;
+    ngx_broadcast_settle_call_t   *call, key;
+    ngx_broadcast_settle_later_t  *later;
 
     id.data = row->id;
     id.len = row->id_len;
@@ -271,10 +288,18 @@ ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row)
 
     ngx_memzero(&key, sizeof(ngx_broadcast_settle_call_t));
 
-    key.orphan = !ngx_broadcast_slot_alive(ngx_broadcast_bus.zone,
-                                           row->owner);
+    key.last = (row->tries >= NGX_BROADCAST_SETTLE_TRIES);
 
-    rc = ngx_broadcast_settle_event(pool, row, key.orphan, &event);
+    ngx_str_set(&state, "57014");
+
+    later = ngx_broadcast_settle_later(row->id, row->id_len);
+
+    if (later) {
+        state.data = later->sqlstate;
+    }
+
+    rc = ngx_broadcast_settle_event(pool, row, key.last ? &state : NULL,
+                                    &event);
 
     if (rc == NGX_OK) {
         key.len = row->id_len;
@@ -293,51 +318,6 @@ ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row)
     }
 
     return rc;
-}
-
-
-static ngx_int_t
-ngx_broadcast_settle_event(ngx_pool_t *pool, ngx_broadcast_row_info_t *row,
-    ngx_uint_t orphan, ngx_str_t *event)
-{
-    ngx_str_t                  text;
-    ngx_broadcast_buf_t        buf;
-    ngx_broadcast_hub_info_t   hub;
-
-    ngx_broadcast_hub_info(ngx_broadcast_bus.zone, row->hub, &hub);
-
-    ngx_broadcast_buf_init(&buf, pool, 512);
-
-    ngx_broadcast_buf_literal(&buf, "{\"kind\":\"disconnected\","
-                                    "\"connectionId\":");
-    text.data = row->id;
-    text.len = row->id_len;
-    ngx_broadcast_buf_json(&buf, &text);
-
-    ngx_broadcast_buf_literal(&buf, ",\"hub\":");
-    text.data = hub.name;
-    text.len = hub.len;
-    ngx_broadcast_buf_json(&buf, &text);
-
-    ngx_broadcast_buf_literal(&buf, ",\"userId\":");
-    text.data = row->user;
-    text.len = row->user_len;
-
-    if (text.len) {
-        ngx_broadcast_buf_json(&buf, &text);
-
-    } else {
-        ngx_broadcast_buf_literal(&buf, "null");
-    }
-
-    if (orphan) {
-        ngx_broadcast_buf_literal(&buf, ",\"error\":\"worker lost\"}");
-
-    } else {
-        ngx_broadcast_buf_literal(&buf, ",\"error\":null}");
-    }
-
-    return ngx_broadcast_buf_done(&buf, event);
 }
 
 
@@ -385,47 +365,13 @@ ngx_broadcast_settle_later(u_char *id, size_t len)
 }
 
 
-/* 1: the answer does not settle it yet */
-
-static ngx_uint_t
-ngx_broadcast_settle_wait(ngx_broadcast_settle_call_t *key, ngx_str_t *answer)
-{
-    ngx_broadcast_settle_later_t  *later;
-
-    later = ngx_broadcast_settle_later(key->id, key->len);
-
-    if (later) {
-        later->len = 0;
-        return 0;
-    }
-
-    if (!key->orphan
-        || ngx_strlcasestrn(answer->data, answer->data + answer->len,
-                            (u_char *) "\"unknown\"", 9 - 1)
-           == NULL)
-    {
-        return 0;
-    }
-
-    later = ngx_broadcast_settle_later(NULL, 0);
-    if (later == NULL) {
-        return 0;
-    }
-
-    later->len = key->len;
-    later->due = ngx_current_msec + ngx_broadcast_pg.conf->timeout + 1000;
-    ngx_memcpy(later->id, key->id, key->len);
-
-    return 1;
-}
-
-
 static void
 ngx_broadcast_settle_done(ngx_broadcast_call_result_t *result, void *data)
 {
-    ngx_str_t                     id;
-    ngx_broadcast_settle_t       *settle = &ngx_broadcast_settle;
-    ngx_broadcast_settle_call_t  *key = data, *call;
+    ngx_str_t                      id;
+    ngx_broadcast_settle_t        *settle = &ngx_broadcast_settle;
+    ngx_broadcast_settle_call_t   *key = data, *call;
+    ngx_broadcast_settle_later_t  *later;
 
     call = ngx_broadcast_settle_find(key->id, key->len);
 
@@ -434,30 +380,116 @@ ngx_broadcast_settle_done(ngx_broadcast_call_result_t *result, void *data)
         settle->n--;
     }
 
-    if (result->status != NGX_BROADCAST_CALL_OK) {
-
-        if (result->status == NGX_BROADCAST_CALL_FAILED) {
-            ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
-                          "broadcast: \"disconnected\" failed, SQLSTATE %V, "
-                          "it is tried again", &result->sqlstate);
-        }
-
+    if (result->status == NGX_BROADCAST_CALL_AWAY) {
         ngx_broadcast_settle_pause();
         return;
     }
 
-    ngx_broadcast_backoff_init(&settle->backoff);
+    if (result->status != NGX_BROADCAST_CALL_OK) {
+        ngx_broadcast_settle_failed(key, result);
 
-    id.data = key->id;
-    id.len = key->len;
+    } else {
+        ngx_broadcast_backoff_init(&settle->backoff);
 
-    if (!ngx_broadcast_settle_wait(key, &result->value)) {
+        later = ngx_broadcast_settle_later(key->id, key->len);
+
+        if (later) {
+            later->len = 0;
+        }
+
+        if (key->last) {
+            ngx_broadcast_count(NGX_BROADCAST_DB_ABANDONED, 1);
+        }
+
+        id.data = key->id;
+        id.len = key->len;
+
         ngx_broadcast_registry_settled(ngx_broadcast_bus.zone, &id);
     }
 
     if (settle->walking) {
         ngx_broadcast_settle_walk();
     }
+}
+
+
+static void
+ngx_broadcast_settle_failed(ngx_broadcast_settle_call_t *key,
+    ngx_broadcast_call_result_t *result)
+{
+    ngx_str_t                      id;
+    ngx_uint_t                     tries;
+    ngx_broadcast_settle_later_t  *later;
+
+    id.data = key->id;
+    id.len = key->len;
+    tries = 0;
+
+    if (ngx_broadcast_settle_deep(&result->sqlstate)) {
+        tries = ngx_broadcast_registry_tried(ngx_broadcast_bus.zone, &id);
+    }
+
+    if (result->sqlstate.len) {
+        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
+                      "broadcast: \"disconnected\" failed, SQLSTATE %V, %s",
+                      &result->sqlstate,
+                      tries < NGX_BROADCAST_SETTLE_TRIES
+                      ? "it is tried again"
+                      : "its functions are given up, see "
+                        "broadcast.function_error");
+    }
+
+    later = ngx_broadcast_settle_later(key->id, key->len);
+
+    if (later == NULL) {
+        later = ngx_broadcast_settle_later(NULL, 0);
+    }
+
+    if (later == NULL) {
+        ngx_broadcast_settle_pause();
+        return;
+    }
+
+    later->len = key->len;
+    ngx_memcpy(later->id, key->id, key->len);
+
+    later->due = ngx_current_msec;
+
+    if (tries < NGX_BROADCAST_SETTLE_TRIES) {
+        later->due += NGX_BROADCAST_SETTLE_DELAY;
+    }
+
+    ngx_memcpy(later->sqlstate, "57014", sizeof(later->sqlstate));
+
+    if (result->sqlstate.len == sizeof(later->sqlstate)) {
+        ngx_memcpy(later->sqlstate, result->sqlstate.data,
+                   sizeof(later->sqlstate));
+    }
+}
+
+
+/* 1: it may be the functions'; unanswered says nothing about them */
+
+static ngx_uint_t
+ngx_broadcast_settle_deep(ngx_str_t *sqlstate)
+{
+    const u_char  *p;
+
+    if (sqlstate->len != 5) {
+        return 0;
+    }
+
+    if (ngx_memcmp(sqlstate->data, "57014", 5) == 0) {
+        return 1;
+    }
+
+    for (p = ngx_broadcast_settle_passing; *p; p += 2) {
+        if (ngx_memcmp(sqlstate->data, p, 2) == 0) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

@@ -9,6 +9,7 @@
 
 
 #include "pg/ngx_broadcast_pg.h"
+#include "shm/ngx_broadcast_registry.h"
 
 
 /*
@@ -28,6 +29,13 @@ void ngx_broadcast_settle_stop(void);
 /* the settler's worker, when it was woken, and with each tick */
 void ngx_broadcast_settle_woken(void);
 void ngx_broadcast_settle_tick(void);
+
+/*
+ * The event of a row, in the pool; failed: the SQLSTATE of the last try, if it
+ * is to be settled without its functions.  NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_broadcast_settle_event(ngx_pool_t *pool,
+    ngx_broadcast_row_info_t *row, ngx_str_t *failed, ngx_str_t *event);
 
 
 #endif /* _NGX_BROADCAST_SETTLE_H_INCLUDED_ */

@@ -172,8 +172,14 @@ ngx_broadcast_claim_locked(ngx_broadcast_zone_t *zone,
     conn->plain = in->plain ? 1 : 0;
     ngx_broadcast_store(claim_plain);
 
-    conn->owed = 0;
+    conn->owed = NGX_BROADCAST_OWED_NOT;
     ngx_broadcast_store(claim_owed);
+
+    conn->reason = NGX_BROADCAST_REASON_CLIENT;
+    ngx_broadcast_store(claim_reason);
+
+    conn->tries = 0;
+    ngx_broadcast_store(claim_tries);
 
     conn->stateful = 0;
     ngx_broadcast_store(claim_stateful);
@@ -413,7 +419,7 @@ ngx_broadcast_slot_count_locked(ngx_broadcast_zone_t *zone,
 
 void
 ngx_broadcast_registry_owe(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row,
-    ngx_str_t *id)
+    ngx_str_t *id, ngx_uint_t owed)
 {
     ngx_broadcast_conn_row_t  *conn;
 
@@ -422,7 +428,7 @@ ngx_broadcast_registry_owe(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row,
     conn = ngx_broadcast_row_locked(zone, row, id);
 
     if (conn) {
-        conn->owed = 1;
+        conn->owed = (uint8_t) owed;
         ngx_broadcast_store(owe_owed);
     }
 
@@ -458,7 +464,8 @@ ngx_broadcast_registry_stateful(ngx_broadcast_zone_t *zone,
 
 ngx_int_t
 ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
-    ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t owner)
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t owner,
+    ngx_uint_t reason)
 {
     ngx_int_t                  rc;
     ngx_uint_t                 more;
@@ -479,7 +486,7 @@ ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
 
         } else {
             rc = NGX_OK;
-            more = ngx_broadcast_row_end_locked(zone, row);
+            more = ngx_broadcast_row_end_locked(zone, row, reason);
         }
 
         ngx_broadcast_zone_unlock(zone);
@@ -539,16 +546,18 @@ ngx_broadcast_registry_move(ngx_broadcast_zone_t *zone,
  * Ends a LIVE row, or takes a piece of its memberships off and returns 1 if
  * they are too many for one hold.
  *
- * A death before end_state: the row is LIVE, and the sweep comes to it again.
+ * A death before end_state: the row is LIVE, and the sweep comes to it again,
+ * with a reason of its own.
  * From there on: no connection any more; the rebuild makes its memberships
  * free, counts without it, and drops the references that a state has no need
  * of (key, and user of a tombstone).
  */
 
 ngx_uint_t
-ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone, uint32_t row)
+ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone, uint32_t row,
+    ngx_uint_t reason)
 {
-    ngx_uint_t                 i;
+    ngx_uint_t                 i, owed;
     uint32_t                   member;
     ngx_broadcast_conn_row_t  *conn;
 
@@ -569,8 +578,19 @@ ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone, uint32_t row)
         return 1;
     }
 
-    conn->state = conn->owed ? NGX_BROADCAST_ROW_UNSETTLED
-                             : NGX_BROADCAST_ROW_GONE;
+    owed = conn->owed;
+
+    if (owed == NGX_BROADCAST_OWED_BACK
+        && ngx_broadcast_stats_get(zone, NGX_BROADCAST_GAUGE_DB_STATE)
+           != NGX_BROADCAST_DB_UP)
+    {
+        owed = NGX_BROADCAST_OWED_NOT;
+    }
+
+    conn->reason = (uint8_t) reason;
+    ngx_broadcast_store(end_reason);
+
+    conn->state = owed ? NGX_BROADCAST_ROW_UNSETTLED : NGX_BROADCAST_ROW_GONE;
     ngx_broadcast_store(end_state);
 
     (void) ngx_broadcast_member_strip_locked(zone, row, NGX_BROADCAST_PIECE);
@@ -584,7 +604,7 @@ ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone, uint32_t row)
         ngx_broadcast_store(end_key);
     }
 
-    if (conn->owed) {
+    if (owed) {
         zone->unsettled++;
         ngx_broadcast_store(end_unsettled);
 
@@ -659,6 +679,38 @@ ngx_broadcast_registry_settled(ngx_broadcast_zone_t *zone, ngx_str_t *id)
     ngx_broadcast_zone_clean_locked(zone);
 
     ngx_broadcast_zone_unlock(zone);
+}
+
+
+/* one store, and nothing derived from it */
+
+ngx_uint_t
+ngx_broadcast_registry_tried(ngx_broadcast_zone_t *zone, ngx_str_t *id)
+{
+    uint32_t                   row;
+    ngx_uint_t                 tries;
+    ngx_broadcast_conn_row_t  *conn;
+
+    tries = 0;
+
+    ngx_broadcast_zone_lock(zone);
+
+    row = ngx_broadcast_row_find_locked(zone, id);
+
+    if (row) {
+        conn = ngx_broadcast_conn(zone, row);
+
+        if (conn->tries < 255) {
+            conn->tries++;
+            ngx_broadcast_store(tried_tries);
+        }
+
+        tries = conn->tries;
+    }
+
+    ngx_broadcast_zone_unlock(zone);
+
+    return tries;
 }
 
 

@@ -21,6 +21,7 @@
  *
  * GONE is a tombstone: until `expires` the id cannot be claimed again.  The
  * row of a dead worker is turned by the sweep as its owner would have done.
+ * Whether an event is owed is looked at when the row ends.
  */
 
 typedef enum {
@@ -31,6 +32,37 @@ typedef enum {
 } ngx_broadcast_row_state_e;
 
 #define NGX_BROADCAST_CONN_ID_MAX   48
+
+
+/* is `disconnected` owed when it ends, and what proves that it came once */
+
+typedef enum {
+    NGX_BROADCAST_OWED_NOT = 0,
+    NGX_BROADCAST_OWED_BACK,            /* if the database is there then: it
+                                           was away when the connection came */
+    NGX_BROADCAST_OWED_MAYBE,           /* the database may have no row of it:
+                                           a tombstone there is the proof */
+    NGX_BROADCAST_OWED_ROW              /* it has: the row is the proof */
+} ngx_broadcast_owed_e;
+
+
+/* why it ended, for the event; texts: pg/settle */
+
+typedef enum {
+    NGX_BROADCAST_REASON_CLIENT = 0,    /* it said so: no error */
+    NGX_BROADCAST_REASON_LOST,          /* its socket broke without a word */
+    NGX_BROADCAST_REASON_SLOW,
+    NGX_BROADCAST_REASON_RATE,
+    NGX_BROADCAST_REASON_TIMEOUT,
+    NGX_BROADCAST_REASON_PROTOCOL,
+    NGX_BROADCAST_REASON_OVERRUN,
+    NGX_BROADCAST_REASON_DRAIN,
+    NGX_BROADCAST_REASON_COMMAND,
+    NGX_BROADCAST_REASON_EXPIRED,
+    NGX_BROADCAST_REASON_ERROR,
+    NGX_BROADCAST_REASON_WORKER,        /* its worker died */
+    NGX_BROADCAST_REASONS
+} ngx_broadcast_reason_e;
 
 typedef uint32_t  ngx_broadcast_row_t;          /* index of a row */
 
@@ -67,6 +99,9 @@ typedef struct {
     ngx_uint_t                plain;
     ngx_uint_t                stateful;     /* another WebSocket may take it
                                                over, signalr.md 6 */
+    ngx_uint_t                owed;         /* NGX_BROADCAST_OWED_… */
+    ngx_uint_t                reason;       /* NGX_BROADCAST_REASON_… */
+    ngx_uint_t                tries;        /* of settling, that failed */
     time_t                    connected;    /* wall clock, seconds */
     size_t                    id_len;
     size_t                    user_len;
@@ -87,21 +122,23 @@ ngx_int_t ngx_broadcast_registry_claim(ngx_broadcast_zone_t *zone,
     ngx_broadcast_owner_t owner, ngx_broadcast_claim_t *in,
     ngx_broadcast_claimed_t *out);
 
-/* from now on a `disconnected` event is owed for the row */
+/* from now on NGX_BROADCAST_OWED_… is true of the row, if it is LIVE */
 void ngx_broadcast_registry_owe(ngx_broadcast_zone_t *zone,
-    ngx_broadcast_row_t row, ngx_str_t *id);
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_uint_t owed);
 
 /* from now on the row's connection outlives its socket */
 void ngx_broadcast_registry_stateful(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id);
 
 /*
- * The connection of this owner ended: leaves groups; UNSETTLED if an event is
- * owed.  NGX_OK; NGX_DECLINED: there is no such row, or it has ended;
- * NGX_BUSY: it is another owner's by now, and was left alone.
+ * The connection of this owner ended, for NGX_BROADCAST_REASON_…: leaves
+ * groups; UNSETTLED if an event is owed.  NGX_OK; NGX_DECLINED: there is no
+ * such row, or it has ended; NGX_BUSY: it is another owner's by now, and was
+ * left alone.
  */
 ngx_int_t ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
-    ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t owner);
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t owner,
+    ngx_uint_t reason);
 
 /*
  * Another worker takes the connection: the row is its from now on, *from (out)
@@ -114,6 +151,10 @@ ngx_int_t ngx_broadcast_registry_move(ngx_broadcast_zone_t *zone,
 
 /* the event was settled: the row becomes a tombstone, or free */
 void ngx_broadcast_registry_settled(ngx_broadcast_zone_t *zone,
+    ngx_str_t *id);
+
+/* or settling has failed once more: how often that makes, at most 255 */
+ngx_uint_t ngx_broadcast_registry_tried(ngx_broadcast_zone_t *zone,
     ngx_str_t *id);
 
 /* NGX_OK or NGX_DECLINED */

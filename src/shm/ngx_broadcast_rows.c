@@ -50,6 +50,9 @@ ngx_broadcast_row_info_locked(ngx_broadcast_zone_t *zone, uint32_t row,
     info->transport = conn->transport;
     info->plain = conn->plain;
     info->stateful = conn->stateful;
+    info->owed = conn->owed;
+    info->reason = conn->reason;
+    info->tries = conn->tries;
     info->connected = (time_t) conn->connected;
 
     info->id_len = conn->id_len;
@@ -185,7 +188,9 @@ ngx_broadcast_registry_sweep(ngx_broadcast_zone_t *zone,
             {
                 ended++;
 
-                if (ngx_broadcast_row_end_locked(zone, row)) {
+                if (ngx_broadcast_row_end_locked(zone, row,
+                                                 NGX_BROADCAST_REASON_WORKER))
+                {
                     break;
                 }
             }

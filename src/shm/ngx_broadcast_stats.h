@@ -58,6 +58,8 @@ typedef enum {
                                            broadcast.function_error */
     NGX_BROADCAST_METHODS_OVER,         /* rows of broadcast.methods() that
                                            were left out */
+    NGX_BROADCAST_DB_ABANDONED,         /* `disconnected`, settled without the
+                                           functions: they failed too often */
 
     NGX_BROADCAST_COUNTERS
 } ngx_broadcast_counter_e;
@@ -99,6 +101,8 @@ typedef enum {
     NGX_BROADCAST_GAUGE_SETTLE_SLOT,
     NGX_BROADCAST_GAUGE_SETTLE_DUE,
     NGX_BROADCAST_GAUGE_BINDINGS,           /* version of the bindings */
+    NGX_BROADCAST_GAUGE_CUT_OFF,            /* 1 + how often the node was not
+                                               heard of for its lease */
     NGX_BROADCAST_GAUGES
 } ngx_broadcast_gauge_e;
 

@@ -437,6 +437,7 @@ ngx_broadcast_zone_info(ngx_broadcast_zone_t *zone,
     }
 
     info->rows_used = zone->rows.high - zone->rows.spare;
+    info->unsettled = zone->unsettled;
     info->rules_used = zone->rules.high - zone->rules.spare;
 
     info->used = zone->ring - sizeof(ngx_broadcast_hub_t)

@@ -43,6 +43,7 @@ typedef struct {
     uint64_t                log_overruns;
     ngx_uint_t              rows;          /* registry rows in all */
     ngx_uint_t              rows_used;     /* live, unsettled and tombstones */
+    ngx_uint_t              unsettled;     /* of them: `disconnected` is owed */
     ngx_uint_t              rules;         /* of users' groups, in all */
     ngx_uint_t              rules_used;
     time_t                  created;       /* wall clock, seconds */

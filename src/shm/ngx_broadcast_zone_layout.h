@@ -176,6 +176,8 @@ typedef struct {
     uint8_t                   transport;
     uint8_t                   plain;
     uint8_t                   owed;
+    uint8_t                   reason;
+    uint8_t                   tries;        /* of settling */
     uint8_t                   stateful;
     uint8_t                   id_len;
     u_char                    id[NGX_BROADCAST_CONN_ID_MAX];
@@ -496,7 +498,7 @@ uint32_t ngx_broadcast_row_find_locked(ngx_broadcast_zone_t *zone,
  * Frees a tombstone: `dirty` is set.
  */
 ngx_uint_t ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone,
-    uint32_t row);
+    uint32_t row, ngx_uint_t reason);
 void ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone, uint32_t row);
 
 

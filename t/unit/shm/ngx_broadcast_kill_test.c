@@ -120,10 +120,12 @@ static const char  *stores[] = {
     "rebuild_cell_next", "rebuild_cell_free", "rebuild_cell_spare",
     "claim_user", "claim_key", "claim_owner", "claim_members", "claim_expires",
     "claim_connected", "claim_hub", "claim_transport", "claim_plain",
-    "claim_owed", "claim_stateful", "claim_id_len", "claim_id", "claim_state",
+    "claim_owed", "claim_reason", "claim_tries", "claim_stateful",
+    "claim_id_len", "claim_id", "claim_state",
     "claim_next", "claim_head", "row_free", "row_spare", "row_high",
     "count_hub", "count_slot", "move_owner", "owe_owed", "stateful_set",
-    "end_state", "end_key", "end_unsettled", "end_user", "end_tombstones",
+    "end_reason", "end_state", "end_key", "end_unsettled", "end_user",
+    "end_tombstones", "tried_tries",
     "settled_state", "settled_user", "settled_unsettled", "settled_tombstones",
     "free_state", "free_chain", "free_next", "free_list", "free_spare",
     "free_tombstones", "expire_wrap", "expire_next", "slot_generation",
@@ -463,7 +465,7 @@ release(const char *id)
     ngx_str_t  s;
 
     s = tap_str(id);
-    (void) ngx_broadcast_registry_release(zone, row[id[1] - '0'], &s, owner);
+    (void) ngx_broadcast_registry_release(zone, row[id[1] - '0'], &s, owner, 0);
 }
 
 
@@ -473,7 +475,8 @@ owe(const char *id)
     ngx_str_t  s;
 
     s = tap_str(id);
-    ngx_broadcast_registry_owe(zone, row[id[1] - '0'], &s);
+    ngx_broadcast_registry_owe(zone, row[id[1] - '0'], &s,
+                               NGX_BROADCAST_OWED_ROW);
 }
 
 
@@ -494,6 +497,16 @@ settled(const char *id)
 
     s = tap_str(id);
     ngx_broadcast_registry_settled(zone, &s);
+}
+
+
+static void
+tried(const char *id)
+{
+    ngx_str_t  s;
+
+    s = tap_str(id);
+    (void) ngx_broadcast_registry_tried(zone, &s);
 }
 
 
@@ -658,6 +671,7 @@ static void leave_middle(void)  { leave("c1", LONG); }
 static void leave_last(void)    { leave("c1", "n2"); }
 static void leave_all(void)     { leave("c1", ""); }
 static void settle_one(void)    { settled("c1"); }
+static void try_one(void)       { tried("c1"); }
 
 
 static void
@@ -1156,6 +1170,7 @@ static const act_t  acts[] = {
     { "release of an owed row", owed_rows, release_one, 0 },
     { "release from many groups", many_groups, release_one, STEPS },
     { "settle", unsettled_rows, settle_one, 0 },
+    { "settling that failed", unsettled_rows, try_one, 0 },
     { "settle of an overdue row", unsettled_overdue, settle_overdue, STEPS },
     { "expire", overdue_row, expire, 0 },
     { "join of the first group", some_rows, join_first, 0 },

@@ -28,6 +28,7 @@
 
 
 static void facts(void);
+static void debts(void);
 static void moves(void);
 static void limits(void);
 static void bounds(void);
@@ -41,6 +42,7 @@ int
 main(void)
 {
     facts();
+    debts();
     moves();
     limits();
     bounds();
@@ -103,7 +105,7 @@ release(ngx_broadcast_zone_t *zone, ngx_broadcast_row_t row, const char *id)
     i = tap_str(id);
 
     if (ngx_broadcast_registry_find(zone, &i, &info) == NGX_OK) {
-        (void) ngx_broadcast_registry_release(zone, row, &i, info.owner);
+        (void) ngx_broadcast_registry_release(zone, row, &i, info.owner, 0);
     }
 }
 
@@ -179,7 +181,7 @@ facts(void)
     is_int(groups(zone, chat, "g"), 1, "one member is left");
 
     id = tap_str("b");
-    ngx_broadcast_registry_owe(zone, b, &id);
+    ngx_broadcast_registry_owe(zone, b, &id, NGX_BROADCAST_OWED_ROW);
 
     ngx_broadcast_registry_find(zone, &id, &info);
     ok(!info.stateful, "a connection goes with its socket");
@@ -233,6 +235,71 @@ facts(void)
 }
 
 
+/* what is owed for a connection that came while the database was away */
+
+static void
+debts(void)
+{
+    ngx_str_t                  id;
+    ngx_uint_t                 chat, i;
+    ngx_broadcast_row_t        a, b, c;
+    ngx_broadcast_zone_t      *zone;
+    ngx_broadcast_row_info_t   info;
+
+    zone = zone_make(SIZE);
+    chat = zone_hub(zone, "chat", 0);
+
+    (void) zone_claim(zone, 1, chat, "a", "", 0, LATER, &a);
+    (void) zone_claim(zone, 1, chat, "b", "", 0, LATER, &b);
+    (void) zone_claim(zone, 1, chat, "c", "", 0, LATER, &c);
+
+    ngx_broadcast_stats_set(zone, NGX_BROADCAST_GAUGE_DB_STATE,
+                            NGX_BROADCAST_DB_DOWN);
+
+    id = tap_str("a");
+    ngx_broadcast_registry_owe(zone, a, &id, NGX_BROADCAST_OWED_BACK);
+    (void) ngx_broadcast_registry_release(zone, a, &id, 1,
+                                          NGX_BROADCAST_REASON_CLIENT);
+    is_int(state(zone, "a"), NGX_BROADCAST_ROW_GONE,
+           "came and ended while the database was away: nothing is owed");
+
+    id = tap_str("b");
+    ngx_broadcast_registry_owe(zone, b, &id, NGX_BROADCAST_OWED_BACK);
+    id = tap_str("c");
+    ngx_broadcast_registry_owe(zone, c, &id, NGX_BROADCAST_OWED_BACK);
+
+    ngx_broadcast_stats_set(zone, NGX_BROADCAST_GAUGE_DB_STATE,
+                            NGX_BROADCAST_DB_UP);
+
+    id = tap_str("b");
+    (void) ngx_broadcast_registry_release(zone, b, &id, 1,
+                                          NGX_BROADCAST_REASON_SLOW);
+    is_int(state(zone, "b"), NGX_BROADCAST_ROW_UNSETTLED,
+           "ended when it was back: an event is owed");
+
+    (void) ngx_broadcast_registry_find(zone, &id, &info);
+    is_int(info.reason, NGX_BROADCAST_REASON_SLOW, "it is known why");
+    is_int(info.tries, 0, "nobody has tried to settle it");
+
+    for (i = 0; i < 300; i++) {
+        (void) ngx_broadcast_registry_tried(zone, &id);
+    }
+
+    is_int(ngx_broadcast_registry_tried(zone, &id), 255,
+           "failures are counted, as far as a byte goes");
+
+    ngx_broadcast_registry_sweep(zone, 1);
+    id = tap_str("c");
+    (void) ngx_broadcast_registry_find(zone, &id, &info);
+    ok(info.state == NGX_BROADCAST_ROW_UNSETTLED
+       && info.reason == NGX_BROADCAST_REASON_WORKER,
+       "the sweep of a dead worker says so");
+
+    ok(zone_right(zone), "the zone is right");
+    zone_free(zone);
+}
+
+
 /* slot numbers are the lowest byte of an owner word: 1 and 2 are slots */
 
 static void
@@ -267,7 +334,7 @@ moves(void)
     ok(users(zone, chat, "ann") == 1 && groups(zone, chat, "g") == 1,
        "user and group go with it");
 
-    is_int(ngx_broadcast_registry_release(zone, a, &id, 0x101), NGX_BUSY,
+    is_int(ngx_broadcast_registry_release(zone, a, &id, 0x101, 0), NGX_BUSY,
            "who has lost it does not release it");
     is_int(state(zone, "a"), NGX_BROADCAST_ROW_LIVE, "it lives on");
 
@@ -283,16 +350,16 @@ moves(void)
     is_int(ngx_broadcast_registry_move(zone, n, &id, 0x102, &from),
            NGX_DECLINED, "a row that is another's is declined");
 
-    is_int(ngx_broadcast_registry_release(zone, a, &id, 0x102), NGX_OK,
+    is_int(ngx_broadcast_registry_release(zone, a, &id, 0x102, 0), NGX_OK,
            "its owner releases it");
     is_int(state(zone, "a"), NGX_BROADCAST_ROW_GONE, "it is gone");
     is_int(ngx_broadcast_registry_move(zone, a, &id, 0x101, &from),
            NGX_DECLINED, "what has ended does not move");
-    is_int(ngx_broadcast_registry_release(zone, a, &id, 0x102), NGX_DECLINED,
+    is_int(ngx_broadcast_registry_release(zone, a, &id, 0x102, 0), NGX_DECLINED,
            "and is not released again");
 
     id = tap_str("n");
-    is_int(ngx_broadcast_registry_release(zone, n, &id, 0x101), NGX_OK,
+    is_int(ngx_broadcast_registry_release(zone, n, &id, 0x101, 0), NGX_OK,
            "the row of a worker without a slot is released with one");
 
     zone->slot[1].owner = 0;
@@ -669,7 +736,8 @@ model(void)
             break;
 
         case 7:
-            ngx_broadcast_registry_owe(zone, m->row, &id);
+            ngx_broadcast_registry_owe(zone, m->row, &id,
+                                       NGX_BROADCAST_OWED_ROW);
             m->owed |= (m->state == NGX_BROADCAST_ROW_LIVE);
             break;
 

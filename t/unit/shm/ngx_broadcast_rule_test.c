@@ -339,7 +339,7 @@ limits(void)
     is_int(zone->members.high, 1100, "which are so many memberships");
 
     u = tap_str("c1");
-    (void) ngx_broadcast_registry_release(zone, row, &u, 1);
+    (void) ngx_broadcast_registry_release(zone, row, &u, 1, 0);
     leave("ann", "");
     is_int(used(), 0, "and all go at once");
 
@@ -685,7 +685,8 @@ model(void)
                 }
 
             } else {
-                (void) ngx_broadcast_registry_release(zone, row_of[c], &s, 1);
+                (void) ngx_broadcast_registry_release(zone, row_of[c], &s, 1,
+                                                      0);
                 ngx_broadcast_registry_expire(zone, LATER);
                 ngx_broadcast_registry_expire(zone, LATER);
                 user_of[c] = -1;

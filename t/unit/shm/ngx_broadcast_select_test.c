@@ -218,7 +218,7 @@ pages(void)
         for (i = 0; i < 32 && n < MANY; i += 2, n += 2) {
             *ngx_sprintf((u_char *) id, "id%ui", n) = '\0';
             text = tap_str(id);
-            (void) ngx_broadcast_registry_release(zone, row[n], &text, 1);
+            (void) ngx_broadcast_registry_release(zone, row[n], &text, 1, 0);
 
             *ngx_sprintf((u_char *) id, "new%ui", n) = '\0';
             zone_claim(zone, 1, hub, id, "", 0, 1, NULL);
@@ -338,7 +338,7 @@ names(void)
     ok(pieces > MANY / 16 && right, "in the order of their places");
 
     text = tap_str("a");
-    (void) ngx_broadcast_registry_release(zone, row, &text, 1);
+    (void) ngx_broadcast_registry_release(zone, row, &text, 1, 0);
 
     next = 0;
 
