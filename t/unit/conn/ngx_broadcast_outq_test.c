@@ -23,6 +23,7 @@
 #include "tap.h"
 
 #include "conn/ngx_broadcast_peer.h"
+#include "conn/ngx_broadcast_rows.h"
 
 
 /*
@@ -61,6 +62,12 @@ ngx_broadcast_fanout_delivered(ngx_broadcast_local_t *hub, ngx_uint_t type,
     ngx_uint_t n)
 {
     delivered += n;
+}
+
+
+void
+ngx_broadcast_rows_room(ngx_broadcast_conn_t *bc)
+{
 }
 
 

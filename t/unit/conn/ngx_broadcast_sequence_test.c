@@ -12,6 +12,7 @@
 #include "tap.h"
 
 #include "conn/ngx_broadcast_peer.h"
+#include "conn/ngx_broadcast_rows.h"
 
 
 /*
@@ -43,6 +44,12 @@ ngx_broadcast_stats_observe(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
 void
 ngx_broadcast_fanout_delivered(ngx_broadcast_local_t *hub, ngx_uint_t type,
     ngx_uint_t n)
+{
+}
+
+
+void
+ngx_broadcast_rows_room(ngx_broadcast_conn_t *bc)
 {
 }
 
