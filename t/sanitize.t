@@ -29,7 +29,7 @@ my $top = "$FindBin::Bin/..";
 # take the sanitized module in any case.
 
 my @files = grep { slurp($_) =~ /^use (?:Broadcast::Nginx|Test::Nginx)\b/m }
-            grep { !m{/(?:tools|page)_} }
+            grep { !m{/(?:tools|page|bench)_} }
             grep { !m{/(?:transport_mutation|conn_stream_random)\.t} }
             sort glob "$FindBin::Bin/*.t";
 

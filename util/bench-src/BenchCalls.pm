@@ -124,7 +124,7 @@ sub pgbench {
     my ($n) = $text =~ /actually processed: (\d+)/;
 
     my %run = (
-        per_second  => $tps,
+        per_second  => $tps + 0,
         database_us => ($self->cpu - $before) / $n,
         load_us     => (own_cpu() - $own) / $n,
     );
@@ -142,9 +142,9 @@ sub pgbench {
     @times or return (undef, "pgbench said: $text");
     @times = sort { $a <=> $b } @times;
 
-    $run{p50_us} = $times[$#times / 2];
-    $run{p99_us} = $times[$#times * 0.99];
-    $run{max_us} = $times[-1];
+    $run{p50_us} = $times[$#times / 2] + 0;
+    $run{p99_us} = $times[$#times * 0.99] + 0;
+    $run{max_us} = $times[-1] + 0;
 
     return (\%run, undef);
 }
