@@ -1903,6 +1903,8 @@ CREATE OR REPLACE FUNCTION broadcast.enter(context text, role_claim text,
     role_default text) RETURNS text
 LANGUAGE plpgsql VOLATILE
 AS $$
+DECLARE
+    prior text;
 BEGIN
     PERFORM pg_catalog.set_config('broadcast.call', context, true);
 
@@ -1910,8 +1912,13 @@ BEGIN
         RETURN NULL;
     END IF;
 
-    RETURN broadcast.assume(broadcast.caller(context::pg_catalog.jsonb),
-                            role_claim, role_default);
+    prior := broadcast.assume(broadcast.caller(context::pg_catalog.jsonb),
+                              role_claim, role_default);
+
+    PERFORM pg_catalog.set_config('broadcast.role',
+                pg_catalog.current_setting('role'), true);
+
+    RETURN prior;
 END
 $$;
 
@@ -3554,10 +3561,26 @@ AS $$
 DECLARE
     r record;
     item json;
+    more boolean;
+    role text := nullif(pg_catalog.current_setting('broadcast.role', true),
+                        '');
+    prior text := pg_catalog.current_setting('role');
 BEGIN
+    -- that role's are the rows, it need not have a right to this function
+
     FOR i IN 1 .. n LOOP
+        IF role IS NOT NULL THEN
+            PERFORM pg_catalog.set_config('role', role, true);
+        END IF;
+
         FETCH cursor INTO r;
-        EXIT WHEN NOT FOUND;
+        more := FOUND;
+
+        IF role IS NOT NULL THEN
+            PERFORM pg_catalog.set_config('role', prior, true);
+        END IF;
+
+        EXIT WHEN NOT more;
 
         item := pg_catalog.row_to_json(r);
 

@@ -65,6 +65,13 @@ create function api.only_module() returns bigint language sql as
 $$ select count(*) from public.only_module $$;
 create function api.each() returns setof text language sql stable as
 $$ select current_user || ': ' || body from public.note order by body $$;
+create function api.cursor() returns refcursor language plpgsql as $$
+declare
+    c refcursor;
+begin
+    open c for select current_user || ': ' || body from public.note order by body;
+    return c;
+end $$;
 create function api.each_staff() returns setof text language sql stable as $$ select 'staff'::text $$;
 revoke execute on function api.each_staff() from public;
 grant execute on function api.each_staff() to web_staff;
@@ -337,6 +344,8 @@ like(invoke($sue, 'Tells'), qr/^An unexpected error/, '... which others may not'
 
 is(stream($ann, 'Each'), 'web_user: of ann', 'a stream has the rows that its caller may read');
 is(stream($sue, 'Each'), 'web_staff: of ann, web_staff: of bob', '... another role what its policy says');
+is(stream($ann, 'Cursor'), 'web_user: of ann', '... and so has one by a cursor');
+is(stream($sue, 'Cursor'), 'web_staff: of ann, web_staff: of bob', '... also of a role without a right to the schema');
 is(stream($ann, 'Up_To', 3), '1, 2, 3', '... with its arguments');
 like(stream($ann, 'Up_To', 'x'), qr/Error binding arguments/, '... or that is what is said to be wrong');
 is(stream($sue, 'Each_Staff'), 'staff', '... who may, calls what PUBLIC may not');

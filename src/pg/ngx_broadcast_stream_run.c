@@ -25,6 +25,7 @@
 #define NGX_BROADCAST_STREAM_SLOW   20
 
 
+static ngx_int_t ngx_broadcast_stream_reset(ngx_broadcast_rows_t *rows);
 static void ngx_broadcast_stream_fetch(ngx_broadcast_rows_t *rows);
 static void ngx_broadcast_stream_batch(ngx_broadcast_rows_t *rows);
 static void ngx_broadcast_stream_commit(ngx_broadcast_rows_t *rows);
@@ -92,6 +93,25 @@ ngx_broadcast_stream_run(ngx_broadcast_seat_t *seat,
     if (rc == NGX_OK && !in->cursor) {
         ngx_broadcast_stream_fetch(rows);
     }
+}
+
+
+/* what the caller's role need not be allowed is the session's to call */
+
+static ngx_int_t
+ngx_broadcast_stream_reset(ngx_broadcast_rows_t *rows)
+{
+    ngx_broadcast_seat_t  *seat = rows->seat;
+
+    if (rows->in.before == NULL) {
+        return NGX_OK;
+    }
+
+    seat->values[0] = seat->role;
+
+    return ngx_broadcast_seat_send(seat, NGX_BROADCAST_SEAT_ROLE,
+                                   ngx_broadcast_stream_role, 1,
+                                   seat->values);
 }
 
 
@@ -203,7 +223,13 @@ ngx_broadcast_stream_go(ngx_broadcast_seat_t *seat)
     /* a function that returned a cursor, or null in place of one */
 
     if (rows->portal) {
-        ngx_broadcast_stream_fetch(rows);
+
+        /* broadcast.fetch() takes the caller's role for the rows */
+
+        if (ngx_broadcast_stream_reset(rows) == NGX_OK) {
+            ngx_broadcast_stream_fetch(rows);
+        }
+
         return;
     }
 
@@ -310,15 +336,8 @@ ngx_broadcast_stream_commit(ngx_broadcast_rows_t *rows)
     seat = rows->seat;
     seat->ending = 1;
 
-    if (rows->in.before) {
-        seat->values[0] = seat->role;
-
-        if (ngx_broadcast_seat_send(seat, NGX_BROADCAST_SEAT_ROLE,
-                                    ngx_broadcast_stream_role, 1, seat->values)
-            != NGX_OK)
-        {
-            return;
-        }
+    if (ngx_broadcast_stream_reset(rows) != NGX_OK) {
+        return;
     }
 
     if (ngx_broadcast_seat_send(seat, NGX_BROADCAST_SEAT_DONE,
