@@ -2052,7 +2052,13 @@ BEGIN
                                     role_default);
             PERFORM broadcast.act(event->>'hub', result);
 
-        EXCEPTION WHEN others THEN
+            -- what would fail at the commit, and take the event with it,
+            -- fails here; the next function may defer again
+
+            SET CONSTRAINTS ALL IMMEDIATE;
+            SET CONSTRAINTS ALL DEFERRED;
+
+        EXCEPTION WHEN others OR query_canceled OR assert_failure THEN
             GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE,
                 message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL,
                 hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT,
@@ -2067,6 +2073,10 @@ BEGIN
                 'message', message, 'hint', hint, 'unauthorized',
                 state = '42501' AND place = 'broadcast'
                 AND why IN ('claim', 'role', 'execute'));
+
+            -- the time is over, and nothing would end the next one
+
+            EXIT WHEN state = '57014';
         END;
     END LOOP;
 
@@ -2265,14 +2275,22 @@ LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     c record;
+    result jsonb;
     n int := 0;
 BEGIN
     FOR c IN SELECT * FROM broadcast.orphans(lim) LOOP
-        PERFORM broadcast.dispatch(pg_catalog.jsonb_build_object(
+        result := broadcast.dispatch(pg_catalog.jsonb_build_object(
                     'kind', 'disconnected', 'connectionId', c.connection_id,
                     'owed', false, 'error', 'node lost'), role_claim,
                     role_default);
         n := n + 1;
+
+        -- the time is that of all of them; nginx tries again with less
+
+        IF lim > 1 AND result->'errors' @> '[{"sqlstate": "57014"}]' THEN
+            RAISE EXCEPTION 'no time for % connections', lim
+                USING ERRCODE = 'query_canceled';
+        END IF;
     END LOOP;
 
     RETURN n;

@@ -181,4 +181,61 @@ SELECT broadcast.unbind('message', NULL);
 SELECT is((SELECT count(*) FROM broadcast.bindings()), 5::bigint,
           'null in unbind matches any');
 
+-- what fails later than the function: at the commit, or never in time
+
+CREATE TABLE app.parent (id int PRIMARY KEY);
+CREATE TABLE app.child (id int REFERENCES app.parent
+                            DEFERRABLE INITIALLY DEFERRED);
+CREATE FUNCTION app.orphan(e jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO app.child VALUES (1);
+    IF e->>'connectionId' = 'l3' THEN
+        INSERT INTO app.parent VALUES (1);
+    END IF;
+    RETURN jsonb_build_object('target', 'late', 'arguments',
+                              jsonb_build_array(e->>'connectionId'));
+END $$;
+CREATE FUNCTION app.endless(e jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    IF e->>'connectionId' = 'l4' THEN
+        PERFORM pg_sleep(60);
+    END IF;
+    RETURN NULL;
+END $$;
+INSERT INTO broadcast.connections (connection_id, hub, node)
+VALUES ('l1', 'late', 'gone'), ('l2', 'late', 'gone'), ('l3', 'late', 'gone');
+SELECT broadcast.bind('disconnected', 'app.orphan', 'late');
+SELECT is(broadcast.sweep(10), 3,
+          'functions that would fail at the commit hold up no sweep');
+SET CONSTRAINTS ALL IMMEDIATE;
+SELECT results_eq($$ SELECT connection_id FROM broadcast.function_error
+                      WHERE function = 'app.orphan' AND sqlstate = '23503'
+                      ORDER BY 1 $$,
+    $$ VALUES ('l1'), ('l2') $$, '... each is told as the function''s');
+SELECT results_eq($$ SELECT arguments::text FROM broadcast.staging
+                      WHERE target = 'late' $$,
+    $$ VALUES ('["l3"]') $$, '... and one may still put things right later');
+
+SELECT broadcast.unbind('disconnected', 'app.orphan');
+SELECT broadcast.bind('disconnected', 'app.endless', 'late');
+INSERT INTO broadcast.connections (connection_id, hub, node)
+VALUES ('l4', 'late', 'gone'), ('l5', 'late', 'gone');
+SET statement_timeout = '300ms';
+CREATE FUNCTION pg_temp.sweep(n int) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN broadcast.sweep(n);
+EXCEPTION WHEN query_canceled THEN
+    RETURN SQLERRM;
+END $$;
+SELECT is(pg_temp.sweep(10), 'no time for 10 connections',
+          'the time of a sweep is that of all');
+SELECT is(broadcast.sweep(1), 1, '... one takes too long by itself');
+SELECT is(broadcast.sweep(1), 1, '... and does not hold up the next');
+RESET statement_timeout;
+SELECT is_empty('SELECT FROM broadcast.connections WHERE hub = ''late''',
+                '... all have ended');
+
+SELECT throws_ok($$ SELECT broadcast.unbind('message', '1'::regproc) $$,
+    '42883', 'there is no function 1', 'no function is not any function');
+
 SELECT * FROM finish();
