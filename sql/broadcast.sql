@@ -700,6 +700,19 @@ COMMENT ON FUNCTION broadcast.bindings_changed() IS
 'Internal: tells every nginx that the bindings are others';
 
 
+CREATE OR REPLACE FUNCTION broadcast.bindings_lock() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM FROM broadcast.binding_state FOR UPDATE;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.bindings_lock() IS
+'Internal: who changes the bindings waits for who else does, and sees what that one did';
+
+
 CREATE OR REPLACE FUNCTION broadcast.bind(kind text, function regproc,
     hub text DEFAULT NULL, event text DEFAULT NULL,
     every interval DEFAULT NULL, role text DEFAULT NULL) RETURNS void
@@ -764,6 +777,8 @@ BEGIN
         event := proc.proname;
     END IF;
 
+    PERFORM broadcast.bindings_lock();
+
     DELETE FROM broadcast.binding b
      WHERE b.kind = bind.kind AND b.function = qualified
        AND b.hub IS NOT DISTINCT FROM bind.hub
@@ -796,10 +811,17 @@ BEGIN
       FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
      WHERE p.oid = function::oid;
 
+    IF NOT FOUND AND function IS NOT NULL THEN
+        RAISE EXCEPTION 'there is no function %', function
+            USING ERRCODE = 'undefined_function';
+    END IF;
+
+    PERFORM broadcast.bindings_lock();
+
     DELETE FROM broadcast.binding b
      WHERE b.kind = coalesce(unbind.kind, b.kind)
        AND b.function = coalesce(qualified, b.function)
-       AND (unbind.hub IS NULL OR b.hub = lower(unbind.hub))
+       AND (unbind.hub IS NULL OR b.hub = lower(unbind.hub COLLATE "C"))
        AND (unbind.event IS NULL OR b.event = unbind.event);
 
     IF FOUND THEN
@@ -2624,6 +2646,8 @@ BEGIN
                                 schema_name);
     END IF;
 
+    PERFORM broadcast.bindings_lock();
+
     schemas := ARRAY(SELECT n.oid FROM broadcast.exposed e
                        JOIN pg_namespace n ON n.nspname = e.schema
                       WHERE e.hub = hub);
@@ -2632,7 +2656,8 @@ BEGIN
            greatest(a.oid, b.oid)::regprocedure AS b
       INTO pair
       FROM pg_proc a
-      JOIN pg_proc b ON lower(a.proname) = lower(b.proname)
+      JOIN pg_proc b ON lower(a.proname::text COLLATE "C")
+                        = lower(b.proname::text COLLATE "C")
                         AND a.pronargs = b.pronargs AND a.oid <> b.oid
      WHERE a.oid IN (SELECT broadcast.callable(ARRAY[ns.oid]))
        AND b.oid IN (SELECT broadcast.callable(schemas || ns.oid))
@@ -2664,6 +2689,8 @@ LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    PERFORM broadcast.bindings_lock();
+
     DELETE FROM broadcast.exposed e
      WHERE (unexpose.hub IS NULL OR e.hub = lower(unexpose.hub COLLATE "C"))
        AND (unexpose.schema_name IS NULL

@@ -1,0 +1,72 @@
+#!/usr/bin/perl
+
+# Copyright (C) The nginx-broadcast authors
+#
+# Deployments at the same time: who binds or exposes waits for who else does,
+# and neither fails for it.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+
+use Broadcast::Postgres;
+use Broadcast::Wait qw(wait_for);
+
+my $pg = Broadcast::Postgres->new;
+
+$pg->createdb('app', 'owner');
+
+my @owner = (db => 'app', user => 'owner');
+
+$pg->file("$FindBin::Bin/../sql/broadcast.sql", @owner);
+$pg->psql(<<'EOS', @owner);
+create function f(jsonb) returns jsonb language sql as 'select $1';
+create schema one;
+create schema two;
+create function one.say(int) returns int language sql as 'select 1';
+create function two."Say"(int) returns int language sql as 'select 2';
+EOS
+
+# the second while the first is open; what that one says when it may go on
+
+sub together {
+    my ($first, $second) = @_;
+
+    my ($a, $b) = map { $pg->session(@owner) } 1, 2;
+
+    $a->run("begin; select broadcast.$first");
+    my $mark = $b->send("select broadcast.$second");
+
+    ok((wait_for { $pg->psql(q{select count(*) from pg_locks where not granted})
+                   } 10), "$second waits for $first");
+
+    $a->run('commit');
+    my $words = $b->finish($mark);
+    $_->close for $a, $b;
+
+    return $words;
+}
+
+my $bind = "bind('message', 'f', 'chat', 'x')";
+
+is(together($bind, $bind), '', 'both have bound it');
+is($pg->psql('select count(*) from broadcast.binding', @owner), 1, '... once');
+
+is(together("bind('timer', 'f', every => '1 s')", "bind('timer', 'f', every => '2 s')"), '',
+   'a timer of two intervals');
+is($pg->psql(q{select b.every = t.every and t.every = '2 s' from broadcast.binding b
+                 join broadcast.timer t on b.kind = 'timer'}, @owner), 't', '... is the later one\'s');
+
+is(together($bind, "unbind('message', 'f')"), '', 'one binds, another takes it back');
+is($pg->psql(q{select count(*) from broadcast.binding where kind = 'message'}, @owner), 0,
+   '... which counts');
+
+like(together("expose('chat', 'one')", "expose('chat', 'two')"),
+     qr/one\.say\(integer\) and two\."Say"\(integer\) have the same name/,
+     'methods of the same name are seen by the second');
+
+done_testing();
