@@ -2839,6 +2839,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     b record;
+    item text;
     list text;
 BEGIN
     b := broadcast.base_type(type);
@@ -2852,14 +2853,15 @@ BEGIN
 
     IF b.element IS NOT NULL AND broadcast.has_bytes(broadcast.shape(type))
     THEN
-        list := format('coalesce((SELECT pg_catalog.json_agg(%s) FROM (SELECT pg_catalog.unnest(%%s) AS e) u), ''[]'')',
-                       broadcast.encoded('u.e', b.element));
+        item := broadcast.encoded('u.e', b.element);
+        list := 'coalesce((SELECT pg_catalog.json_agg(%s) FROM (SELECT pg_catalog.unnest(%s) AS e) u), ''[]'')';
 
         RETURN format('CASE WHEN %1$s IS NULL THEN NULL'
                       ' WHEN pg_catalog.array_ndims(%1$s) OPERATOR(pg_catalog.=) 2'
                       ' THEN (SELECT pg_catalog.json_agg(%2$s) FROM pg_catalog.generate_subscripts(%1$s, 1) i)'
                       ' ELSE %3$s END', x,
-                      format(list, format('(%s)[i:i]', x)), format(list, x));
+                      format(list, item, format('(%s)[i:i]', x)),
+                      format(list, item, x));
     END IF;
 
     IF proc IS NOT NULL
@@ -3410,9 +3412,20 @@ COMMENT ON FUNCTION broadcast.bound_messages() IS
 'Internal: the message function of each hub and name, either null for any';
 
 
-DROP FUNCTION IF EXISTS broadcast.methods(text, text);
+-- one of other columns; else its grants stay
 
-CREATE FUNCTION broadcast.methods(role_claim text DEFAULT NULL,
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_proc p
+                WHERE p.oid = to_regprocedure('broadcast.methods(text, text)')
+                  AND NOT 'statement' = ANY (p.proargnames))
+    THEN
+        DROP FUNCTION broadcast.methods(text, text);
+    END IF;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION broadcast.methods(role_claim text DEFAULT NULL,
     role_default text DEFAULT NULL)
 RETURNS TABLE (hub text, name text, form text, function text, count int,
                rest boolean, arrays int, params text, stream boolean,
@@ -3449,9 +3462,8 @@ BEGIN
          WHERE role_claim IS NOT NULL
             OR has_function_privilege(f.oid, 'EXECUTE')
     ), candidates AS MATERIALIZED (
-        SELECT s.hub, lower(p.proname::text) AS name, p.oid, m.*,
-               rank() OVER (PARTITION BY s.hub, lower(p.proname::text),
-                                         m.count, m.rest
+        SELECT s.hub, l.name, p.oid, m.*,
+               rank() OVER (PARTITION BY s.hub, l.name, m.count, m.rest
                             ORDER BY m.defaults > 0) AS place,
                EXISTS (SELECT FROM pg_proc q
                         WHERE q.pronamespace = p.pronamespace
@@ -3464,6 +3476,7 @@ BEGIN
           FROM functions f
           JOIN pg_proc p ON p.oid = f.oid
           JOIN schemas s ON s.oid = p.pronamespace,
+               lower(p.proname::text COLLATE "C") l(name),
                broadcast.method_rows(p.oid, role_claim, role_default) m
     )
     SELECT DISTINCT ON (c.hub, c.name, c.rest, c.count)
@@ -4127,7 +4140,7 @@ AS $$
                'bindings_version', 'node_beat', 'sweep')), false)
       FROM pg_proc p
      WHERE p.pronamespace = 'broadcast'::regnamespace
-       AND p.proname !~ '^(un)?(bind|expose)$|^(doctor|timer_(un)?bind|timer_check|timer_next|bindings_changed|expose|setting_fault)'
+       AND p.proname !~ '^(un)?(bind|expose)$|^(doctor|timer_(un)?bind|timer_check|timer_next|bindings_(changed|lock)|expose|setting_fault)'
        AND p.prorettype <> 'trigger'::regtype
        AND NOT has_function_privilege($1, p.oid, 'EXECUTE')
     HAVING count(*) > 0

@@ -723,6 +723,35 @@ SELECT is((SELECT array_agg(type::int ORDER BY id) FROM broadcast.staging
                           WHERE target = 'x')), '{1,17}',
     '... its actions are sent, and a done record behind them');
 
+-- names with what format() and others look for
+
+CREATE SCHEMA "%s $$""'";
+CREATE TYPE "%s $$""'"."t%I" AS ("a%s" bytea, "%%" int);
+CREATE FUNCTION "%s $$""'"."f%1$s"(x "%s $$""'"."t%I"[],
+    y text DEFAULT '%s''\') RETURNS "%s $$""'"."t%I"[]
+LANGUAGE sql AS 'SELECT x';
+CREATE FUNCTION "%s $$""'"."ÄÖ"() RETURNS int LANGUAGE sql AS 'SELECT 7';
+SELECT broadcast.expose('percent', '%s $$"''');
+SELECT broadcast.methods('ro%s''le', 'de''%s\');
+SELECT results_eq($$ SELECT m.name, m.count FROM broadcast.methods() m
+                      WHERE m.hub = 'percent' ORDER BY 1, 2 $$,
+    $$ VALUES ('f%1$s', 1), ('f%1$s', 2), ('ÄÖ', 0) $$,
+    'odd names are names; letters beyond ASCII have their case');
+SELECT statement AS call FROM broadcast.methods()
+ WHERE hub = 'percent' AND count = 1 \gset
+CREATE FUNCTION pg_temp.percent(statement text) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    v text;
+BEGIN
+    EXECUTE statement INTO v USING '{}'::text,
+        '[{"a%s":"AQI=","%%":1},null]'::text;
+    RETURN v;
+END $$;
+SELECT is(pg_temp.percent(:'call')::jsonb,
+          '[{"a%s": "AQI=", "%%": 1}, null]', '... also of what is bytes');
+SELECT broadcast.unexpose('percent');
+
 SELECT broadcast.unexpose(NULL);
 SELECT is_empty($$ SELECT FROM broadcast.methods() WHERE form = 'method' $$,
                 'null in unexpose matches any');
