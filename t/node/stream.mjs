@@ -87,9 +87,11 @@ async function values(c) {
        [{ n: 1, name: 'a', nothing: null }, { n: 2, name: 'b', nothing: null }],
        'rows of a TABLE are objects');
 
-    if (!packed) {
-        is(await all(c, 'Bytes'), ['AP8Q', ''], 'bytea is base64');
-    }
+    const bytes = await all(c, 'Bytes');
+
+    is(packed ? bytes.map(b => Buffer.from(b).toString('hex')) : bytes,
+       packed ? ['00ff10', ''] : ['AP8Q', ''],
+       packed ? 'bytea is binary' : 'bytea is base64');
 
     is(await all(c, 'Cursor', 3), [1, 2, 3], 'the rows of a refcursor');
     is(await all(c, 'Cursors', 70),
