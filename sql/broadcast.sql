@@ -451,8 +451,14 @@ COMMENT ON FUNCTION broadcast.check_size(bigint) IS
 'Internal: an error for what is larger than a message may be; what fits into no zone would be missed by all clients of its hub';
 
 
+-- up to version 3 without the second group
+
+DROP FUNCTION IF EXISTS broadcast.send(text, int, text, text, jsonb, text[],
+                                       int);
+
 CREATE OR REPLACE FUNCTION broadcast.send(hub text, scope int, name text,
-    target text, arguments jsonb, excluded text[], source int) RETURNS void
+    target text, arguments jsonb, excluded text[], source int,
+    grp text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -485,7 +491,7 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
-    IF (CASE scope WHEN 1 THEN char_length(name)
+    IF (CASE scope WHEN 1 THEN greatest(char_length(name), char_length(grp))
                    ELSE octet_length(name) END) > 1024
     THEN
         RAISE EXCEPTION 'the % name is longer than 1024 %', what,
@@ -496,13 +502,14 @@ BEGIN
     PERFORM broadcast.check_size(octet_length(arguments::text)
         + coalesce(octet_length(array_to_string(excluded, ',')), 0));
 
-    PERFORM broadcast.put(hub, 1, scope, source, name, NULL, target,
+    PERFORM broadcast.put(hub, 1, scope, source, name, grp, target,
                           arguments::text::json, NULL, excluded, NULL);
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.send(text, int, text, text, jsonb, text[], int)
-IS 'Internal: checks and stages one message';
+COMMENT ON FUNCTION broadcast.send(text, int, text, text, jsonb, text[], int,
+                                   text)
+IS 'Internal: checks and stages one message; grp is a second group that gets it, once for who is in both';
 
 
 --
@@ -680,6 +687,112 @@ $$;
 
 COMMENT ON FUNCTION broadcast.position(text) IS
 'Position of a hub, of the statement''s snapshot: connect with it to get what came later. Opaque';
+
+
+--
+-- Changes of tables
+--
+
+-- As the schema's owner, since who changes a table need not know of it.  For
+-- a type that has a cast to json to_jsonb() calls it, so a cast that somebody
+-- else wrote would run with the rights of the owner.
+
+CREATE OR REPLACE FUNCTION broadcast.change_checked(relation oid)
+    RETURNS void
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner
+                WHERE c.oid = relation
+                  AND (o.rolsuper OR o.rolname = current_user))
+    THEN
+        RETURN;
+    END IF;
+
+    IF EXISTS (SELECT FROM pg_cast c
+                 JOIN pg_proc p ON p.oid = c.castfunc
+                 JOIN pg_roles o ON o.oid = p.proowner
+                WHERE c.casttarget = 'json'::regtype AND c.oid >= 16384
+                  AND NOT o.rolsuper AND o.rolname <> current_user)
+    THEN
+        RAISE EXCEPTION 'the table % has another owner than the schema broadcast, and there is a cast to json that cannot be trusted',
+                relation::regclass
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'make the role that owns the schema broadcast the owner of the table';
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.change_checked(oid) IS
+'Internal: an error if a row of the table may not be made to JSON with the rights of the owner of this schema';
+
+
+CREATE OR REPLACE FUNCTION broadcast.on_change() RETURNS trigger
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    old_row jsonb;
+    new_row jsonb;
+    groups text[];
+    column_name text := TG_ARGV[2];
+BEGIN
+    IF TG_LEVEL <> 'ROW' OR TG_NARGS NOT IN (2, 3) THEN
+        RAISE EXCEPTION 'trigger % of % is not as it must be', TG_NAME,
+                TG_RELID::regclass
+            USING ERRCODE = 'trigger_protocol_violated',
+                  HINT = 'FOR EACH ROW EXECUTE FUNCTION broadcast.on_change(''hub'', ''target'' [, ''group column''])';
+    END IF;
+
+    PERFORM broadcast.change_checked(TG_RELID);
+
+    IF TG_OP <> 'INSERT' THEN
+        old_row := to_jsonb(OLD);
+    END IF;
+
+    IF TG_OP <> 'DELETE' THEN
+        new_row := to_jsonb(NEW);
+    END IF;
+
+    IF NOT coalesce(new_row, old_row) ? column_name THEN
+        RAISE EXCEPTION 'trigger % of % names a group column % that is not there',
+                TG_NAME, TG_RELID::regclass, quote_ident(column_name)
+            USING ERRCODE = 'undefined_column';
+    END IF;
+
+    -- who is in no group gets nothing; who is in both has it once
+
+    groups := ARRAY(SELECT g
+                      FROM unnest(ARRAY[new_row->>column_name,
+                                        old_row->>column_name])
+                           WITH ORDINALITY AS u(g, n)
+                     WHERE btrim(g) <> ''
+                     GROUP BY g ORDER BY min(n));
+
+    IF column_name IS NULL OR groups <> '{}' THEN
+        PERFORM broadcast.send(TG_ARGV[0],
+            CASE WHEN column_name IS NULL THEN 0 ELSE 1 END, groups[1],
+            TG_ARGV[1],
+            jsonb_build_array(
+                jsonb_build_object('op', TG_OP, 'table', TG_TABLE_NAME)
+                || CASE WHEN new_row IS NULL THEN '{}'
+                        ELSE jsonb_build_object('new', new_row) END
+                || CASE WHEN old_row IS NULL THEN '{}'
+                        ELSE jsonb_build_object('old', old_row) END),
+            '{}', 0, groups[2]);
+    END IF;
+
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.on_change() IS
+'Row trigger for any table, with the arguments hub, target and perhaps a group column: each change is a message to the hub, or to the group that the column names, on a change of it to the old and the new one';
 
 
 --

@@ -41,6 +41,8 @@ typedef void (*ngx_broadcast_each_pt)(ngx_broadcast_conn_t *bc, void *data);
 static void ngx_broadcast_fanout_apply(ngx_broadcast_record_t *rec);
 static void ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
     ngx_broadcast_each_pt each, void *data);
+static void ngx_broadcast_fanout_list(ngx_broadcast_record_t *rec,
+    ngx_queue_t *list, ngx_str_t *but, ngx_broadcast_each_pt each, void *data);
 static ngx_uint_t ngx_broadcast_fanout_meant(ngx_broadcast_conn_t *bc,
     ngx_broadcast_record_t *rec);
 static void ngx_broadcast_fanout_message(ngx_broadcast_record_t *rec);
@@ -202,10 +204,9 @@ static void
 ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
     ngx_broadcast_each_pt each, void *data)
 {
-    ngx_queue_t             *q, *next, *list;
-    ngx_broadcast_conn_t    *bc;
-    ngx_broadcast_local_t   *hub;
-    ngx_broadcast_joined_t  *joined;
+    ngx_queue_t            *list;
+    ngx_broadcast_conn_t   *bc;
+    ngx_broadcast_local_t  *hub;
 
     hub = ngx_broadcast_index_hub(rec->hub);
 
@@ -246,6 +247,25 @@ ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
         return;
     }
 
+    ngx_broadcast_fanout_list(rec, list, NULL, each, data);
+
+    if (rec->scope == NGX_BROADCAST_GROUP && rec->group.len) {
+        list = ngx_broadcast_index_group(rec->hub, &rec->group);
+        ngx_broadcast_fanout_list(rec, list, &rec->name, each, data);
+    }
+}
+
+
+/* but: a group whose members had their turn already, or NULL */
+
+static void
+ngx_broadcast_fanout_list(ngx_broadcast_record_t *rec, ngx_queue_t *list,
+    ngx_str_t *but, ngx_broadcast_each_pt each, void *data)
+{
+    ngx_queue_t             *q, *next;
+    ngx_broadcast_conn_t    *bc;
+    ngx_broadcast_joined_t  *joined;
+
     if (list == NULL) {
         return;
     }
@@ -269,12 +289,15 @@ ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
             break;
         }
 
-        if (bc->start <= rec->log
-            && (rec->excluded.len == 0
-                || !ngx_broadcast_record_excludes(rec, &bc->id)))
+        if (bc->start > rec->log
+            || (rec->excluded.len
+                && ngx_broadcast_record_excludes(rec, &bc->id))
+            || (but && ngx_broadcast_index_member(bc, but)))
         {
-            each(bc, data);
+            continue;
         }
+
+        each(bc, data);
     }
 }
 
@@ -301,7 +324,7 @@ ngx_broadcast_fanout_meant(ngx_broadcast_conn_t *bc,
         break;
 
     case NGX_BROADCAST_GROUP:
-        if (!ngx_broadcast_index_member(bc, &rec->name)) {
+        if (!ngx_broadcast_index_meant(bc, rec)) {
             return 0;
         }
 

@@ -463,6 +463,15 @@ ngx_broadcast_index_member(ngx_broadcast_conn_t *bc, ngx_str_t *group)
 }
 
 
+ngx_uint_t
+ngx_broadcast_index_meant(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_record_t *rec)
+{
+    return ngx_broadcast_index_member(bc, &rec->name)
+           || (rec->group.len && ngx_broadcast_index_member(bc, &rec->group));
+}
+
+
 ngx_int_t
 ngx_broadcast_index_join(ngx_broadcast_conn_t *bc, ngx_str_t *group)
 {

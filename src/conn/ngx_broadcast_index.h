@@ -58,6 +58,10 @@ void ngx_broadcast_index_leave_all(ngx_broadcast_conn_t *bc);
 ngx_uint_t ngx_broadcast_index_member(ngx_broadcast_conn_t *bc,
     ngx_str_t *group);
 
+/* 1 if it is a member of the group, or of one of the two, of a message */
+ngx_uint_t ngx_broadcast_index_meant(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_record_t *rec);
+
 ngx_uint_t ngx_broadcast_index_count(void);
 
 

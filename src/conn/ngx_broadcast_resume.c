@@ -300,7 +300,7 @@ ngx_broadcast_resume_message(ngx_broadcast_record_t *rec, void *data)
         break;
 
     case NGX_BROADCAST_GROUP:
-        if (!ngx_broadcast_index_member(bc, &rec->name)) {
+        if (!ngx_broadcast_index_meant(bc, rec)) {
             return;
         }
 

@@ -100,7 +100,9 @@ typedef struct {
     uint32_t                  ttl;          /* JOIN of a user: seconds, or
                                                NGX_BROADCAST_TTL_… */
     ngx_str_t                 name;         /* group, user or connection id */
-    ngx_str_t                 group;        /* JOIN, LEAVE */
+    ngx_str_t                 group;        /* JOIN, LEAVE; of a MESSAGE to a
+                                               group: a second one, whose
+                                               members get it, too */
     ngx_str_t                 target;
     ngx_str_t                 arguments;    /* JSON array as it came */
     ngx_str_t                 excluded;     /* connection ids joined by ',' */
