@@ -7,7 +7,6 @@
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_invocation.h"
 #include "conn/ngx_broadcast_stateful.h"
-#include "base/ngx_broadcast_buf.h"
 #include "proto/ngx_broadcast_handshake.h"
 #include "proto/ngx_broadcast_hub_json.h"
 #include "proto/ngx_broadcast_ws.h"
@@ -379,30 +378,30 @@ void
 ngx_broadcast_inbound_refuse(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     ngx_str_t *id, ngx_str_t *target, ngx_int_t rc)
 {
-    ngx_str_t            error;
-    ngx_broadcast_buf_t  b;
+    ngx_str_t   error;
+    ngx_uint_t  why;
 
-    ngx_broadcast_buf_init(&b, pool, 128 + target->len);
+    switch (rc) {
 
-    if (rc == NGX_DECLINED) {
-        ngx_broadcast_buf_literal(&b, "Unknown hub method '");
-        ngx_broadcast_buf_str(&b, target);
-        ngx_broadcast_buf_char(&b, '\'');
+    case NGX_DECLINED:
+        why = NGX_BROADCAST_REFUSAL_UNKNOWN;
+        break;
 
-    } else {
-        ngx_broadcast_buf_literal(&b, "Failed to invoke '");
-        ngx_broadcast_buf_str(&b, target);
-        ngx_broadcast_buf_literal(&b, "' due to an error on the server.");
+    case NGX_ABORT:
+        why = NGX_BROADCAST_REFUSAL_AWAY;
+        break;
 
-        if (rc == NGX_ABORT) {
-            ngx_broadcast_buf_literal(&b, " The database is away.");
+    case NGX_BUSY:
+        why = NGX_BROADCAST_REFUSAL_BUSY;
+        break;
 
-        } else if (rc == NGX_BUSY) {
-            ngx_broadcast_buf_literal(&b, " Too many calls are waiting.");
-        }
+    default:
+        why = NGX_BROADCAST_REFUSAL_MEMORY;
     }
 
-    if (ngx_broadcast_buf_done(&b, &error) == NGX_OK) {
+    if (ngx_broadcast_refusal_text(pool, why, target, 0, 0, &error)
+        == NGX_OK)
+    {
         ngx_broadcast_inbound_answer(bc, id, NULL, &error);
     }
 }
