@@ -125,6 +125,5 @@ SELECT throws_ok('INSERT INTO app.mine VALUES (1, (2, 3))', '42501', NULL,
 INSERT INTO app.item VALUES (9, 'r', NULL);
 SELECT is(count(*), 1::bigint, 'tables of a superuser go on')
   FROM app.groups();
-SELECT is(app.id_of('once'), NULL, '... and is a timer no more');
 
 SELECT * FROM finish();
