@@ -205,6 +205,10 @@ while (my $record = $hub->next) {
         $hub->drop;
         $hub->again(on => worker_at($port, '/pid', $pids[++$sockets % 3]));
         $hub->send({ type => 9, sequenceId => 2 });
+
+        # acknowledgements may have been lost with the socket
+
+        $hub->send({ type => 8, sequenceId => $got });
     }
 }
 

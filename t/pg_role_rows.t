@@ -28,10 +28,8 @@ $pg->createdb('app', 'owner');
 $pg->file("$FindBin::Bin/../sql/broadcast.sql", db => 'app', user => 'owner');
 
 $pg->psql(<<'EOS', db => 'app', user => 'owner');
-grant usage on schema broadcast to module, web_user;
+grant usage on schema broadcast to module;
 grant execute on all functions in schema broadcast to module;
-grant execute on function broadcast.fetch(refcursor, int),
-                          broadcast.fetched(json, json) to web_user;
 
 create table note (who text, body text);
 alter table note enable row level security;
