@@ -2991,7 +2991,7 @@ BEGIN
                 SELECT * FROM broadcast.type_columns(b.type)
                  WHERE proc IS NULL) c;
 
-        RETURN format('CASE WHEN %s IS DISTINCT FROM NULL THEN (SELECT pg_catalog.to_json(c) FROM (SELECT %s) c) END',
+        RETURN format('CASE WHEN %s IS DISTINCT FROM NULL THEN (SELECT pg_catalog.to_json(c.*) FROM (SELECT %s) c) END',
                       x, list);
     END IF;
 

@@ -739,6 +739,16 @@ SELECT results_eq($$ SELECT m.name, m.count FROM broadcast.methods() m
     'odd names are names; letters beyond ASCII have their case');
 SELECT statement AS call FROM broadcast.methods()
  WHERE hub = 'percent' AND count = 1 \gset
+CREATE FUNCTION pg_temp.called(of_hub text, target text) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+    v text;
+BEGIN
+    EXECUTE (SELECT m.statement FROM broadcast.methods() m
+              WHERE m.hub = of_hub AND m.name = target AND m.count = 0)
+       INTO v USING '{}'::text;
+    RETURN v;
+END $$;
 CREATE FUNCTION pg_temp.percent(statement text) RETURNS text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -750,6 +760,12 @@ BEGIN
 END $$;
 SELECT is(pg_temp.percent(:'call')::jsonb,
           '[{"a%s": "AQI=", "%%": 1}, null]', '... also of what is bytes');
+CREATE FUNCTION "%s $$""'".names(OUT c int, OUT f bytea, OUT u int, OUT e int,
+    OUT x int, OUT r int, OUT v int, OUT i int) LANGUAGE sql AS
+$$ SELECT 1, '\x01'::bytea, 2, 3, 4, 5, 6, 7 $$;
+SELECT is((pg_temp.called('percent', 'names'))::jsonb,
+    '{"c": 1, "f": "AQ==", "u": 2, "e": 3, "x": 4, "r": 5, "v": 6, "i": 7}',
+    'columns named as what the statement names');
 SELECT broadcast.unexpose('percent');
 
 SELECT broadcast.unexpose(NULL);
