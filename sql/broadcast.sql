@@ -1954,7 +1954,7 @@ CREATE OR REPLACE FUNCTION broadcast.assume(event jsonb, role_claim text,
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    claims jsonb := coalesce(nullif(event->'claims', 'null'), '{}');
+    claims jsonb := coalesce(nullif(event->'claims'::text, 'null'), '{}');
     prior text := pg_catalog.current_setting('role');
     wanted text;
     role oid;
@@ -2001,12 +2001,13 @@ BEGIN
                 (claims || pg_catalog.jsonb_build_object('role', wanted))
                 ::text, true),
             pg_catalog.set_config('request.headers',
-                coalesce(event->>'headers', '{}'), true),
+                coalesce(event->>'headers'::text, '{}'), true),
             pg_catalog.set_config('request.method',
-                coalesce(event->>'method', ''), true),
+                coalesce(event->>'method'::text, ''), true),
             pg_catalog.set_config('request.path',
-                coalesce('/' || (event->>'name'), '')
-                || coalesce('/' || nullif(event->>'path', ''), ''), true),
+                coalesce('/' || (event->>'name'::text), '')
+                || coalesce('/' || nullif(event->>'path'::text, ''), ''),
+                true),
             pg_catalog.set_config('role', wanted, true);
 
     RETURN prior;
@@ -2021,12 +2022,12 @@ CREATE OR REPLACE FUNCTION broadcast.caller(context jsonb) RETURNS jsonb
 LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
-    IF context->'claims' <> 'null' THEN
+    IF context->'claims'::text <> 'null' THEN
         RETURN context;
     END IF;
 
     RETURN context || coalesce(broadcast.connection_known(
-                                   context->>'connectionId'), '{}');
+                                   context->>'connectionId'::text), '{}');
 END
 $$;
 
@@ -2083,7 +2084,8 @@ BEGIN
               JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
              WHERE p.proname = name[2]::pg_catalog.name
                AND n.nspname = name[1]::pg_catalog.name
-               AND p.pronargs = 1 AND p.proargtypes[0] = 3802);
+               AND p.pronargs = 1
+               AND p.proargtypes[0] = 3802::pg_catalog.oid);
 END
 $$;
 
@@ -2124,7 +2126,7 @@ BEGIN
     -- nginx looks for the mark in the context of an error: the function's
     -- name stands behind it
 
-    IF ret = 'pg_catalog.void'::pg_catalog.regtype THEN
+    IF ret = 'pg_catalog.void'::pg_catalog.regtype::pg_catalog.oid THEN
         EXECUTE pg_catalog.format('SELECT /* broadcast.run */ %s($1)',
                                   function)
           USING event;
@@ -2181,11 +2183,12 @@ DECLARE
     state text; message text; detail text; hint text; context text;
     place text; why text;
 BEGIN
-    FOR b IN SELECT * FROM broadcast.bound(kind, event->>'hub', NULL) LOOP
+    FOR b IN SELECT * FROM broadcast.bound(kind, event->>'hub'::text, NULL)
+    LOOP
         BEGIN
             result := broadcast.run(b.function, event, role_claim,
                                     role_default);
-            PERFORM broadcast.act(event->>'hub', result);
+            PERFORM broadcast.act(event->>'hub'::text, result);
 
             -- what would fail at the commit, and take the event with it,
             -- fails here; the next function may defer again
@@ -2199,9 +2202,9 @@ BEGIN
                 hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT,
                 place = SCHEMA_NAME, why = CONSTRAINT_NAME;
 
-            PERFORM broadcast.error_add(kind, b.function, NULL, event->>'hub',
-                        event->>'connectionId', state, message, detail, hint,
-                        context, 1);
+            PERFORM broadcast.error_add(kind, b.function, NULL,
+                        event->>'hub'::text, event->>'connectionId'::text,
+                        state, message, detail, hint, context, 1);
 
             failed := failed || pg_catalog.jsonb_build_object(
                 'function', b.function, 'sqlstate', state,
@@ -2250,26 +2253,27 @@ DECLARE
     result jsonb;
     answer jsonb := '{}';
 BEGIN
-    IF event ? 'function' THEN
-        RETURN broadcast.opinion(broadcast.run(event->>'function',
-                                               event - 'function',
+    IF event ? 'function'::text THEN
+        RETURN broadcast.opinion(broadcast.run(event->>'function'::text,
+                                               event - 'function'::text,
                                                role_claim, role_default));
     END IF;
 
-    FOR b IN SELECT * FROM broadcast.bound('connect', event->>'hub', NULL)
+    FOR b IN SELECT * FROM broadcast.bound('connect', event->>'hub'::text,
+                                           NULL)
     LOOP
         result := broadcast.opinion(broadcast.run(b.function, event,
                                                   role_claim, role_default));
 
-        IF result ? 'refuse' THEN
+        IF result ? 'refuse'::text THEN
             RETURN result;
         END IF;
 
         IF result IS NOT NULL THEN
-            answer := answer || (result - 'groups')
+            answer := answer || (result - 'groups'::text)
                 || pg_catalog.jsonb_build_object('groups',
-                       coalesce(answer->'groups', '[]')
-                       || coalesce(result->'groups', '[]'));
+                       coalesce(answer->'groups'::text, '[]')
+                       || coalesce(result->'groups'::text, '[]'));
         END IF;
     END LOOP;
 
@@ -2288,11 +2292,11 @@ LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     b record;
-    kind text := event->>'kind';
+    kind text := event->>'kind'::text;
     result jsonb;
 BEGIN
     SELECT * INTO b
-      FROM broadcast.bound(kind, event->>'hub', event->>'name')
+      FROM broadcast.bound(kind, event->>'hub'::text, event->>'name'::text)
      LIMIT 1;
 
     -- an upload of the second in which it was unbound
@@ -2303,29 +2307,30 @@ BEGIN
 
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no % function is bound for %', kind,
-                event->>'name'
+                event->>'name'::text
             USING ERRCODE = 'undefined_function';
     END IF;
 
     result := broadcast.run(b.function, event, role_claim, role_default);
 
     IF pg_catalog.jsonb_typeof(result) = 'object' THEN
-        IF result ? 'actions' THEN
-            PERFORM broadcast.act(coalesce(b.of_hub, event->>'hub'),
-                                  result->'actions');
+        IF result ? 'actions'::text THEN
+            PERFORM broadcast.act(coalesce(b.of_hub, event->>'hub'::text),
+                                  result->'actions'::text);
             -- where nothing else is said there is nothing to answer
             RETURN CASE WHEN kind = 'http'
-                        THEN nullif(result - 'actions', '{}')
-                        ELSE result - 'actions' END;
+                        THEN nullif(result - 'actions'::text, '{}')
+                        ELSE result - 'actions'::text END;
         END IF;
 
         IF kind <> 'http' THEN
-            PERFORM broadcast.act(coalesce(b.of_hub, event->>'hub'), result);
+            PERFORM broadcast.act(coalesce(b.of_hub, event->>'hub'::text),
+                                  result);
             RETURN NULL;
         END IF;
 
     ELSIF pg_catalog.jsonb_typeof(result) = 'array' AND kind <> 'http' THEN
-        PERFORM broadcast.act(coalesce(b.of_hub, event->>'hub'), result);
+        PERFORM broadcast.act(coalesce(b.of_hub, event->>'hub'::text), result);
         RETURN NULL;
     END IF;
 
@@ -2343,10 +2348,10 @@ CREATE OR REPLACE FUNCTION broadcast.dispatch(event jsonb,
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    kind text := event->>'kind';
+    kind text := event->>'kind'::text;
     gone jsonb;
 BEGIN
-    event := event - 'kind'
+    event := event - 'kind'::text
              || pg_catalog.jsonb_build_object('kind', kind);
 
     IF kind = 'connected' THEN
@@ -2354,7 +2359,7 @@ BEGIN
             RETURN NULL;
         END IF;
 
-        RETURN broadcast.notice(kind, event - 'groups', role_claim,
+        RETURN broadcast.notice(kind, event - 'groups'::text, role_claim,
                                 role_default);
     END IF;
 
@@ -2367,18 +2372,19 @@ BEGIN
 
         -- again and again it was not only an exception: it is given up
 
-        IF event ? 'failed' THEN
+        IF event ? 'failed'::text THEN
             PERFORM broadcast.error_add(kind,
                 (SELECT pg_catalog.string_agg(b.function, ', ')
-                   FROM broadcast.bound(kind, event->>'hub', NULL) b),
-                NULL, event->>'hub', event->>'connectionId', event->>'failed',
+                   FROM broadcast.bound(kind, event->>'hub'::text, NULL) b),
+                NULL, event->>'hub'::text, event->>'connectionId'::text,
+                event->>'failed'::text,
                 'not called any more: each try was cancelled or failed',
                 NULL, 'is it slower than statement_timeout?', NULL, 1);
 
             RETURN NULL;
         END IF;
 
-        RETURN broadcast.notice(kind, gone || event - 'owed', role_claim,
+        RETURN broadcast.notice(kind, gone || event - 'owed'::text, role_claim,
                                 role_default);
     END IF;
 
@@ -2387,7 +2393,7 @@ BEGIN
     END IF;
 
     IF kind = 'timer' THEN
-        RETURN broadcast.tick((event->>'id')::bigint);
+        RETURN broadcast.tick((event->>'id'::text)::bigint);
     END IF;
 
     IF kind IN ('http', 'after') THEN
@@ -2422,7 +2428,7 @@ BEGIN
 
         -- the time is that of all of them; nginx tries again with less
 
-        IF lim > 1 AND result->'errors' @> '[{"sqlstate": "57014"}]' THEN
+        IF lim > 1 AND result->'errors'::text @> '[{"sqlstate": "57014"}]' THEN
             RAISE EXCEPTION 'no time for % connections', lim
                 USING ERRCODE = 'query_canceled';
         END IF;
@@ -3637,12 +3643,15 @@ DECLARE
     e jsonb := event;
 BEGIN
     RETURN '{"claims": {}, "query": {}}'::jsonb
-           || coalesce(broadcast.connection_known(e->>'connectionId'), '{}')
-           || CASE WHEN c->'claims' <> 'null'
-                   THEN pg_catalog.jsonb_build_object('claims', c->'claims')
+           || coalesce(broadcast.connection_known(e->>'connectionId'::text),
+                       '{}')
+           || CASE WHEN c->'claims'::text <> 'null'
+                   THEN pg_catalog.jsonb_build_object('claims',
+                                                      c->'claims'::text)
                    ELSE '{}' END
-           || CASE WHEN c->'query' <> 'null'
-                   THEN pg_catalog.jsonb_build_object('query', c->'query')
+           || CASE WHEN c->'query'::text <> 'null'
+                   THEN pg_catalog.jsonb_build_object('query',
+                                                      c->'query'::text)
                    ELSE '{}' END
            || e;
 END
@@ -3660,11 +3669,11 @@ DECLARE
     result jsonb := answer;
 BEGIN
     IF pg_catalog.jsonb_typeof(result) = 'object' THEN
-        IF result ? 'actions' THEN
-            PERFORM broadcast.act(hub, result->'actions');
+        IF result ? 'actions'::text THEN
+            PERFORM broadcast.act(hub, result->'actions'::text);
 
-        ELSIF NOT result ? 'result' AND (result ? 'target'
-                                         OR result ? 'action')
+        ELSIF NOT result ? 'result'::text AND (result ? 'target'::text
+                                         OR result ? 'action'::text)
         THEN
             PERFORM broadcast.act(hub, result);
             RETURN NULL;
@@ -3672,7 +3681,7 @@ BEGIN
 
         -- byte for byte where a function returns json
 
-        RETURN answer::pg_catalog.json->'result';
+        RETURN answer::pg_catalog.json->'result'::text;
     END IF;
 
     IF pg_catalog.jsonb_typeof(result) = 'array' THEN
