@@ -55,6 +55,21 @@ begin
     return null;
 end $$;
 
+-- what it raises cannot even be kept: the call as a whole fails
+
+create function deep(event jsonb) returns jsonb language plpgsql as $$
+begin
+    raise exception 'deep';
+end $$;
+
+create function refuse() returns trigger language plpgsql as $$
+begin
+    raise exception 'not to be kept';
+end $$;
+
+create trigger refuse before insert on broadcast.function_error
+    for each row when (new.message = 'deep') execute function refuse();
+
 create function who(event jsonb) returns jsonb language sql as $$
     select jsonb_build_object('result', event->'claims'->'name')
 $$;
@@ -63,7 +78,8 @@ select broadcast.bind('connected', 'note', 'chat');
 select broadcast.bind('disconnected', 'note', 'chat');
 select broadcast.bind('connected', 'gate', 'held');
 select broadcast.bind('disconnected', 'note', 'held');
-select broadcast.bind('disconnected', 'endless', 'stuck');
+select broadcast.bind('disconnected', 'endless', 'endless');
+select broadcast.bind('disconnected', 'deep', 'stuck');
 select broadcast.bind('disconnected', 'note', 'stuck');
 select broadcast.bind('message', 'who', 'chat', 'Who');
 EOS
@@ -121,7 +137,11 @@ sub tally {
 ok((wait_for { database()->{relay} eq 'leader' } 10), 'the relay leads');
 
 
-# --- a function that never ends ----------------------------------------------
+# --- functions that fail, and fail again -------------------------------------
+
+my $endless = Broadcast::WebSocket->connect($port, '/events/endless');
+ok((wait_for { rows(q{hub = 'endless'}) == 1 } 10), 'a client');
+$endless->close;
 
 my @stuck = map { Broadcast::WebSocket->connect($port, '/events/stuck') } 1, 2;
 ok((wait_for { rows(q{hub = 'stuck'}) == 2 } 10), 'two clients');
@@ -310,13 +330,19 @@ is(sql("select event->'claims'->>'name' from seen where id = '$id'"), 'Ann',
 $brief->close;
 
 
-# --- the function that never ends ------------------------------------------------
+# --- the functions that fail -----------------------------------------------------
+
+is(sql(q{select count(*) from broadcast.function_error
+          where kind = 'disconnected' and hub = 'endless'
+            and sqlstate = '57014'}), 1,
+   'a function that never ends is cancelled, and told of once');
+is(count(q{hub = 'endless'}), 0, '... nothing of it was kept');
 
 ok((wait_for { database()->{abandoned} == 2 } 20),
-   'a function that is always cancelled is given up');
+   'functions whose call fails as a whole are given up after some tries');
 is(sql(q{select count(*) from broadcast.function_error
           where kind = 'disconnected' and hub = 'stuck'
-            and sqlstate = '57014' and function like '%endless%'
+            and sqlstate = 'P0001' and function like '%deep%'
             and message like 'not called any more%'}), 2,
    '... which its developer can see');
 is(count(q{hub = 'stuck'}), 0, '... nothing of it was kept');

@@ -294,6 +294,18 @@ ngx_broadcast_job_timeout(ngx_broadcast_job_t *job)
 
     rc = ngx_broadcast_pg_pool_withdraw(&job->query);
 
+    if (rc != NGX_OK && job->query.spare) {
+
+        /*
+         * It may have waited for a connection as long as it likes.  From there
+         * on the server's word counts, or that the connection is lost.
+         */
+
+        ngx_broadcast_job_unwatch(job);
+        ngx_broadcast_job_watch(job);
+        return;
+    }
+
     ngx_broadcast_job_finish(job, NGX_BROADCAST_CALL_TIMEOUT, NULL);
 
     if (rc == NGX_OK) {

@@ -29,10 +29,10 @@
  *                                        waited for, one that comes later finds
  *                                        the tombstone
  *
- * dispatch() catches what functions raise.  What it cannot catch, above all the
- * server's statement_timeout, is tried three times and then done without the
- * functions, whose bindings are named in broadcast.function_error.  Other
- * failures say nothing about the functions: the row is tried again until it
+ * dispatch() catches what functions raise, and the server's statement_timeout.
+ * What it cannot catch is tried three times and then done without the
+ * functions, which are named in broadcast.function_error.  Failures of the
+ * server's say nothing about the functions: the row is tried again until it
  * succeeds.  A row that failed waits, the others go on; when too many wait, or
  * the database is away, the walk pauses, longer each time.
  */
