@@ -13,6 +13,10 @@ BEGIN;
 
 SET LOCAL client_min_messages = warning;
 
+-- a role named broadcast would find the schema of that name first
+
+SET LOCAL search_path = public;
+
 
 -- What is said.  Whoever inserts a row, the page or psql, speaks: the trigger
 -- sends in the same transaction, so a message is delivered if and only if its

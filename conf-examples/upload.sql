@@ -13,6 +13,10 @@ BEGIN;
 
 SET LOCAL client_min_messages = warning;
 
+-- a role named broadcast would find the schema of that name first
+
+SET LOCAL search_path = public;
+
 
 CREATE TABLE IF NOT EXISTS upload (
     path        text PRIMARY KEY,

@@ -208,6 +208,18 @@ sub look {
                   "what $name sends arrives");
     }
 
+    # what is typed behind the psql line is the user's, not the module's
+
+    (my $doctor = $psql) =~ s/ -c .*//;
+    (my $sound, $doctor) = run($user, "$doctor -qAt -c 'create table mine ()' "
+        . '-c "select check_name, detail from broadcast.doctor() '
+        . q{d(check_name) where status = 'error'" }
+        . q{-c "select 'mine is in', relnamespace::regnamespace from pg_class }
+        . q{where relname = 'mine'"});
+    is($doctor, "mine is in|public\n", 'the doctor finds no error, and what '
+       . 'the user creates is not in the schema of the module')
+        or diag $sound;
+
     my $said = http($port, 'POST', '/functions/say',
         body => '{"text":"from a function"}',
         headers => [ 'Content-Type' => 'application/json',
