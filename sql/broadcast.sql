@@ -1803,8 +1803,9 @@ BEGIN
     INSERT INTO broadcast.function_error AS e (kind, function, hub,
                 connection_id, sqlstate, message, detail, hint, context,
                 count)
-    VALUES (kind, function, hub, connection, sqlstate, message,
-            nullif(detail, ''), nullif(hint, ''), nullif(context, ''), count)
+    VALUES (kind, function, hub, connection, sqlstate, left(message, 8192),
+            left(nullif(detail, ''), 8192), left(nullif(hint, ''), 8192),
+            left(nullif(context, ''), 8192), count)
     RETURNING e.id INTO this;
 
     -- who else is at it does it for both
@@ -1903,8 +1904,10 @@ COMMENT ON FUNCTION broadcast.act(text, jsonb) IS
 -- With `role_claim` functions run under the role that the caller's token names.
 -- These are invoker functions, because the role cannot be set inside of one
 -- that is SECURITY DEFINER, and nothing of the schema is called while another
--- role is set: it needs no right here.  The names of the settings, and that
--- the claims get a member `role`, are PostgREST's.
+-- role is set: it needs no right here.  The role is put back for the session,
+-- not for the transaction alone, since a function may have done as much.  The
+-- names of the settings, and that the claims get a member `role`, are
+-- PostgREST's.
 --
 
 CREATE OR REPLACE FUNCTION broadcast.unauthorized(why text, role text,
@@ -2137,7 +2140,7 @@ BEGIN
     END IF;
 
     IF role_claim IS NOT NULL THEN
-        PERFORM pg_catalog.set_config('role', prior, true);
+        PERFORM pg_catalog.set_config('role', prior, false);
     END IF;
 
     RETURN result;
@@ -2655,7 +2658,8 @@ BEGIN
 
     UPDATE broadcast.timer_state t
        SET next_due = broadcast.timer_next(t.anchor, t.every, now),
-           last_run = started, duration = now - started, last_error = error,
+           last_run = started, duration = now - started,
+           last_error = left(error, 8192),
            runs = t.runs + 1,
            failures = t.failures + CASE WHEN error IS NULL THEN 0 ELSE 1 END
      WHERE t.id = timer_ran.id;
@@ -3829,7 +3833,7 @@ BEGIN
 
     EXECUTE call INTO v USING context, arguments;
 
-    PERFORM pg_catalog.set_config('role', prior, true);
+    PERFORM pg_catalog.set_config('role', prior, false);
 
     staged := broadcast.done_if(context);
 END

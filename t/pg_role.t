@@ -136,6 +136,22 @@ begin
     return null;
 end $$;
 
+create function stay(event jsonb) returns jsonb language plpgsql as $$
+begin
+    set role web_anon;
+    return null;
+end $$;
+create function api.stay() returns int language plpgsql as $$
+begin
+    set role web_anon;
+    return 1;
+end $$;
+create function api.stays() returns setof int language plpgsql as $$
+begin
+    set role web_anon;
+    return next 1;
+end $$;
+
 select broadcast.expose('chat', 'api');
 select broadcast.bind('message', 'msg', 'chat', 'Msg');
 select broadcast.bind('message', 'denied', 'chat', 'Denied');
@@ -145,6 +161,7 @@ select broadcast.bind('http', 'settings');
 select broadcast.bind('http', 'denied');
 select broadcast.bind('http', 'staff');
 select broadcast.bind('http', 'forget');
+select broadcast.bind('http', 'stay');
 select broadcast.bind('connect', 'door', 'guarded');
 select broadcast.bind('connected', 'saw', 'life');
 select broadcast.bind('disconnected', 'saw', 'life');
@@ -282,6 +299,9 @@ is(ask($strict, 'forget', token('ann'))->{status}, 204,
    'a function may become another role of the module\'s');
 is(ask($strict, 'web', token('bob'))->{body}, 'of bob',
    '... the next call is its caller\'s again');
+is(ask($strict, 'stay', token('ann'))->{status}, 204, '... also for the session');
+is(join('', map { ask($strict, 'web', token('bob'))->{body} } 1 .. 8), 'of bob' x 8,
+   '... the next ones are their callers\' again');
 
 
 # --- who is refused ----------------------------------------------------------
@@ -344,6 +364,10 @@ like(invoke($sue, 'Tells'), qr/^An unexpected error/, '... which others may not'
 
 is(stream($ann, 'Each'), 'web_user: of ann', 'a stream has the rows that its caller may read');
 is(stream($sue, 'Each'), 'web_staff: of ann, web_staff: of bob', '... another role what its policy says');
+is(stream($ann, 'Stays'), 1, 'a stream that becomes another role for the session');
+is(stream($ann, 'Each'), 'web_user: of ann', '... is not followed by one of that');
+is(invoke($ann, 'Stay'), 1, 'a method that does');
+is(join('', map { invoke($ann, 'Notes') } 1 .. 8), 'of ann' x 8, '... neither');
 is(stream($ann, 'Cursor'), 'web_user: of ann', '... and so has one by a cursor');
 is(stream($sue, 'Cursor'), 'web_staff: of ann, web_staff: of bob', '... also of a role without a right to the schema');
 is(stream($ann, 'Up_To', 3), '1, 2, 3', '... with its arguments');

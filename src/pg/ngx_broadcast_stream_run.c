@@ -38,10 +38,10 @@ static const char  ngx_broadcast_stream_context[] =
     "SELECT pg_catalog.set_config('broadcast.call', $1, true),"
     " pg_catalog.pg_backend_pid(), pg_catalog.current_setting('role')";
 
-/* `before` may have set another, until the end of the transaction */
+/* `before` set another, and the function may have set one for the session */
 
 static const char  ngx_broadcast_stream_role[] =
-    "SELECT pg_catalog.set_config('role', $1, true)";
+    "SELECT pg_catalog.set_config('role', $1, false)";
 
 static const char  ngx_broadcast_stream_done[] =
     "SELECT CASE WHEN pg_catalog.current_setting('broadcast.staged', true)"

@@ -235,6 +235,19 @@ RESET statement_timeout;
 SELECT is_empty('SELECT FROM broadcast.connections WHERE hub = ''late''',
                 '... all have ended');
 
+CREATE FUNCTION app.loud(e jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION USING MESSAGE = repeat('m', 100000),
+        DETAIL = repeat('d', 100000), HINT = repeat('h', 100000);
+END $$;
+SELECT broadcast.bind('connected', 'app.loud', 'late');
+SELECT broadcast.dispatch('{"kind":"connected","hub":"late",
+                            "connectionId":"l6"}');
+SELECT results_eq($$ SELECT length(message), length(detail), length(hint)
+                       FROM broadcast.function_error
+                      WHERE function = 'app.loud' $$,
+    $$ VALUES (8192, 8192, 8192) $$, 'long errors are cut');
+
 SELECT throws_ok($$ SELECT broadcast.unbind('message', '1'::regproc) $$,
     '42883', 'there is no function 1', 'no function is not any function');
 
