@@ -75,7 +75,8 @@ struct ngx_broadcast_seat_s {
                                                runs after a cancel */
 
     ngx_broadcast_pg_query_t    cancel;     /* of the pool */
-    char                        pid[16];    /* of the backend */
+    char                        pid[16];    /* of the backend; empty: not known
+                                               yet */
     char                        role[256];  /* of the session */
     char                        fetch[64];  /* text of the FETCH */
     char                        count[16];  /* rows of it */

@@ -75,6 +75,10 @@ ngx_broadcast_stream_run(ngx_broadcast_seat_t *seat,
     seat->rows = rows;
     rows->seat = seat;
 
+    /* of an earlier transaction: another session has it by now, perhaps */
+
+    seat->pid[0] = '\0';
+
     rc = ngx_broadcast_seat_send(seat, NGX_BROADCAST_SEAT_CONTEXT,
                                  ngx_broadcast_stream_context, 1, in->params);
 

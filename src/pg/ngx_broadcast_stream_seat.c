@@ -248,6 +248,14 @@ ngx_broadcast_seat_cancel(ngx_broadcast_seat_t *seat)
         return;
     }
 
+    if (seat->pid[0] == '\0') {
+
+        /* BEGIN has not been answered: whose query it would be is not known */
+
+        ngx_add_timer(&seat->timer, NGX_BROADCAST_SEAT_AGAIN);
+        return;
+    }
+
     query = &seat->cancel;
 
     ngx_memzero(query, sizeof(ngx_broadcast_pg_query_t));
