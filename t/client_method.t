@@ -119,6 +119,12 @@ begin
     return n;
 end $$;
 
+create function chat_hub.deep(n int) returns jsonb
+language sql as $$ select (repeat('[', n) || repeat(']', n))::jsonb $$;
+
+create function chat_hub.deeps(n int) returns setof jsonb
+language sql as $$ select chat_hub.deep(n) $$;
+
 create function chat_hub.rows(n int) returns setof int
 language sql as $$ select generate_series(1, n) $$;
 

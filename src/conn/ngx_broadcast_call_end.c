@@ -11,6 +11,9 @@
 
 static ngx_int_t ngx_broadcast_call_good(ngx_broadcast_conn_t *bc,
     ngx_broadcast_task_t *task, ngx_broadcast_method_result_t *result);
+static ngx_broadcast_frame_t *ngx_broadcast_call_unsaid(
+    ngx_broadcast_conn_t *bc, ngx_broadcast_task_t *task,
+    ngx_broadcast_method_result_t *result);
 static void ngx_broadcast_call_bad(ngx_broadcast_conn_t *bc,
     ngx_broadcast_task_t *task, ngx_broadcast_method_result_t *result);
 static void ngx_broadcast_call_release(ngx_broadcast_conn_t *bc);
@@ -133,6 +136,10 @@ ngx_broadcast_call_good(ngx_broadcast_conn_t *bc, ngx_broadcast_task_t *task,
 
     frame = ngx_broadcast_frame_hub_message(bc->protocol, bc->framing, &m);
 
+    if (frame == NULL) {
+        frame = ngx_broadcast_call_unsaid(bc, task, result);
+    }
+
     if (!result->staged || task->done || frame == NULL) {
         ngx_broadcast_conn_queue_new(bc, frame);
         return NGX_OK;
@@ -149,6 +156,47 @@ ngx_broadcast_call_good(ngx_broadcast_conn_t *bc, ngx_broadcast_task_t *task,
     }
 
     return NGX_AGAIN;
+}
+
+
+/* a result that the client's protocol has no words for; NULL: no memory */
+
+static ngx_broadcast_frame_t *
+ngx_broadcast_call_unsaid(ngx_broadcast_conn_t *bc, ngx_broadcast_task_t *task,
+    ngx_broadcast_method_result_t *result)
+{
+    ngx_pool_t               *pool;
+    ngx_broadcast_frame_t    *frame;
+    ngx_broadcast_message_t   m;
+
+    ngx_log_error(NGX_LOG_INFO, ngx_broadcast_bus.log, 0,
+                  "broadcast: a result of %V cannot be said in its client's "
+                  "protocol, it is nested too deeply",
+                  &result->method->function);
+
+    pool = ngx_create_pool(NGX_MIN_POOL_SIZE + 1024, ngx_broadcast_bus.log);
+    if (pool == NULL) {
+        return NULL;
+    }
+
+    ngx_memzero(&m, sizeof(ngx_broadcast_message_t));
+
+    m.type = NGX_BROADCAST_MESSAGE_COMPLETION;
+    m.id = task->id;
+    m.has_error = 1;
+
+    frame = NULL;
+
+    if (ngx_broadcast_refusal_text(pool, NGX_BROADCAST_REFUSAL_UNEXPECTED,
+                                   &task->target, 0, 0, &m.error)
+        == NGX_OK)
+    {
+        frame = ngx_broadcast_frame_hub_message(bc->protocol, bc->framing, &m);
+    }
+
+    ngx_destroy_pool(pool);
+
+    return frame;
 }
 
 

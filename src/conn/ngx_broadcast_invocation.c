@@ -291,8 +291,8 @@ static void
 ngx_broadcast_invocation_item(ngx_broadcast_conn_t *bc,
     ngx_broadcast_record_t *rec)
 {
-    ngx_broadcast_under_t   *under;
-    ngx_broadcast_message_t  m;
+    ngx_str_t               error;
+    ngx_broadcast_under_t  *under;
 
     under = ngx_broadcast_invocation_stream(bc, rec);
 
@@ -300,16 +300,11 @@ ngx_broadcast_invocation_item(ngx_broadcast_conn_t *bc,
         return;
     }
 
-    ngx_memzero(&m, sizeof(ngx_broadcast_message_t));
-
-    m.type = NGX_BROADCAST_MESSAGE_STREAM_ITEM;
-    m.encoding = NGX_BROADCAST_HUB_JSON;
-    m.id = rec->group;
-    m.value = rec->arguments;
-    m.shape = under->shape;
-    m.has_value = 1;
-
-    ngx_broadcast_conn_queue_message(bc, &m);
+    if (ngx_broadcast_rows_queue(bc, under, &rec->arguments) != NGX_OK) {
+        ngx_str_set(&error, NGX_BROADCAST_ROWS_ERROR);
+        (void) ngx_broadcast_invocation_end(bc, &rec->group, &error);
+        return;
+    }
 
     if (under->source) {
         ngx_broadcast_rows_took(bc, under, rec);

@@ -197,7 +197,13 @@ ngx_broadcast_rows_item(uint64_t serial, ngx_str_t *item)
         return NGX_AGAIN;
     }
 
-    ngx_broadcast_rows_queue(bc, under, item);
+    if (ngx_broadcast_rows_queue(bc, under, item) != NGX_OK) {
+
+        /* it is nested too deeply for MessagePack */
+
+        ngx_broadcast_rows_give_up(serial);
+        return NGX_AGAIN;
+    }
 
     return NGX_OK;
 }

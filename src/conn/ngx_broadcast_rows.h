@@ -35,6 +35,12 @@
  * there, C at the slots whether S is.
  */
 
+/* how a stream ends that fails midway, signalr.md 4.6 */
+
+#define NGX_BROADCAST_ROWS_ERROR                                              \
+    "An error occurred on the server while streaming results."
+
+
 /*
  * Begins one for the open stream `id` of bc, which the caller ends unless it
  * is NGX_OK.  in: all but item and end; its serial is what the context's
@@ -66,6 +72,13 @@ void ngx_broadcast_rows_arrived(ngx_broadcast_conn_t *bc);
 /* ITEM or COMPLETE by a worker's stream: 1 if it belongs to under */
 ngx_uint_t ngx_broadcast_rows_belongs(ngx_broadcast_under_t *under,
     ngx_broadcast_record_t *rec);
+
+/*
+ * An item (JSON) of a stream of bc.  NGX_ERROR: the client's protocol has no
+ * words for it; the caller ends the stream.
+ */
+ngx_int_t ngx_broadcast_rows_queue(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_under_t *under, ngx_str_t *item);
 
 /* the item was queued: asks for more, if it was the last of the bytes */
 void ngx_broadcast_rows_took(ngx_broadcast_conn_t *bc,

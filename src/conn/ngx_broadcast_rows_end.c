@@ -13,10 +13,6 @@
 /* How a stream of rows ends: its one Completion, wherever its client is. */
 
 
-#define NGX_BROADCAST_ROWS_ERROR                                              \
-    "An error occurred on the server while streaming results."
-
-
 static ngx_int_t ngx_broadcast_rows_error(ngx_broadcast_flow_t *flow,
     ngx_broadcast_stream_end_t *end, ngx_pool_t *pool, ngx_str_t *error);
 

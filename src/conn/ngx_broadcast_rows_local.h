@@ -62,8 +62,6 @@ ngx_broadcast_under_t *ngx_broadcast_rows_under(ngx_broadcast_conn_t *bc,
 
 /* 1 if an item of that length may be queued */
 ngx_uint_t ngx_broadcast_rows_fits(ngx_broadcast_conn_t *bc, size_t len);
-void ngx_broadcast_rows_queue(ngx_broadcast_conn_t *bc,
-    ngx_broadcast_under_t *under, ngx_str_t *item);
 
 /* more is asked for when the queue has become shorter */
 void ngx_broadcast_rows_wait(ngx_broadcast_conn_t *bc,

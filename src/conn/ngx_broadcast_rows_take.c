@@ -71,21 +71,30 @@ ngx_broadcast_rows_fits(ngx_broadcast_conn_t *bc, size_t len)
 }
 
 
-void
+ngx_int_t
 ngx_broadcast_rows_queue(ngx_broadcast_conn_t *bc,
     ngx_broadcast_under_t *under, ngx_str_t *item)
 {
-    ngx_broadcast_message_t  m;
+    ngx_broadcast_frame_t    *frame;
+    ngx_broadcast_message_t   m;
 
     ngx_memzero(&m, sizeof(ngx_broadcast_message_t));
 
     m.type = NGX_BROADCAST_MESSAGE_STREAM_ITEM;
+    m.encoding = NGX_BROADCAST_HUB_JSON;
     m.id = under->id;
     m.value = *item;
     m.shape = under->shape;
     m.has_value = 1;
 
-    ngx_broadcast_conn_queue_message(bc, &m);
+    frame = ngx_broadcast_frame_hub_message(bc->protocol, bc->framing, &m);
+    if (frame == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_broadcast_conn_queue_new(bc, frame);
+
+    return NGX_OK;
 }
 
 
@@ -293,8 +302,7 @@ ngx_broadcast_rows_orphans(ngx_broadcast_conn_t *bc)
             && !ngx_broadcast_slot_alive(ngx_broadcast_bus.zone,
                                          under->source))
         {
-            ngx_str_set(&error, "An error occurred on the server while "
-                                "streaming results.");
+            ngx_str_set(&error, NGX_BROADCAST_ROWS_ERROR);
 
             under->source = 0;
             (void) ngx_broadcast_invocation_end(bc, &under->id, &error);

@@ -202,6 +202,36 @@ async function streams(c) {
     is(await collected, 'n1+2+3', 'an array takes an upload stream');
 }
 
+// MessagePack is written as deep as it is read, and a client loses one call by
+// what is deeper, not its connection.
+
+async function depth(c) {
+    const deep = async n => {
+        const text = JSON.stringify(await c.invoke('Deep', n));
+        return text.lastIndexOf('[') + 1;
+    };
+
+    const items = n => new Promise(end => c.stream('Deeps', n).subscribe({
+        next() {}, complete() { end(''); }, error(e) { end(e.message); },
+    }));
+
+    is(await deep(64), 64, 'a result of 64 arrays in each other');
+
+    if (packed) {
+        await error(c, threw, 'one of 65 is an error', 'Deep', 65);
+        is(await items(65),
+           'An error occurred on the server while streaming results.',
+           'and so is such an item');
+
+    } else {
+        is(await deep(65), 65, 'one of 65 is as good in JSON');
+        is(await items(65), '', 'and so is such an item');
+    }
+
+    is(await items(64), '', 'one of 64 comes');
+    is(await c.invoke('Echo', 'still'), 'still', 'the connection goes on');
+}
+
 // What a function sends to its caller is there before its Completion.
 
 async function order(c) {
@@ -274,6 +304,7 @@ run(async () => {
     await shapes(c);
     await errors(c);
     await streams(c);
+    await depth(c);
     await order(c);
     await changes(c);
 
