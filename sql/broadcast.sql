@@ -880,6 +880,18 @@ BEGIN
 
     IF kind = 'timer' THEN
         PERFORM broadcast.timer_check(every);
+
+    ELSIF every IS NOT NULL THEN
+        RAISE EXCEPTION 'every is for timer functions only'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    -- what stands behind it in the URL is the path
+
+    IF kind = 'http' AND (event = '' OR event LIKE '%/%') THEN
+        RAISE EXCEPTION 'the name of an http function has no slash, and is not empty'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'what stands behind the name in the URL is "path" of the event';
     END IF;
 
     IF hub IS NOT NULL THEN
@@ -924,7 +936,7 @@ BEGIN
       FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
      WHERE p.oid = function::oid;
 
-    IF NOT FOUND AND function IS NOT NULL THEN
+    IF NOT FOUND AND function <> 0::oid THEN
         RAISE EXCEPTION 'there is no function %', function
             USING ERRCODE = 'undefined_function';
     END IF;
@@ -934,6 +946,8 @@ BEGIN
     DELETE FROM broadcast.binding b
      WHERE b.kind = coalesce(unbind.kind, b.kind)
        AND b.function = coalesce(qualified, b.function)
+       AND (unbind.function IS NULL OR unbind.function <> 0::oid
+            OR to_regprocedure(b.function || '(jsonb)') IS NULL)
        AND (unbind.hub IS NULL OR b.hub = lower(unbind.hub COLLATE "C"))
        AND (unbind.event IS NULL OR b.event = unbind.event);
 
@@ -945,7 +959,7 @@ END
 $$;
 
 COMMENT ON FUNCTION broadcast.unbind(text, regproc, text, text) IS
-'Takes bindings back; null matches any kind, function, hub or event';
+'Takes bindings back; null matches any kind, function, hub or event, the function ''-'' those that do not exist any more';
 
 
 --
@@ -1860,6 +1874,12 @@ BEGIN
         h := coalesce(a->>'hub', hub);
         n := n + 1;
 
+        IF h IS NULL THEN
+            RAISE EXCEPTION 'an action names no hub, and its function is bound to none'
+                USING ERRCODE = 'invalid_parameter_value',
+                      HINT = 'give bind() the hub, or the action a member "hub"';
+        END IF;
+
         IF a->>'action' IN ('add', 'remove', 'removeAll') THEN
             PERFORM broadcast.member(
                 CASE a->>'action' WHEN 'add' THEN 2 ELSE 3 END, h,
@@ -2111,7 +2131,7 @@ BEGIN
         RAISE EXCEPTION 'the bound function %(jsonb) does not exist', function
             USING ERRCODE = 'undefined_function', SCHEMA = 'broadcast',
                   TABLE = function,
-                  HINT = 'create it again, or take it back with broadcast.unbind()';
+                  HINT = 'create it again, or take it back: SELECT broadcast.unbind(null, ''-'')';
     END IF;
 
     SELECT p.prorettype INTO ret FROM pg_catalog.pg_proc p
@@ -3628,7 +3648,7 @@ AS $$
 BEGIN
     RAISE EXCEPTION 'the bound function %(jsonb) does not exist', function
         USING ERRCODE = 'undefined_function',
-              HINT = 'create it again, or take it back with broadcast.unbind()';
+              HINT = 'create it again, or take it back: SELECT broadcast.unbind(null, ''-'')';
 END
 $$;
 
@@ -4381,7 +4401,7 @@ BEGIN
         CASE WHEN said IS NULL THEN 'ok' ELSE 'error' END,
         coalesce(said, format('%s bindings', (SELECT count(*)
                                                 FROM broadcast.binding))),
-        'create the function again, GRANT EXECUTE on it and USAGE on its schema, or take it back with broadcast.unbind()';
+        'create the function again, GRANT EXECUTE on it and USAGE on its schema, or take it back: SELECT broadcast.unbind(null, ''-'')';
 
     said := (SELECT string_agg(format('%s: %s times', e.function, e.n), '; ')
                FROM (SELECT x.function, count(*) AS n

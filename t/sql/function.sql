@@ -251,4 +251,34 @@ SELECT results_eq($$ SELECT length(message), length(detail), length(hint)
 SELECT throws_ok($$ SELECT broadcast.unbind('message', '1'::regproc) $$,
     '42883', 'there is no function 1', 'no function is not any function');
 
+CREATE FUNCTION app.gone(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT NULL::jsonb $$;
+CREATE FUNCTION app.there(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT '{"actions":{"target":"t"}}'::jsonb $$;
+DELETE FROM broadcast.binding;
+SELECT broadcast.bind('message', 'app.gone', 'a', 'x'),
+       broadcast.bind('connected', 'app.gone'),
+       broadcast.bind('message', 'app.there', 'a', 'x'),
+       broadcast.bind('http', 'app.there');
+DROP FUNCTION app.gone(jsonb);
+SELECT broadcast.unbind('message', '-', 'other');
+SELECT is(count(*), 4::bigint, 'unbind of what is gone, in another hub')
+  FROM broadcast.binding;
+SELECT broadcast.unbind('message', '-');
+SELECT is(count(*), 3::bigint, '... of one kind') FROM broadcast.binding;
+SELECT broadcast.unbind(NULL, '-');
+SELECT results_eq('SELECT function, kind FROM broadcast.binding ORDER BY kind',
+    $$ VALUES ('app.there', 'http'), ('app.there', 'message') $$,
+    '... of all; what is there stays bound');
+
+SELECT throws_ok(
+    $$ SELECT broadcast.dispatch('{"kind":"http","name":"there"}') $$,
+    '22023', 'an action names no hub, and its function is bound to none',
+    'an action that goes nowhere is said');
+SELECT throws_ok(
+    $$ SELECT broadcast.bind('message', 'app.there', every => '1 s') $$,
+    '22023', 'every is for timer functions only', 'an interval of another kind');
+SELECT throws_ok($$ SELECT broadcast.bind('http', 'app.there', NULL, 'a/b') $$,
+    '22023', NULL, 'a name that no URL has');
+
 SELECT * FROM finish();
