@@ -886,12 +886,9 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
-    -- what stands behind it in the URL is the path
-
-    IF kind = 'http' AND (event = '' OR event LIKE '%/%') THEN
-        RAISE EXCEPTION 'the name of an http function has no slash, and is not empty'
-            USING ERRCODE = 'invalid_parameter_value',
-                  HINT = 'what stands behind the name in the URL is "path" of the event';
+    IF kind = 'http' AND event = '' THEN
+        RAISE EXCEPTION 'the name of an http function is not empty'
+            USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
     IF hub IS NOT NULL THEN
@@ -2099,6 +2096,13 @@ AS $$
 DECLARE
     name text[] := pg_catalog.parse_ident(function);
 BEGIN
+    -- one that nginx.conf names, perhaps by the search_path
+
+    IF name[2] IS NULL THEN
+        RETURN pg_catalog.to_regprocedure(pg_catalog.quote_ident(name[1])
+                                          || '(pg_catalog.jsonb)');
+    END IF;
+
     -- not to_regprocedure(): the role that asks needs no right to the schema,
     -- if it is another that calls
 
@@ -2136,6 +2140,15 @@ BEGIN
 
     SELECT p.prorettype INTO ret FROM pg_catalog.pg_proc p
      WHERE p.oid = proc;
+
+    -- by the path of the role that asks, whoever calls
+
+    IF pg_catalog.strpos(function, '.') = 0 THEN
+        SELECT pg_catalog.format('%I.%I', n.nspname, p.proname) INTO function
+          FROM pg_catalog.pg_proc p
+          JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+         WHERE p.oid = proc;
+    END IF;
 
     -- for broadcast.context(): all but what may be long
 

@@ -278,7 +278,7 @@ SELECT throws_ok(
 SELECT throws_ok(
     $$ SELECT broadcast.bind('message', 'app.there', every => '1 s') $$,
     '22023', 'every is for timer functions only', 'an interval of another kind');
-SELECT throws_ok($$ SELECT broadcast.bind('http', 'app.there', NULL, 'a/b') $$,
-    '22023', NULL, 'a name that no URL has');
+SELECT throws_ok($$ SELECT broadcast.bind('http', 'app.there', NULL, '') $$,
+    '22023', NULL, 'an http function without a name');
 
 SELECT * FROM finish();
