@@ -878,6 +878,16 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
+    -- as much as nginx keeps of one
+
+    IF octet_length(role) > 128 OR octet_length(event) > 1024 THEN
+        RAISE EXCEPTION 'the % is longer than % bytes',
+                CASE WHEN octet_length(role) > 128 THEN 'role'
+                     ELSE 'event' END,
+                CASE WHEN octet_length(role) > 128 THEN 128 ELSE 1024 END
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
     IF kind = 'timer' THEN
         PERFORM broadcast.timer_check(every);
 
@@ -1372,13 +1382,14 @@ RETURNS TABLE (kind text, hub text, event text, role text)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT b.kind, b.hub, b.event, b.role FROM broadcast.binding b
+    (SELECT b.kind, b.hub, b.event, b.role FROM broadcast.binding b
+      ORDER BY b.kind, b.event IS NULL, b.hub IS NULL, b.function, b.event)
      UNION ALL
     SELECT DISTINCT 'message', e.hub, NULL, NULL FROM broadcast.exposed e
 $$;
 
 COMMENT ON FUNCTION broadcast.bindings() IS
-'Which events have a function, a hub with methods among those of message: nginx keeps it in shared memory';
+'Which events have a function, a hub with methods among those of message: nginx keeps it in shared memory. In the order of broadcast.bound(): the first that fits is the one that is called, and its role the one that is asked for';
 
 
 CREATE OR REPLACE FUNCTION broadcast.bindings_version() RETURNS bigint
@@ -2197,9 +2208,10 @@ BEGIN
      WHERE b.kind = $1
        AND ($1 IN ('http', 'timer', 'after')
             OR b.hub IS NULL OR b.hub = lower($2))
-       AND (b.event IS NULL OR lower(b.event) = lower($3)
+       AND (b.event IS NULL
+            OR lower(b.event COLLATE "C") = lower($3 COLLATE "C")
             OR $1 IN ('connect', 'connected', 'disconnected'))
-     ORDER BY b.event IS NULL, b.hub IS NULL, b.function;
+     ORDER BY b.event IS NULL, b.hub IS NULL, b.function, b.event;
 END
 $$;
 
@@ -2347,7 +2359,20 @@ BEGIN
             USING ERRCODE = 'undefined_function';
     END IF;
 
-    result := broadcast.run(b.function, event, role_claim, role_default);
+    -- nginx looks for it in the token, if it knows the binding: not when it is
+    -- newer than what nginx has read, nor when they are too many for the zone
+
+    IF b.role <> '' AND b.role IS DISTINCT FROM event->>'role'::text THEN
+        RAISE EXCEPTION USING
+            MESSAGE = pg_catalog.format('%s needs the role "%s", which nginx did not ask for',
+                                        b.function, b.role),
+            HINT = 'it was bound just now, or there are too many bindings for broadcast_zone',
+            ERRCODE = 'insufficient_privilege', SCHEMA = 'broadcast',
+            TABLE = b.function, CONSTRAINT = 'role';
+    END IF;
+
+    result := broadcast.run(b.function, event - 'role'::text, role_claim,
+                            role_default);
 
     IF pg_catalog.jsonb_typeof(result) = 'object' THEN
         IF result ? 'actions'::text THEN

@@ -258,6 +258,22 @@ $r = Broadcast::HTTP::http($port, 'GET', '/n?me=eve');
 is("$r->{status} $r->{body}", '403 no eves', '... or refuses');
 
 
+# --- more bindings than the zone has room for ---------------------------------
+
+$pg->psql(q{insert into broadcast.binding (kind, function, event)
+                select 'message', 'no.such', repeat('x', 900) || i from generate_series(1, 2000) i;
+            select broadcast.bind('http', 'bare', event => 'late')}, db => 'app');
+ok((wait_for { call('GET', 'late')->{status} != 404 } 15), 'there are too many bindings');
+is(call('GET', 'nil')->{status}, 204, 'functions without a role are called');
+is(call('GET', 'guarded', headers => [ Authorization => "Bearer $ann" ])->{status}, 401,
+   'one with a role is not, nobody looked for it');
+is(call('GET', 'guarded')->{status}, 401, '... and so for others');
+$pg->psql(q{delete from broadcast.binding where function = 'no.such';
+            select broadcast.unbind('http', 'bare', event => 'late')}, db => 'app');
+ok((wait_for { call('GET', 'guarded', headers => [ Authorization => "Bearer $ann" ])->{status} == 204 } 15),
+   '... until there is room again');
+
+
 # --- the database is away ----------------------------------------------------
 
 $pg->stop;

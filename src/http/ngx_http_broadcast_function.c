@@ -175,6 +175,15 @@ ngx_http_broadcast_function_ready(ngx_http_request_t *r)
                                             "Forbidden", "The token has not "
                                             "the role that is needed.", NULL);
         }
+
+        /* the database may know another binding by now: it compares */
+
+        fn->role.data = ngx_pstrdup(r->pool, &role);
+        if (fn->role.data == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        fn->role.len = role.len;
     }
 
     return ngx_http_broadcast_read_body(r, ngx_http_broadcast_function_body);
@@ -207,6 +216,12 @@ ngx_http_broadcast_function_ask(ngx_http_request_t *r)
     ngx_broadcast_buf_json(&b, &r->method_name);
     ngx_broadcast_buf_literal(&b, ",\"path\":");
     ngx_broadcast_buf_json(&b, &fn->path);
+
+    if (fn->role.len) {
+        ngx_broadcast_buf_literal(&b, ",\"role\":");
+        ngx_broadcast_buf_json(&b, &fn->role);
+    }
+
     ngx_broadcast_buf_literal(&b, ",\"userId\":");
 
     if (ctx->user.len) {

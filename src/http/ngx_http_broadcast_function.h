@@ -18,6 +18,8 @@
 typedef struct {
     ngx_str_t                 name;
     ngx_str_t                 path;        /* decoded, behind the name */
+    ngx_str_t                 role;        /* that its binding needs, and the
+                                              token has */
 } ngx_http_broadcast_function_t;
 
 

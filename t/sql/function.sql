@@ -235,6 +235,26 @@ RESET statement_timeout;
 SELECT is_empty('SELECT FROM broadcast.connections WHERE hub = ''late''',
                 '... all have ended');
 
+CREATE FUNCTION app.zzz(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT '"zzz"'::jsonb $$;
+CREATE FUNCTION app.aaa(e jsonb) RETURNS jsonb LANGUAGE sql AS
+$$ SELECT '"aaa"'::jsonb $$;
+SELECT broadcast.bind('http', 'app.zzz', event => 'both');
+SELECT broadcast.bind('http', 'app.aaa', event => 'both', role => 'staff');
+SELECT results_eq($$ SELECT role FROM broadcast.bindings()
+                      WHERE kind = 'http' AND event = 'both' LIMIT 1 $$,
+    $$ VALUES ('staff') $$, 'of two bindings the role of the one');
+SELECT is(broadcast.dispatch('{"kind":"http","name":"Both",
+                                 "role":"staff"}'), '"aaa"',
+          '... that is called');
+SELECT throws_ok($$ SELECT broadcast.dispatch('{"kind":"http",
+                        "name":"both"}') $$, '42501',
+    'app.aaa needs the role "staff", which nginx did not ask for',
+    '... and which must have been looked for');
+SELECT throws_ok($$ SELECT broadcast.bind('http', 'app.aaa',
+                                          role => repeat('r', 129)) $$,
+    '22023', 'the role is longer than 128 bytes', 'a long role');
+
 CREATE FUNCTION app.loud(e jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION USING MESSAGE = repeat('m', 100000),
