@@ -15,8 +15,10 @@ use Test::More;
 
 use Broadcast::HTTP qw(http);
 use Broadcast::Nginx qw(wait_for);
+use Broadcast::Plain;
 use Broadcast::Postgres;
 use Broadcast::SSE;
+use Broadcast::Token qw(client_token);
 
 my $pg = Broadcast::Postgres->new;
 $pg->createdb('app', 'app');
@@ -92,6 +94,51 @@ my $back = Broadcast::SSE->connect($port, '/events/chat',
     headers => [ 'Last-Event-ID' => $first ]);
 is($back->event->{id}, $next, 'one from the database\'s goes on');
 
+$old->close;
+$back->close;
+
+# A client that an old worker keeps publishes as the new configuration says.
+
+my $key = 'broadcast_key ' . 'k' x 32 . '; ';
+s/drain 200ms/drain off/ for $durable, $ephemeral;
+
+$nginx->reload(http => $key . $durable);
+ok(leads(), 'a relay leads that lets its clients stay');
+
+sub client {
+    return Broadcast::Plain->connect($port, '/events/chat',
+        token => client_token('k' x 32, 'chat', sub => 'ann',
+                              role => 'broadcast.send'));
+}
+
+sub said {
+    my ($client) = @_;
+    $client->send({ send => '*', target => 't', arguments => [] });
+
+    while (my $frame = $client->next(10)) {
+        return $frame->{id} if $frame->{target} ne 'broadcast.gap';
+    }
+
+    return 'nothing';
+}
+
+my $client = client();
+is(said($client), epoch($first) . '-5', 'a client of a durable hub publishes');
+
+$nginx->reload(http => $key . $ephemeral);
+$own = said($client);
+like($own, qr/-1$/, 'its worker exits, the hub is ephemeral now: so is what '
+     . 'it publishes');
+isnt(epoch($own), epoch($first), '... with no number of the database');
+is($pg->psql('select max(seq) from broadcast.message', db => 'app',
+             user => 'app'), 5, '... which does not see it');
+$client->close;
+
+$client = client();
+$nginx->reload(http => $key . $durable);
+is(said($client), epoch($first) . '-6', 'and the other way round');
+
+$client->close;
 $nginx->stop_ok(signal => 'TERM');
 
 done_testing();

@@ -52,6 +52,29 @@ ngx_broadcast_hub_durable(ngx_str_t *hub)
 }
 
 
+ngx_uint_t
+ngx_broadcast_hub_kind(ngx_uint_t hub)
+{
+    ngx_str_t                 name;
+    ngx_broadcast_hub_info_t  info;
+
+    if (!ngx_broadcast_pg.enabled) {
+        return 0;
+    }
+
+    ngx_broadcast_hub_info(ngx_broadcast_bus.zone, hub, &info);
+
+    if (ngx_exiting) {
+        return info.durable;
+    }
+
+    name.data = info.name;
+    name.len = info.len;
+
+    return ngx_broadcast_hub_durable(&name);
+}
+
+
 ngx_int_t
 ngx_broadcast_hub_index(ngx_str_t *hub, ngx_uint_t *index)
 {
@@ -73,16 +96,14 @@ ngx_broadcast_outbox_send(ngx_broadcast_record_t *recs, ngx_uint_t n,
     ngx_memzero(sent, sizeof(ngx_broadcast_sent_t));
     sent->count = n;
 
-    if (ngx_broadcast_pg.enabled) {
+    if (ngx_broadcast_hub_kind(recs[0].hub)) {
 
         ngx_broadcast_hub_info(ngx_broadcast_bus.zone, recs[0].hub, &info);
         hub.data = info.name;
         hub.len = info.len;
 
-        if (ngx_broadcast_hub_durable(&hub)) {
-            return ngx_broadcast_stage_send(&hub, recs, n, want, sent,
-                                            handler, data, size, call);
-        }
+        return ngx_broadcast_stage_send(&hub, recs, n, want, sent, handler,
+                                        data, size, call);
     }
 
     rc = ngx_broadcast_publish(recs, n);

@@ -21,6 +21,12 @@
 /* 1 if the hub (lower case) is durable by this configuration */
 ngx_uint_t ngx_broadcast_hub_durable(ngx_str_t *hub);
 
+/*
+ * The same of a hub of the zone; but a worker that exits goes by what the
+ * workers of a newer configuration have written there.
+ */
+ngx_uint_t ngx_broadcast_hub_kind(ngx_uint_t hub);
+
 /* finds or makes the hub's row with its kind; NGX_BUSY when full */
 ngx_int_t ngx_broadcast_hub_index(ngx_str_t *hub, ngx_uint_t *index);
 

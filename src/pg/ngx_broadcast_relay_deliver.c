@@ -136,7 +136,7 @@ ngx_broadcast_read_hub(ngx_broadcast_read_hub_t *hub, ngx_str_t *name)
         return;
     }
 
-    hub->durable = ngx_broadcast_hub_durable(name);
+    hub->durable = ngx_broadcast_hub_kind(hub->index);
 
     ngx_broadcast_hub_position(ngx_broadcast_bus.zone, hub->index, &place);
     hub->epoch = place.epoch;
