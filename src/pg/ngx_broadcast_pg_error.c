@@ -11,6 +11,8 @@
 #include "pg/ngx_broadcast_pg_error.h"
 
 
+static ngx_uint_t ngx_broadcast_pg_ours(char *line, size_t len,
+    ngx_uint_t *quoted);
 static char *ngx_broadcast_pg_field(PGresult *result, int code);
 
 
@@ -31,32 +33,81 @@ ngx_broadcast_pg_binding(PGresult *result)
 }
 
 
+/*
+ * A line for each function, and others, with the texts of statements between
+ * them, in quotes.  A line in another language than English is not understood:
+ * then there may be a function behind it.
+ */
+
 ngx_uint_t
 ngx_broadcast_pg_outside(PGresult *result)
 {
-    char  *p, *end, *name;
-
-    /* a line for each function; texts of statements are quoted in others */
+    char        *p;
+    size_t       len;
+    ngx_uint_t   quoted;
 
     p = ngx_broadcast_pg_field(result, PG_DIAG_CONTEXT);
+    quoted = 0;
 
     while (*p) {
-        end = p + strcspn(p, "\n");
-        name = ngx_strstr(p, "function ");
+        len = strcspn(p, "\n");
 
-        if (name && name < end
-            && ngx_strncmp(name + sizeof("function ") - 1, "broadcast.", 10)
-               != 0
-            && ngx_strncmp(name + sizeof("function ") - 1, "\"broadcast.", 11)
-               != 0)
-        {
+        if (!quoted && !ngx_broadcast_pg_ours(p, len, &quoted)) {
             return 0;
         }
 
-        p = *end ? end + 1 : end;
+        if (quoted && len && p[len - 1] == '"') {
+            quoted = 0;
+        }
+
+        p += len;
+        p += *p ? 1 : 0;
     }
 
     return 1;
+}
+
+
+/* 1: the line is not about a user's function; *quoted: a statement begins */
+
+static ngx_uint_t
+ngx_broadcast_pg_ours(char *line, size_t len, ngx_uint_t *quoted)
+{
+    char        *name;
+    ngx_uint_t   i;
+
+    static const char  *statements[] = {
+        "SQL statement \"", "SQL expression \"", "PL/pgSQL assignment \"",
+        NULL
+    };
+
+    static const char  *others[] = {
+        "unnamed portal ", "portal ", "parallel worker", "JSON data, ", NULL
+    };
+
+    for (i = 0; statements[i]; i++) {
+        if (ngx_strncmp(line, statements[i], ngx_strlen(statements[i])) == 0) {
+            *quoted = 1;
+            return 1;
+        }
+    }
+
+    for (i = 0; others[i]; i++) {
+        if (ngx_strncmp(line, others[i], ngx_strlen(others[i])) == 0) {
+            return 1;
+        }
+    }
+
+    name = ngx_strstr(line, "function ");
+
+    if (name == NULL || name >= line + len) {
+        return 0;
+    }
+
+    name += sizeof("function ") - 1;
+
+    return ngx_strncmp(name, "broadcast.", 10) == 0
+           || ngx_strncmp(name, "\"broadcast.", 11) == 0;
 }
 
 
