@@ -1,0 +1,86 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_BROADCAST_PG_POOL_LOCAL_H_INCLUDED_
+#define _NGX_BROADCAST_PG_POOL_LOCAL_H_INCLUDED_
+
+
+#include "pg/ngx_broadcast_pg_local.h"
+#include "pg/ngx_broadcast_pg_pool.h"
+#include "pg/ngx_broadcast_backoff.h"
+
+
+/* the inside of the pool: for ngx_broadcast_pg_pool*.c only */
+
+#define NGX_BROADCAST_PG_DEPTH         8      /* queries on one connection */
+
+/*
+ * A connection whose first answer is late is busy with something long: what
+ * were sent behind it would wait for it, and be carried out though its caller
+ * had given up.  So functions share none whose last answer was late, nor one
+ * that has not called any.
+ */
+#define NGX_BROADCAST_PG_PROMPT        10     /* ms */
+
+
+typedef struct {
+    ngx_broadcast_pg_conn_t     conn;
+    ngx_broadcast_pg_query_t    setup;
+    ngx_uint_t                  up;         /* 1: set up, takes queries */
+    ngx_uint_t                  spare;      /* 1: a spare query is on it */
+} ngx_broadcast_pg_member_t;
+
+
+typedef struct {
+    ngx_broadcast_pg_conf_t    *conf;       /* borrowed from the cycle */
+    ngx_log_t                  *log;        /* borrowed from the cycle */
+
+    ngx_broadcast_pg_member_t  *members;    /* owned */
+    ngx_uint_t                  n;
+
+    ngx_queue_t                 quick;      /* of queries */
+    ngx_queue_t                 slow;
+    ngx_uint_t                  waiting;    /* in both */
+    ngx_queue_t                 spare;
+
+    ngx_uint_t                  failed;     /* the last connect did */
+    ngx_uint_t                  tries;      /* that failed, ever */
+    ngx_uint_t                  state;      /* gauge, at the last tick */
+    ngx_broadcast_backoff_t     backoff;
+    ngx_event_t                 retry;      /* the next try after a failure */
+    ngx_event_t                 work;       /* posted: hand out, or refuse */
+
+    char                        setup[256];
+} ngx_broadcast_pg_pool_t;
+
+extern ngx_broadcast_pg_pool_t  ngx_broadcast_pg_pool;
+
+
+/* what waits, and what is there */
+
+/* connections that take queries; *connecting: those on their way there */
+ngx_uint_t ngx_broadcast_pg_pool_count(ngx_uint_t *connecting);
+void ngx_broadcast_pg_pool_gauge(void);
+
+
+/*
+ * Which connection takes which query.  1: there are not enough of them for all
+ * that waits.
+ */
+ngx_uint_t ngx_broadcast_pg_pool_hand_out(ngx_queue_t *queue,
+    ngx_uint_t quick);
+ngx_uint_t ngx_broadcast_pg_pool_hand_spare(void);
+
+
+/* the life of a connection: one more is opened; the hooks of each */
+void ngx_broadcast_pg_pool_open(ngx_uint_t quick);
+void ngx_broadcast_pg_pool_retry(ngx_event_t *ev);
+void ngx_broadcast_pg_pool_ready(ngx_broadcast_pg_conn_t *conn);
+void ngx_broadcast_pg_pool_lost(ngx_broadcast_pg_conn_t *conn);
+void ngx_broadcast_pg_pool_answered(ngx_broadcast_pg_conn_t *conn);
+
+
+#endif /* _NGX_BROADCAST_PG_POOL_LOCAL_H_INCLUDED_ */
