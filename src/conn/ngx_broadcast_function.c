@@ -199,7 +199,7 @@ ngx_broadcast_function_call(ngx_broadcast_conn_t *bc, ngx_str_t *event)
     caller.len = (u_char) bc->id.len;
     ngx_memcpy(caller.id, bc->id.data, bc->id.len);
 
-    rc = ngx_broadcast_call(NGX_BROADCAST_ON_CONNECTED, event,
+    rc = ngx_broadcast_call(NGX_BROADCAST_ON_CONNECTED, &bc->hub->name, event,
                             ngx_broadcast_function_handler, &caller,
                             sizeof(ngx_broadcast_caller_t), NULL);
 

@@ -397,7 +397,7 @@ ngx_int_t ngx_http_broadcast_send(ngx_http_request_t *r,
  * is 503.
  */
 ngx_int_t ngx_http_broadcast_call(ngx_http_request_t *r, ngx_uint_t kind,
-    ngx_str_t *event, ngx_http_broadcast_called_pt called);
+    ngx_str_t *name, ngx_str_t *event, ngx_http_broadcast_called_pt called);
 
 /*
  * ngx_broadcast_presence() for a request: `present` is called if the database

@@ -86,7 +86,7 @@ ngx_http_broadcast_after_call(ngx_http_request_t *r, ngx_str_t *name,
 
     /* the name is the configuration's, which outlives its workers' calls */
 
-    rc = ngx_broadcast_call(NGX_BROADCAST_ON_AFTER, &event,
+    rc = ngx_broadcast_call(NGX_BROADCAST_ON_AFTER, name, &event,
                             ngx_http_broadcast_after_done, &name,
                             sizeof(ngx_str_t *), NULL);
 

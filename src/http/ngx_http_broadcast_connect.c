@@ -148,8 +148,8 @@ ngx_http_broadcast_connect_ready(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_broadcast_call(r, NGX_BROADCAST_ON_CONNECT, &event,
-                                   ngx_http_broadcast_connect_called);
+    return ngx_http_broadcast_call(r, NGX_BROADCAST_ON_CONNECT, &ctx->hub,
+                                   &event, ngx_http_broadcast_connect_called);
 }
 
 

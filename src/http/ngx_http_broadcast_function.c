@@ -246,7 +246,7 @@ ngx_http_broadcast_function_ask(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_broadcast_call(r, NGX_BROADCAST_ON_HTTP, &event,
+    return ngx_http_broadcast_call(r, NGX_BROADCAST_ON_HTTP, &fn->name, &event,
                                    ngx_http_broadcast_function_called);
 }
 

@@ -286,7 +286,8 @@ ngx_http_broadcast_negotiate_ask(ngx_http_request_t *r,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return ngx_http_broadcast_call(r, NGX_BROADCAST_ON_CONNECT, &event,
+    return ngx_http_broadcast_call(r, NGX_BROADCAST_ON_CONNECT, function,
+                                   &event,
                                    ngx_http_broadcast_negotiate_called);
 }
 

@@ -134,7 +134,7 @@ ngx_http_broadcast_send_done(ngx_broadcast_sent_t *sent, void *data)
 
 ngx_int_t
 ngx_http_broadcast_call(ngx_http_request_t *r, ngx_uint_t kind,
-    ngx_str_t *event, ngx_http_broadcast_called_pt called)
+    ngx_str_t *name, ngx_str_t *event, ngx_http_broadcast_called_pt called)
 {
     ngx_int_t                  rc;
     ngx_http_broadcast_ctx_t  *ctx;
@@ -144,8 +144,8 @@ ngx_http_broadcast_call(ngx_http_request_t *r, ngx_uint_t kind,
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    rc = ngx_broadcast_call(kind, event, ngx_http_broadcast_call_done, &r,
-                            sizeof(ngx_http_request_t *), &ctx->call);
+    rc = ngx_broadcast_call(kind, name, event, ngx_http_broadcast_call_done,
+                            &r, sizeof(ngx_http_request_t *), &ctx->call);
 
     switch (rc) {
 

@@ -44,7 +44,7 @@ static const ngx_uint_t  ngx_broadcast_call_outcomes[] = {
 
 
 ngx_int_t
-ngx_broadcast_call(ngx_uint_t kind, ngx_str_t *event,
+ngx_broadcast_call(ngx_uint_t kind, ngx_str_t *name, ngx_str_t *event,
     ngx_broadcast_call_pt handler, const void *data, size_t size,
     ngx_broadcast_call_t **call)
 {
@@ -65,6 +65,7 @@ ngx_broadcast_call(ngx_uint_t kind, ngx_str_t *event,
         d->handler = handler;
 
         d->job.query.statement = NGX_BROADCAST_PG_DISPATCH;
+        d->job.query.pace = ngx_broadcast_pg_pace_get(kind, name);
         d->job.query.nparams = 3;
         d->job.query.params[0] = ngx_broadcast_call_event(&d->job, kind,
                                                           event);

@@ -50,15 +50,17 @@ typedef void (*ngx_broadcast_call_pt)(ngx_broadcast_call_result_t *result,
 
 /*
  * Calls broadcast.dispatch(event).  event is JSON text with "kind" in it,
- * copied.  data is copied, size <= NGX_BROADCAST_CALL_DATA.
+ * copied.  name, which may be NULL, tells functions of the kind apart: a hub's
+ * or the function's own; nothing is remembered but how long it took.  data is
+ * copied, size <= NGX_BROADCAST_CALL_DATA.
  *
  * NGX_OK: the handler will be called once (*call, if asked for, is valid
  * until then).  NGX_BUSY: queue full (counted).  NGX_DECLINED: the database
  * is away or the schema is missing: refused at once (circuit breaker).
  */
-ngx_int_t ngx_broadcast_call(ngx_uint_t kind, ngx_str_t *event,
-    ngx_broadcast_call_pt handler, const void *data, size_t size,
-    ngx_broadcast_call_t **call);
+ngx_int_t ngx_broadcast_call(ngx_uint_t kind, ngx_str_t *name,
+    ngx_str_t *event, ngx_broadcast_call_pt handler, const void *data,
+    size_t size, ngx_broadcast_call_t **call);
 
 /* the handler will not be called; the statement may still run to its end */
 void ngx_broadcast_call_cancel(ngx_broadcast_call_t *call);

@@ -173,6 +173,7 @@ ngx_broadcast_method_call(ngx_broadcast_method_call_t *call,
 
     job->query.statement = NGX_BROADCAST_PG_METHOD;
     job->query.prepare = call->method->text;
+    job->query.pace = &call->method->text->pace;
     job->query.values = call->params;
     job->query.nparams = call->nparams;
     job->query.done = ngx_broadcast_method_done;
@@ -184,7 +185,7 @@ ngx_broadcast_method_call(ngx_broadcast_method_call_t *call,
     rc = NGX_DECLINED;
 
     if (ngx_broadcast_pg.enabled && size <= NGX_BROADCAST_CALL_DATA) {
-        rc = ngx_broadcast_pg_pool_send(&job->query, 0);
+        rc = ngx_broadcast_pg_pool_send(&job->query, NGX_BROADCAST_PG_SLOW);
     }
 
     if (rc != NGX_OK) {
@@ -264,7 +265,7 @@ ngx_broadcast_method_again(ngx_broadcast_method_job_t *job, PGresult *result)
 
     ngx_broadcast_pg_text_renew(job->query.prepare);
 
-    return ngx_broadcast_pg_pool_send(&job->query, 0);
+    return ngx_broadcast_pg_pool_send(&job->query, NGX_BROADCAST_PG_SLOW);
 }
 
 

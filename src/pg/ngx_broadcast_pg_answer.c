@@ -167,11 +167,11 @@ ngx_broadcast_pg_answer_synced(ngx_broadcast_pg_conn_t *conn)
     ngx_queue_remove(q);
     conn->nflight--;
 
-    /* that a quick one was prompt says nothing about functions */
-
-    if (!query->quick || ngx_current_msec - conn->since > conn->took) {
-        conn->took = ngx_current_msec - conn->since;
+    if (query->pace) {
+        ngx_broadcast_pg_pace_took(query->pace,
+                                   ngx_current_msec - conn->since);
     }
+
 
     conn->since = ngx_current_msec;
     ngx_broadcast_pg_answer_watch(conn);
@@ -192,6 +192,30 @@ ngx_broadcast_pg_answer_synced(ngx_broadcast_pg_conn_t *conn)
     if (conn->answered) {
         conn->answered(conn);
     }
+}
+
+
+ngx_uint_t
+ngx_broadcast_pg_answer_late(ngx_broadcast_pg_conn_t *conn)
+{
+    ngx_queue_t               *q;
+    ngx_broadcast_pg_query_t  *query;
+
+    if (conn->nflight == 0
+        || ngx_current_msec - conn->since <= NGX_BROADCAST_PG_PROMPT)
+    {
+        return 0;
+    }
+
+    q = ngx_queue_head(&conn->flight);
+    query = ngx_queue_data(q, ngx_broadcast_pg_query_t, queue);
+
+    if (query->pace) {
+        ngx_broadcast_pg_pace_took(query->pace,
+                                   ngx_current_msec - conn->since);
+    }
+
+    return 1;
 }
 
 

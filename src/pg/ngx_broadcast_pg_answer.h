@@ -11,7 +11,7 @@
 #include "pg/ngx_broadcast_pg_conn.h"
 
 
-/* what comes back on a connection; for ngx_broadcast_pg_conn.c only */
+/* what comes back on a connection; for the connection and the pool only */
 
 /*
  * Reads until the socket is dry, into libpq's memory.  NGX_ERROR: it is
@@ -23,6 +23,9 @@ ngx_int_t ngx_broadcast_pg_answer_consume(ngx_broadcast_pg_conn_t *conn);
 void ngx_broadcast_pg_answers(ngx_broadcast_pg_conn_t *conn);
 /* and notifications, which come with any answer */
 void ngx_broadcast_pg_answer_notifies(ngx_broadcast_pg_conn_t *conn);
+
+/* 1: the first in flight is late, and its function known to be from now on */
+ngx_uint_t ngx_broadcast_pg_answer_late(ngx_broadcast_pg_conn_t *conn);
 
 /* starts the patience anew, or ends it if nothing is in flight */
 void ngx_broadcast_pg_answer_watch(ngx_broadcast_pg_conn_t *conn);

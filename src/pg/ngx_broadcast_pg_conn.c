@@ -425,6 +425,8 @@ ngx_broadcast_pg_conn_release(ngx_broadcast_pg_conn_t *conn,
 {
     ngx_queue_init(flight);
 
+    (void) ngx_broadcast_pg_answer_late(conn);
+
     if (!ngx_queue_empty(&conn->flight)) {
         ngx_queue_add(flight, &conn->flight);
         ngx_queue_init(&conn->flight);

@@ -96,6 +96,8 @@ struct ngx_broadcast_pg_query_s {
                                                place of params: of type text */
     ngx_broadcast_pg_text_t    *prepare;    /* of _METHOD: borrowed until
                                                done */
+    ngx_broadcast_pg_pace_t    *pace;       /* borrowed until done; NULL: not
+                                               known */
     ngx_broadcast_pg_done_pt    done;
     void                       *data;       /* the owner's */
 
@@ -121,7 +123,6 @@ struct ngx_broadcast_pg_conn_s {
     ngx_uint_t                  nflight;
     ngx_msec_t                  since;      /* when the first in flight began
                                                to be waited for */
-    ngx_msec_t                  took;       /* how long the last was */
     uint32_t                    prepared;   /* bit a statement */
     uint32_t                   *texts;      /* owned, or NULL: which id of a
                                                text is prepared, by place; 0:

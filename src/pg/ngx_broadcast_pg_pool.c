@@ -29,6 +29,7 @@ ngx_broadcast_pg_pool_init(ngx_broadcast_pg_conf_t *conf, ngx_log_t *log)
     ngx_memzero(pool, sizeof(ngx_broadcast_pg_pool_t));
 
     ngx_queue_init(&pool->quick);
+    ngx_queue_init(&pool->known);
     ngx_queue_init(&pool->slow);
     ngx_queue_init(&pool->spare);
 
@@ -145,7 +146,8 @@ ngx_broadcast_pg_pool_send(ngx_broadcast_pg_query_t *query,
         break;
 
     default:
-        ngx_queue_insert_tail(&pool->slow, &query->queue);
+        ngx_queue_insert_tail(ngx_broadcast_pg_pool_known(query)
+                              ? &pool->known : &pool->slow, &query->queue);
         pool->waiting++;
     }
 
@@ -233,12 +235,7 @@ ngx_broadcast_pg_pool_work(ngx_event_t *ev)
     ngx_uint_t                up, connecting, quick, slow;
     ngx_broadcast_pg_pool_t  *pool = &ngx_broadcast_pg_pool;
 
-    quick = ngx_broadcast_pg_pool_hand_out(&pool->quick, 1);
-    slow = ngx_broadcast_pg_pool_hand_out(&pool->slow, 0);
-
-    if (ngx_broadcast_pg_pool_hand_spare()) {
-        slow = 1;
-    }
+    ngx_broadcast_pg_pool_hand(&quick, &slow);
 
     up = ngx_broadcast_pg_pool_count(&connecting);
 
@@ -251,6 +248,7 @@ ngx_broadcast_pg_pool_work(ngx_event_t *ev)
 
     if (up == 0 && connecting == 0) {
         ngx_broadcast_pg_pool_refuse(&pool->quick);
+        ngx_broadcast_pg_pool_refuse(&pool->known);
         ngx_broadcast_pg_pool_refuse(&pool->slow);
         ngx_broadcast_pg_pool_refuse(&pool->spare);
     }

@@ -16,10 +16,13 @@
  * This worker's connections, opened when they are needed.  A query waits in
  * a queue until a connection takes it.  Quick ones (staging, history) go first,
  * and the first connection is kept for them, so that functions that run long do
- * not hold up publishers.  Spare ones (`disconnected`) go last, take idle
- * connections, but not all that functions may have where those are several, and
- * no place of the bounded queue: nobody's call is refused for them, nor they
- * for a call.
+ * not hold up publishers.  Slow ones are calls of functions: one whose function
+ * is known to take little time (pg_pace.h) may go behind others, and to the
+ * first connection when all else is taken by long ones; any other one takes an
+ * idle connection, and nothing is sent behind it.  Spare ones (`disconnected`)
+ * go last, take idle connections, but not all that functions may have where
+ * those are several, and no place of the bounded queue: nobody's call is
+ * refused for them, nor they for a call.
  */
 
 #define NGX_BROADCAST_PG_SLOW   0
@@ -32,8 +35,8 @@ void ngx_broadcast_pg_pool_init(ngx_broadcast_pg_conf_t *conf,
 void ngx_broadcast_pg_pool_done(void);
 
 /*
- * Queues the query, whose statement, params, done and data are set.  done is
- * called once from the event loop, never from in here, with status UNSENT if
+ * Queues the query, whose statement, params, pace, done and data are set.  done
+ * is called once from the event loop, never from in here, with status UNSENT if
  * the connection it waited for did not come.  urgency: NGX_BROADCAST_PG_SLOW,
  * _QUICK or _SPARE; who sends the last bounds them, by pool_spare().
  *

@@ -8,33 +8,149 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
+#include "pg/ngx_broadcast_pg_answer.h"
 #include "pg/ngx_broadcast_pg_pool_local.h"
 
 
+static ngx_uint_t ngx_broadcast_pg_pool_trusted(
+    ngx_broadcast_pg_query_t *query);
+static void ngx_broadcast_pg_pool_look(void);
+static void ngx_broadcast_pg_pool_promote(void);
+static ngx_uint_t ngx_broadcast_pg_pool_hand_out(ngx_queue_t *queue,
+    ngx_uint_t urgency);
+static ngx_uint_t ngx_broadcast_pg_pool_hand_spare(void);
 static ngx_broadcast_pg_member_t *ngx_broadcast_pg_pool_choose(
-    ngx_uint_t quick);
+    ngx_uint_t urgency);
+static ngx_uint_t ngx_broadcast_pg_pool_shares(ngx_broadcast_pg_member_t *m);
 static ngx_uint_t ngx_broadcast_pg_pool_grows(void);
 
 
+void
+ngx_broadcast_pg_pool_hand(ngx_uint_t *quick, ngx_uint_t *slow)
+{
+    ngx_broadcast_pg_pool_t  *pool = &ngx_broadcast_pg_pool;
+
+    ngx_broadcast_pg_pool_look();
+
+    *quick = ngx_broadcast_pg_pool_hand_out(&pool->quick,
+                                            NGX_BROADCAST_PG_QUICK);
+
+    /* in turns, if need be: who came last to its turn is first now */
+
+    if (pool->emptied) {
+        (void) ngx_broadcast_pg_pool_hand_out(&pool->slow,
+                                              NGX_BROADCAST_PG_SLOW);
+    }
+
+    *slow = ngx_broadcast_pg_pool_hand_out(&pool->known,
+                                           NGX_BROADCAST_PG_KNOWN);
+
+    if (ngx_broadcast_pg_pool_hand_out(&pool->slow, NGX_BROADCAST_PG_SLOW)) {
+        *slow = 1;
+    }
+
+    if (ngx_broadcast_pg_pool_hand_spare()) {
+        *slow = 1;
+    }
+}
+
+
 ngx_uint_t
-ngx_broadcast_pg_pool_hand_out(ngx_queue_t *queue, ngx_uint_t quick)
+ngx_broadcast_pg_pool_known(ngx_broadcast_pg_query_t *query)
+{
+    return query->pace && query->pace->last <= NGX_BROADCAST_PG_FAIR;
+}
+
+
+static ngx_uint_t
+ngx_broadcast_pg_pool_trusted(ngx_broadcast_pg_query_t *query)
+{
+    return query->quick || (query->pace && query->pace->owes == 0);
+}
+
+
+/* what is known of functions, and what follows for those that wait */
+
+static void
+ngx_broadcast_pg_pool_look(void)
+{
+    ngx_uint_t                i;
+    ngx_broadcast_pg_pool_t  *pool = &ngx_broadcast_pg_pool;
+
+    for (i = 0; i < pool->n; i++) {
+        if (pool->members[i].up) {
+            (void) ngx_broadcast_pg_answer_late(&pool->members[i].conn);
+        }
+    }
+
+    if (pool->learned != ngx_broadcast_pg_pace_learned) {
+        pool->learned = ngx_broadcast_pg_pace_learned;
+        ngx_broadcast_pg_pool_promote();
+    }
+
+    if (ngx_queue_empty(&pool->slow)) {
+        pool->emptied = NULL;
+    }
+}
+
+
+/* the queue is bounded, and a function is not learned of every day */
+
+static void
+ngx_broadcast_pg_pool_promote(void)
+{
+    ngx_queue_t               *q, *next;
+    ngx_broadcast_pg_query_t  *query;
+    ngx_broadcast_pg_pool_t   *pool = &ngx_broadcast_pg_pool;
+
+    for (q = ngx_queue_head(&pool->slow);
+         q != ngx_queue_sentinel(&pool->slow);
+         q = next)
+    {
+        next = ngx_queue_next(q);
+        query = ngx_queue_data(q, ngx_broadcast_pg_query_t, queue);
+
+        if (ngx_broadcast_pg_pool_known(query)) {
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&pool->known, q);
+        }
+    }
+}
+
+
+/* 1: there are not enough connections for all that waits */
+
+static ngx_uint_t
+ngx_broadcast_pg_pool_hand_out(ngx_queue_t *queue, ngx_uint_t urgency)
 {
     ngx_uint_t                  shared;
     ngx_queue_t                *q;
+    ngx_broadcast_pg_pool_t    *pool = &ngx_broadcast_pg_pool;
     ngx_broadcast_pg_query_t   *query;
     ngx_broadcast_pg_member_t  *m;
 
     shared = 0;
 
     while (!ngx_queue_empty(queue)) {
-        m = ngx_broadcast_pg_pool_choose(quick);
+        q = ngx_queue_head(queue);
+        query = ngx_queue_data(q, ngx_broadcast_pg_query_t, queue);
+
+        if (urgency == NGX_BROADCAST_PG_KNOWN
+            && !ngx_broadcast_pg_pool_known(query))
+        {
+
+            /* its function was, when it came */
+
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&pool->slow, q);
+            continue;
+        }
+
+        m = ngx_broadcast_pg_pool_choose(urgency);
 
         if (m == NULL) {
             return 1;
         }
-
-        q = ngx_queue_head(queue);
-        query = ngx_queue_data(q, ngx_broadcast_pg_query_t, queue);
 
         (void) ngx_broadcast_pg_pool_withdraw(query);
 
@@ -42,13 +158,16 @@ ngx_broadcast_pg_pool_hand_out(ngx_queue_t *queue, ngx_uint_t quick)
             shared = 1;
         }
 
-        if (ngx_broadcast_pg_conn_send(&m->conn, query) != NGX_OK) {
+        if (ngx_broadcast_pg_conn_send(&m->conn, query) == NGX_OK) {
+            m->alone = !ngx_broadcast_pg_pool_trusted(query);
+
+        } else {
 
             /* broken before it left, and marked so: another one takes it */
 
             query->waiting = 1;
             ngx_queue_insert_head(queue, &query->queue);
-            ngx_broadcast_pg_pool.waiting++;
+            pool->waiting++;
         }
     }
 
@@ -85,7 +204,7 @@ ngx_broadcast_pg_pool_hand_spare(void)
         m = &pool->members[i];
 
         if (!m->up || m->conn.broken || m->conn.nflight
-            || (i == 0 && pool->n > 1))
+            || m == pool->emptied || (i == 0 && pool->n > 1))
         {
             continue;
         }
@@ -97,6 +216,7 @@ ngx_broadcast_pg_pool_hand_spare(void)
 
         if (ngx_broadcast_pg_conn_send(&m->conn, query) == NGX_OK) {
             m->spare = 1;
+            m->alone = !ngx_broadcast_pg_pool_trusted(query);
             n++;
 
         } else {
@@ -121,56 +241,85 @@ ngx_broadcast_pg_pool_spare(void)
 }
 
 
-/* an idle connection, else a prompt one with the fewest queries, or NULL */
+/*
+ * An idle connection, else, unless the query is slow, one that shares with the
+ * fewest queries, or NULL.  One that is being emptied for a slow query is not
+ * for others: else those that go behind each other would keep all connections
+ * from ever being idle.
+ */
 
 static ngx_broadcast_pg_member_t *
-ngx_broadcast_pg_pool_choose(ngx_uint_t quick)
+ngx_broadcast_pg_pool_choose(ngx_uint_t urgency)
 {
-    ngx_uint_t                  i, k, others, grows;
-    ngx_broadcast_pg_conn_t    *conn;
+    ngx_uint_t                  i, k, quick, slow, others;
     ngx_broadcast_pg_pool_t    *pool = &ngx_broadcast_pg_pool;
     ngx_broadcast_pg_member_t  *m, *best;
 
     others = 0;
     best = NULL;
-    grows = !quick && ngx_broadcast_pg_pool_grows();
+
+    quick = (urgency == NGX_BROADCAST_PG_QUICK);
+    slow = (urgency == NGX_BROADCAST_PG_SLOW);
+
+    if (slow) {
+        pool->emptied = NULL;
+        others = ngx_broadcast_pg_pool_grows();
+    }
 
     for (k = 0; k < pool->n; k++) {
         i = quick ? k : pool->n - 1 - k;
         m = &pool->members[i];
-        conn = &m->conn;
 
-        if (!m->up || conn->broken) {
+        if (!m->up || m->conn.broken || m == pool->emptied) {
             continue;
         }
 
-        /* the first is kept for quick ones, unless it is the only one */
+        /* the first is kept for quick ones, unless nothing else is there */
 
-        if (i == 0 && !quick && (others || grows)) {
+        if (i == 0 && !quick && others) {
             break;
         }
 
-        others = 1;
-
-        if (conn->nflight == 0) {
+        if (m->conn.nflight == 0) {
             return m;
         }
 
-        if (grows
-            || conn->nflight >= NGX_BROADCAST_PG_DEPTH
-            || (m->spare && pool->n > 2)
-            || (!quick && conn->took > NGX_BROADCAST_PG_PROMPT)
-            || ngx_current_msec - conn->since > NGX_BROADCAST_PG_PROMPT)
-        {
+        /* to a known one those that share with none are not there */
+
+        if (ngx_broadcast_pg_pool_shares(m)) {
+            others = 1;
+
+        } else {
+            others |= slow;
             continue;
         }
 
-        if (best == NULL || conn->nflight < best->conn.nflight) {
+        if ((slow || m->conn.nflight < NGX_BROADCAST_PG_DEPTH)
+            && (best == NULL || m->conn.nflight < best->conn.nflight))
+        {
             best = m;
         }
     }
 
+    if (slow) {
+        pool->emptied = best;
+        return NULL;
+    }
+
     return best;
+}
+
+
+/* 1: what is on it will be over soon, as far as is known */
+
+static ngx_uint_t
+ngx_broadcast_pg_pool_shares(ngx_broadcast_pg_member_t *m)
+{
+    ngx_uint_t  n = ngx_broadcast_pg_pool.n;
+
+    return !m->alone
+           && !(m->spare && n > 2)
+           && !ngx_broadcast_pg_answer_late(&m->conn);
 }
 
 

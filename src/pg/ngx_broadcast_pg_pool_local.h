@@ -15,15 +15,10 @@
 
 /* the inside of the pool: for ngx_broadcast_pg_pool*.c only */
 
-#define NGX_BROADCAST_PG_DEPTH         8      /* queries on one connection */
+/* beside the urgencies: a slow one whose function takes little time */
+#define NGX_BROADCAST_PG_KNOWN  3
 
-/*
- * A connection whose first answer is late is busy with something long: what
- * were sent behind it would wait for it, and be carried out though its caller
- * had given up.  So functions share none whose last answer was late, nor one
- * that has not called any.
- */
-#define NGX_BROADCAST_PG_PROMPT        10     /* ms */
+#define NGX_BROADCAST_PG_DEPTH  8           /* queries on one connection */
 
 
 typedef struct {
@@ -31,6 +26,8 @@ typedef struct {
     ngx_broadcast_pg_query_t    setup;
     ngx_uint_t                  up;         /* 1: set up, takes queries */
     ngx_uint_t                  spare;      /* 1: a spare query is on it */
+    ngx_uint_t                  alone;      /* 1: nothing goes behind what is
+                                               on it */
 } ngx_broadcast_pg_member_t;
 
 
@@ -42,9 +39,14 @@ typedef struct {
     ngx_uint_t                  n;
 
     ngx_queue_t                 quick;      /* of queries */
-    ngx_queue_t                 slow;
-    ngx_uint_t                  waiting;    /* in both */
+    ngx_queue_t                 known;      /* of functions that were prompt
+                                               or fair when the query came */
+    ngx_queue_t                 slow;       /* of all others */
+    ngx_uint_t                  waiting;    /* in the three */
     ngx_queue_t                 spare;
+    ngx_uint_t                  learned;    /* when slow was looked through */
+    ngx_broadcast_pg_member_t  *emptied;    /* takes nothing but the next slow
+                                               one; NULL: none has to */
 
     ngx_uint_t                  failed;     /* the last connect did */
     ngx_uint_t                  tries;      /* that failed, ever */
@@ -66,13 +68,14 @@ ngx_uint_t ngx_broadcast_pg_pool_count(ngx_uint_t *connecting);
 void ngx_broadcast_pg_pool_gauge(void);
 
 
+/* 1: the query's function is known to be prompt, or fair */
+ngx_uint_t ngx_broadcast_pg_pool_known(ngx_broadcast_pg_query_t *query);
+
 /*
- * Which connection takes which query.  1: there are not enough of them for all
- * that waits.
+ * Hands out what waits to connections that may take it.  *quick, *slow: there
+ * are not enough of them for all that waits.
  */
-ngx_uint_t ngx_broadcast_pg_pool_hand_out(ngx_queue_t *queue,
-    ngx_uint_t quick);
-ngx_uint_t ngx_broadcast_pg_pool_hand_spare(void);
+void ngx_broadcast_pg_pool_hand(ngx_uint_t *quick, ngx_uint_t *slow);
 
 
 /* the life of a connection: one more is opened; the hooks of each */

@@ -35,7 +35,16 @@ ngx_broadcast_pg_pool_open(ngx_uint_t quick)
     }
 
     if (i == pool->n) {
-        return;
+
+        /* those that would share it with quick ones */
+
+        if (ngx_queue_empty(&pool->known)
+            || pool->members[0].conn.state != NGX_BROADCAST_PG_CLOSED)
+        {
+            return;
+        }
+
+        i = 0;
     }
 
     m = &pool->members[i];
@@ -102,7 +111,7 @@ ngx_broadcast_pg_pool_set_up(ngx_broadcast_pg_query_t *query,
 
     m->up = 1;
     m->spare = 0;
-    m->conn.took = NGX_BROADCAST_PG_PROMPT + 1;
+    m->alone = 0;
 
     ngx_broadcast_backoff_init(&pool->backoff);
 
@@ -125,6 +134,7 @@ ngx_broadcast_pg_pool_lost(ngx_broadcast_pg_conn_t *conn)
     ngx_broadcast_pg_member_t  *m = conn->data;
 
     m->spare = 0;
+    m->alone = 0;
 
     if (m->up) {
         m->up = 0;
@@ -156,6 +166,7 @@ ngx_broadcast_pg_pool_answered(ngx_broadcast_pg_conn_t *conn)
 
     if (conn->nflight == 0) {
         m->spare = 0;
+        m->alone = 0;
     }
 
     if ((pool->waiting || conn->nflight == 0) && !pool->work.posted) {

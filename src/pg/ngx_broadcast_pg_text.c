@@ -65,6 +65,8 @@ ngx_broadcast_pg_text_get(ngx_str_t *text, ngx_log_t *log)
     t->refs = 1;
     t->id = ++ngx_broadcast_pg_text_id;
 
+    ngx_broadcast_pg_pace_init(&t->pace);
+
     t->place = ngx_broadcast_pg_text_nfree
                ? ngx_broadcast_pg_text_free[--ngx_broadcast_pg_text_nfree]
                : ngx_broadcast_pg_text_used++;

@@ -11,6 +11,8 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
+#include "pg/ngx_broadcast_pg_pace.h"
+
 
 /*
  * Texts of statements that come from the database and are prepared on each
@@ -29,6 +31,7 @@ struct ngx_broadcast_pg_text_s {
     uint32_t                    refs;
     uint32_t                    place;
     uint32_t                    id;         /* part of the statement's name */
+    ngx_broadcast_pg_pace_t     pace;
     ngx_broadcast_pg_text_t    *next;       /* of the same hash */
 };
 

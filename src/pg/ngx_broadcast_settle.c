@@ -260,7 +260,7 @@ static ngx_int_t
 ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row)
 {
     ngx_int_t                      rc;
-    ngx_str_t                      id, event, state;
+    ngx_str_t                      id, hub, event, state;
     ngx_pool_t                    *pool;
     ngx_broadcast_settle_call_t   *call, key;
     ngx_broadcast_settle_later_t  *later;
@@ -305,7 +305,12 @@ ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row)
         key.len = row->id_len;
         ngx_memcpy(key.id, row->id, row->id_len);
 
-        rc = ngx_broadcast_call(NGX_BROADCAST_ON_DISCONNECTED, &event,
+        /* its number tells hubs apart as well as its name */
+
+        hub.data = (u_char *) &row->hub;
+        hub.len = sizeof(row->hub);
+
+        rc = ngx_broadcast_call(NGX_BROADCAST_ON_DISCONNECTED, &hub, &event,
                                 ngx_broadcast_settle_done, &key, sizeof(key),
                                 NULL);
     }

@@ -287,7 +287,7 @@ ngx_broadcast_timer_call(int64_t id)
 {
     u_char                        text[64];
     ngx_int_t                     rc;
-    ngx_str_t                     event;
+    ngx_str_t                     name, event;
     ngx_broadcast_call_t         *call;
     ngx_broadcast_timer_place_t  *place;
 
@@ -300,7 +300,10 @@ ngx_broadcast_timer_call(int64_t id)
     event.data = text;
     event.len = ngx_sprintf(text, "{\"kind\":\"timer\",\"id\":%L}", id) - text;
 
-    rc = ngx_broadcast_call(NGX_BROADCAST_ON_TIMER, &event,
+    name.data = (u_char *) &id;
+    name.len = sizeof(id);
+
+    rc = ngx_broadcast_call(NGX_BROADCAST_ON_TIMER, &name, &event,
                             ngx_broadcast_timer_done, &id, sizeof(id), &call);
 
     if (rc == NGX_OK) {
