@@ -185,6 +185,13 @@ ok $nginx->wait_log(qr/"message" function \S+ failed: division by zero \(22012\)
 invoke('Coded');
 is result()->{error}, 'no room', 'a function may raise with any SQLSTATE';
 
+invoke('Echo', "\0");
+is result()->{error},
+    "Failed to invoke 'Echo' due to an error on the server. "
+    . 'InvalidDataException: Error binding arguments. Make sure that the types '
+    . 'of the provided values match the types of the hub method being invoked.',
+    'what jsonb has no text for does not reach the database';
+
 invoke('Misuse');
 is result()->{error},
     "An unexpected error occurred invoking 'Misuse' on the server.",

@@ -19,6 +19,8 @@
 #define NGX_BROADCAST_ARGUMENTS_RAW  4096   /* kept beside, to call again */
 
 
+static ngx_uint_t ngx_broadcast_arguments_whole(
+    ngx_broadcast_arguments_t *a);
 static size_t ngx_broadcast_arguments_event_size(ngx_broadcast_conn_t *bc,
     ngx_broadcast_wanted_t *w);
 static u_char *ngx_broadcast_arguments_head(u_char *p,
@@ -113,7 +115,9 @@ ngx_broadcast_arguments_call(ngx_broadcast_conn_t *bc,
 
     if (method->message) {
         call->params[1] = (char *) p;
-        p = ngx_broadcast_arguments_event(p, bc, w);
+        p = ngx_broadcast_arguments_whole(a)
+            ? ngx_broadcast_arguments_event(p, bc, w)
+            : NULL;
     }
 
     for (i = 0; i < method->count && p; i++) {
@@ -139,6 +143,23 @@ ngx_broadcast_arguments_call(ngx_broadcast_conn_t *bc,
     }
 
     return NGX_OK;
+}
+
+
+/* 0: one of them holds what jsonb, and so the event, has no text for */
+
+static ngx_uint_t
+ngx_broadcast_arguments_whole(ngx_broadcast_arguments_t *a)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < ngx_min(a->n, NGX_BROADCAST_METHOD_ARGS); i++) {
+        if (a->v[i].nul || a->v[i].lone) {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 

@@ -76,8 +76,16 @@ ngx_broadcast_relay_bind(PGresult *result)
         b->role = ngx_broadcast_pg_value(result, i, 4);
     }
 
-    ngx_broadcast_binding_replace(ngx_broadcast_bus.zone, bindings.elts,
-                                  bindings.nelts);
+    if (ngx_broadcast_binding_replace(ngx_broadcast_bus.zone, bindings.elts,
+                                      bindings.nelts)
+        != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_WARN, ngx_broadcast_pg.log, 0,
+                      "broadcast: %ui bindings do not fit into the zone: "
+                      "every event is asked about, and http functions with "
+                      "a role answer 401 to all; make \"broadcast_zone\" "
+                      "larger", bindings.nelts);
+    }
 
     ngx_broadcast_relay.version = ngx_broadcast_pg_number(result, 0, 0);
 

@@ -362,7 +362,8 @@ ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result)
         if (ngx_memcmp(ngx_broadcast_pg_sqlstate(result).data, "42501", 5) != 0
             && !ngx_broadcast_binding_ready(ngx_broadcast_bus.zone))
         {
-            ngx_broadcast_binding_replace(ngx_broadcast_bus.zone, NULL, 0);
+            (void) ngx_broadcast_binding_replace(ngx_broadcast_bus.zone, NULL,
+                                                 0);
         }
     }
 

@@ -72,7 +72,7 @@ ngx_broadcast_binding_put(u_char *p, ngx_str_t *text)
 }
 
 
-void
+ngx_int_t
 ngx_broadcast_binding_replace(ngx_broadcast_zone_t *zone,
     ngx_broadcast_binding_t *bindings, ngx_uint_t n)
 {
@@ -145,6 +145,8 @@ ngx_broadcast_binding_replace(ngx_broadcast_zone_t *zone,
     ngx_broadcast_store(binding_current);
 
     ngx_broadcast_zone_unlock(zone);
+
+    return over ? NGX_DECLINED : NGX_OK;
 }
 
 

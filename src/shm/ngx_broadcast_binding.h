@@ -37,7 +37,8 @@ typedef struct {
 } ngx_broadcast_binding_t;
 
 
-void ngx_broadcast_binding_replace(ngx_broadcast_zone_t *zone,
+/* NGX_DECLINED: there is no room for them all, or a name is too long */
+ngx_int_t ngx_broadcast_binding_replace(ngx_broadcast_zone_t *zone,
     ngx_broadcast_binding_t *bindings, ngx_uint_t n);
 
 /* 1 after the first replace: hubs with a database wait for it */

@@ -353,12 +353,14 @@ bindings(void)
         many[i].name = tap_str("a name of some length");
     }
 
-    ngx_broadcast_binding_replace(zone, many, 1000);
+    ok(ngx_broadcast_binding_replace(zone, many, 1000) == NGX_DECLINED,
+       "more than there is room for are told");
     ok(bound(zone, NGX_BROADCAST_ON_TIMER, "x", "y", &role)
        && role.len == 0,
        "with more than there is room for everything may be bound");
 
-    ngx_broadcast_binding_replace(zone, b, 4);
+    ok(ngx_broadcast_binding_replace(zone, b, 4) == NGX_OK,
+       "and that there is room again");
     ok(!bound(zone, NGX_BROADCAST_ON_TIMER, "x", "y", NULL),
        "until there are fewer");
 
