@@ -3,7 +3,8 @@
 # Copyright (C) The nginx-broadcast authors
 
 # A Completion and the record that it waits for: while the sequencer stands
-# still, when that record is too late, is another's, or when nobody waits.
+# still, when that record is too late, is another's, or when nobody waits; and
+# a large catalogue.
 
 use strict;
 use warnings;
@@ -161,6 +162,25 @@ $hub = Broadcast::Hub->connect($port, '/client?hub=chat');
 invoke(9, 'Talk', 'i');
 is_deeply [ said(), said() ], [ 'said i', 'result i' ],
           'the worker goes on with others';
+
+# A catalogue of some thousand rows is read as quickly as one of a few.
+
+$pg->psql(<<'EOS', @at);
+do $$ begin
+    for i in 1 .. 3000 loop
+        execute format('create function hub.f%s(x text) returns text '
+                       'language sql as ''select x || %s''', i, i);
+    end loop;
+end $$;
+EOS
+
+my $found = wait_for(sub {
+    invoke(10, 'F3000', 'j');
+    my $words = said();
+    return $words =~ /^result/ ? $words : undef;
+}, 10);
+
+is $found, 'result j3000', 'the last of 3000 methods is found';
 
 $hub->close;
 $nginx->stop_ok;

@@ -71,12 +71,13 @@ static void ngx_broadcast_method_timeout(ngx_event_t *ev);
 static const char  ngx_broadcast_method_version_text[] =
     "SELECT broadcast.bindings_version()";
 
-/* in one statement: the version is that of the rows */
+/* in one statement: the version is that of the rows; it is made once for all */
 
 static const char  ngx_broadcast_method_read_text[] =
-    "SELECT broadcast.bindings_version(), m.hub, m.name, m.form, m.function,"
+    "SELECT one.version, m.hub, m.name, m.form, m.function,"
     " m.count, m.rest, m.arrays, m.params, m.stream, m.cursor, m.shape,"
-    " m.ambiguous, m.statement FROM (SELECT 1) one"
+    " m.ambiguous, m.statement"
+    " FROM (SELECT broadcast.bindings_version() AS version OFFSET 0) one"
     " LEFT JOIN broadcast.methods($1::text, $2::text) m ON true";
 
 

@@ -14,8 +14,9 @@
 
 
 const char  ngx_broadcast_relay_bindings_text[] =
-    "SELECT broadcast.bindings_version(), b.kind, b.hub, b.event, b.role"
-    " FROM (SELECT 1) one LEFT JOIN broadcast.bindings() b ON true";
+    "SELECT one.version, b.kind, b.hub, b.event, b.role"
+    " FROM (SELECT broadcast.bindings_version() AS version OFFSET 0) one"
+    " LEFT JOIN broadcast.bindings() b ON true";
 
 
 /* rows of version, kind, hub, event, role; all but the first may be null */
