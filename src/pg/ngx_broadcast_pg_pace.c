@@ -33,7 +33,7 @@ ngx_broadcast_pg_pace_get(ngx_uint_t kind, ngx_str_t *name)
 {
     uint32_t                  hash;
     ngx_uint_t                i;
-    ngx_broadcast_pg_pace_t  *pace;
+    ngx_broadcast_pg_pace_t  *pace, *place;
 
     hash = name ? ngx_murmur_hash2(name->data, name->len) : 0;
     hash = hash * 31 + (uint32_t) kind + 1;
@@ -41,6 +41,8 @@ ngx_broadcast_pg_pace_get(ngx_uint_t kind, ngx_str_t *name)
     if (hash == 0) {
         hash = 1;
     }
+
+    place = &ngx_broadcast_pg_paces[hash % NGX_BROADCAST_PG_PACES];
 
     for (i = 0; i < NGX_BROADCAST_PG_PROBES; i++) {
         pace = &ngx_broadcast_pg_paces[(hash + i) % NGX_BROADCAST_PG_PACES];
@@ -50,18 +52,15 @@ ngx_broadcast_pg_pace_get(ngx_uint_t kind, ngx_str_t *name)
         }
 
         if (pace->hash == 0) {
+            place = pace;
             break;
         }
     }
 
-    if (i == NGX_BROADCAST_PG_PROBES) {
-        pace = &ngx_broadcast_pg_paces[hash % NGX_BROADCAST_PG_PACES];
-    }
+    ngx_broadcast_pg_pace_init(place);
+    place->hash = hash;
 
-    ngx_broadcast_pg_pace_init(pace);
-    pace->hash = hash;
-
-    return pace;
+    return place;
 }
 
 

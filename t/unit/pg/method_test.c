@@ -5,7 +5,8 @@
 
 
 /* links: src/pg/ngx_broadcast_method.c src/pg/ngx_broadcast_pg_text.c
- *        nginx:core/ngx_hash.c */
+ *        src/pg/ngx_broadcast_pg_pace.c nginx:core/ngx_hash.c
+ *        nginx:core/ngx_murmurhash.c */
 
 
 #include <ngx_config.h>
