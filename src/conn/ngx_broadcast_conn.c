@@ -635,13 +635,6 @@ ngx_broadcast_conn_limits(ngx_broadcast_conn_t *bc)
 }
 
 
-ngx_broadcast_conn_t *
-ngx_broadcast_conn_lookup(ngx_str_t *id)
-{
-    return ngx_broadcast_index_find(id);
-}
-
-
 void
 ngx_broadcast_conn_alive(ngx_broadcast_conn_t *bc)
 {
@@ -653,13 +646,6 @@ ngx_uint_t
 ngx_broadcast_conn_paused(ngx_broadcast_conn_t *bc)
 {
     return bc->task != NULL && bc->state == NGX_BROADCAST_ACTIVE;
-}
-
-
-ngx_uint_t
-ngx_broadcast_conn_count(void)
-{
-    return ngx_broadcast_index_count();
 }
 
 

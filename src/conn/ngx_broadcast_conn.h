@@ -225,9 +225,6 @@ ngx_uint_t ngx_broadcast_conn_state(ngx_broadcast_conn_t *bc);
 ngx_uint_t ngx_broadcast_conn_protocol(ngx_broadcast_conn_t *bc);
 ngx_broadcast_limits_t *ngx_broadcast_conn_limits(ngx_broadcast_conn_t *bc);
 
-/* this worker's connection of that id, or NULL */
-ngx_broadcast_conn_t *ngx_broadcast_conn_lookup(ngx_str_t *id);
-
 
 /*
  * Bytes or a message from the client (WebSocket: one whole message; SSE: the
@@ -312,7 +309,6 @@ void ngx_broadcast_conn_set_drain(ngx_msec_t drain);
 
 /* the same now */
 void ngx_broadcast_conn_drain(ngx_msec_t drain);
-ngx_uint_t ngx_broadcast_conn_count(void);
 
 
 #endif /* _NGX_BROADCAST_CONN_H_INCLUDED_ */

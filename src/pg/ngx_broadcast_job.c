@@ -165,7 +165,6 @@ static void
 ngx_broadcast_job_done(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
     PGresult *result)
 {
-    ngx_str_t             state;
     ngx_uint_t            outcome;
     ngx_broadcast_job_t  *job = query->data;
 
@@ -176,12 +175,10 @@ ngx_broadcast_job_done(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
         break;
 
     case NGX_BROADCAST_PG_FAILED:
-        state = ngx_broadcast_pg_sqlstate(result);
-
         if (query->preparing && ngx_broadcast_pg_no_schema(result)) {
             outcome = NGX_BROADCAST_CALL_AWAY;
 
-        } else if (state.len == 5 && ngx_memcmp(state.data, "57014", 5) == 0) {
+        } else if (ngx_broadcast_pg_canceled(result)) {
             outcome = NGX_BROADCAST_CALL_TIMEOUT;
 
         } else {

@@ -217,7 +217,6 @@ static void
 ngx_broadcast_method_done(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
     PGresult *result)
 {
-    ngx_str_t                    state;
     ngx_uint_t                   outcome;
     ngx_broadcast_method_job_t  *job = query->data;
 
@@ -228,13 +227,11 @@ ngx_broadcast_method_done(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
         break;
 
     case NGX_BROADCAST_PG_FAILED:
-        state = ngx_broadcast_pg_sqlstate(result);
-
         if (ngx_broadcast_method_again(job, result) == NGX_OK) {
             return;
         }
 
-        outcome = (state.len == 5 && ngx_memcmp(state.data, "57014", 5) == 0)
+        outcome = ngx_broadcast_pg_canceled(result)
                   ? NGX_BROADCAST_CALL_TIMEOUT : NGX_BROADCAST_CALL_FAILED;
         break;
 

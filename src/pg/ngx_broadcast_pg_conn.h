@@ -193,6 +193,8 @@ void ngx_broadcast_pg_statement_lost(ngx_broadcast_pg_conn_t *conn,
 
 /* SQLSTATE of a failed result, empty if it has none; borrowed from result */
 ngx_str_t ngx_broadcast_pg_sqlstate(PGresult *result);
+/* 1: the statement was ended, by statement_timeout or a cancel (57014) */
+ngx_uint_t ngx_broadcast_pg_canceled(PGresult *result);
 /* its primary message, borrowed from result: it may quote a payload */
 ngx_str_t ngx_broadcast_pg_message(PGresult *result);
 

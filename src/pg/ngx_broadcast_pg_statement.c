@@ -277,6 +277,17 @@ ngx_broadcast_pg_sqlstate(PGresult *result)
 }
 
 
+ngx_uint_t
+ngx_broadcast_pg_canceled(PGresult *result)
+{
+    ngx_str_t  state;
+
+    state = ngx_broadcast_pg_sqlstate(result);
+
+    return state.len == 5 && ngx_memcmp(state.data, "57014", 5) == 0;
+}
+
+
 /*
  * In one line: it may hold what a client sent, and goes into the log.  The
  * text is the result's own and is changed there.

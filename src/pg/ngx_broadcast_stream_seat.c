@@ -123,7 +123,7 @@ ngx_broadcast_seat_fail(ngx_broadcast_seat_t *seat, ngx_uint_t status,
         state = ngx_broadcast_pg_sqlstate(result);
 
         if (state.len != 5 || ngx_memcmp(state.data, "57P", 3) != 0) {
-            outcome = state.len == 5 && ngx_memcmp(state.data, "57014", 5) == 0
+            outcome = ngx_broadcast_pg_canceled(result)
                       ? NGX_BROADCAST_STREAM_TIMEOUT
                       : NGX_BROADCAST_STREAM_FAILED;
         }
