@@ -39,6 +39,10 @@ my %peers = (
         port => 19302,
         load => [ '--path', '/client?hub=bench', '--signalr' ],
     },
+    commits => {
+        port => 19302,
+        load => [],
+    },
 );
 
 
@@ -67,7 +71,7 @@ sub start {
         workers => $peer eq 'floor' ? 0 : $workers,
     }, $class;
 
-    if ($peer eq 'calls') {
+    if ($plan->{socket}) {
         $self->{socket} = $plan->{socket};
         push @{$self->{load}}, '--unix', $self->{socket};
     }
@@ -159,6 +163,22 @@ sub complaints {
 }
 
 
+# The words of the status page.
+
+sub status {
+    my ($self) = @_;
+
+    my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                       PeerPort => $self->{port}, Timeout => 1)
+        or return '';
+
+    print $socket "GET /status HTTP/1.0\r\n\r\n";
+    local $/;
+
+    return <$socket> // '';
+}
+
+
 sub log_tail {
     my ($self) = @_;
 
@@ -181,9 +201,9 @@ sub nginx {
     mkdir "$folder/temp";
     unlink "$folder/error.log";
 
-    # as pgbench's to the database
+    # as other programs' to the database
 
-    my $listen = $self->{peer} eq 'calls'
+    my $listen = $self->{socket}
         ? qq{        listen unix:$self->{socket} backlog=4096;} : '';
 
     my ($load, $http, $server) = $self->{peer} eq 'nchan'

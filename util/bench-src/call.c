@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -59,7 +58,6 @@ static void load_calls_id(u_char *p, uint32_t n);
 static uint64_t load_calls_draw(uint64_t from);
 static void load_calls_timer(load_io_t *io, uint32_t events);
 static int load_calls_compare(const void *one, const void *two);
-static double load_own_cpu(void);
 
 
 static load_caller_t  *callers;
@@ -493,18 +491,4 @@ load_calls_compare(const void *one, const void *two)
     b = *(const double *) two;
 
     return (a > b) - (a < b);
-}
-
-
-static double
-load_own_cpu(void)
-{
-    struct rusage  u;
-
-    if (getrusage(RUSAGE_SELF, &u) == -1) {
-        return 0;
-    }
-
-    return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6
-           + u.ru_utime.tv_usec + u.ru_stime.tv_usec;
 }

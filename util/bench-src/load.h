@@ -72,10 +72,18 @@ typedef struct {
 
 
 typedef struct {
+    double         p50_ms;
+    double         p99_ms;
+    double         max_ms;
+} load_times_t;
+
+
+typedef struct {
     uint32_t       messages;
     double         deliveries;
-    double         p50_ms;          /* publish to the last client */
-    double         p99_ms;
+    load_times_t   first;           /* publish to the first client, */
+    load_times_t   half;            /* to half of them, */
+    load_times_t   last;            /* to all */
 } load_result_t;
 
 
@@ -113,7 +121,10 @@ int load_socket(int client);        /* non-blocking connect; -1 cannot be */
 /* phase.c: what is under way, and what of it has arrived */
 
 void load_phase_begin(int subscribers);
-uint32_t load_phase_next(int publisher);        /* the next sequence number */
+uint32_t load_phase_next(int publisher);        /* the next sequence number,
+                                                   from any thread */
+void load_phase_sent(uint32_t seq);     /* its time begins anew */
+uint32_t load_phase_published(void);
 void load_phase_received(int client, uint32_t *count, uint64_t *order,
     uint32_t seq);
 double load_phase_outstanding(void);            /* messages, may be broken */
@@ -142,6 +153,7 @@ void load_calls_at_rate(void);      /* at moments of their own */
 void load_sample_cpu(load_sample_t *s);
 void load_sample_memory(load_sample_t *s);
 void load_wait_quiet(void);         /* until the servers do nothing */
+double load_own_cpu(void);          /* microseconds, since it began */
 
 
 #endif /* BENCH_LOAD_H */

@@ -149,8 +149,8 @@ load_paced(void)
     printf("\"paced\":{\"messages\":%u,\"late\":%u,\"cpu_us\":%.4f,"
            "\"softirq_us\":%.4f,\"p50_ms\":%.3f,\"p99_ms\":%.3f},\n",
            result.messages, late, load_cpu_per(&before, &after, n),
-           load_softirq_per(&before, &after, n), result.p50_ms,
-           result.p99_ms);
+           load_softirq_per(&before, &after, n), result.last.p50_ms,
+           result.last.p99_ms);
 }
 
 

@@ -19,12 +19,15 @@
 
 typedef struct {
     uint64_t   at;              /* when it was written to the publisher */
+    uint64_t   first;           /* when the first client had it */
+    uint64_t   half;            /* when half of them had it */
     uint64_t   done;            /* when the last client had it */
     uint32_t   got;
     uint16_t   publisher;
 } load_message_t;
 
 
+static void load_phase_times(load_times_t *times, double *latency, size_t n);
 static int load_compare(const void *one, const void *two);
 
 
@@ -52,17 +55,34 @@ load_phase_begin(int n)
 uint32_t
 load_phase_next(int publisher)
 {
+    uint32_t         n;
     load_message_t  *m;
 
-    if (published == LOAD_MAX_MESSAGES) {
+    n = __atomic_fetch_add(&published, 1, __ATOMIC_RELAXED);
+
+    if (n >= LOAD_MAX_MESSAGES) {
         load_fail("more than %d messages in a phase", LOAD_MAX_MESSAGES);
     }
 
-    m = &messages[published];
+    m = &messages[n];
     m->at = load_now();
     m->publisher = publisher;
 
-    return phase * LOAD_STEP + published++;
+    return phase * LOAD_STEP + n;
+}
+
+
+void
+load_phase_sent(uint32_t seq)
+{
+    messages[seq - phase * LOAD_STEP].at = load_now();
+}
+
+
+uint32_t
+load_phase_published(void)
+{
+    return published;
 }
 
 
@@ -99,7 +119,17 @@ load_phase_received(int client, uint32_t *count, uint64_t *order, uint32_t seq)
 
     received++;
 
-    if (++m->got == (uint32_t) subscribers) {
+    m->got++;
+
+    if (m->got == 1) {
+        m->first = load_now();
+    }
+
+    if (m->got == (uint32_t) (subscribers + 1) / 2) {
+        m->half = load_now();
+    }
+
+    if (m->got == (uint32_t) subscribers) {
         m->done = load_now();
     }
 }
@@ -160,20 +190,41 @@ load_phase_end(load_result_t *result)
         load_fail("no message was published");
     }
 
+    result->messages = published;
+    result->deliveries = received;
+
+    for (i = 0; i < published; i++) {
+        latency[i] = (messages[i].first - messages[i].at) / 1e6;
+    }
+
+    load_phase_times(&result->first, latency, published);
+
+    for (i = 0; i < published; i++) {
+        latency[i] = (messages[i].half - messages[i].at) / 1e6;
+    }
+
+    load_phase_times(&result->half, latency, published);
+
     for (i = 0; i < published; i++) {
         latency[i] = (messages[i].done - messages[i].at) / 1e6;
     }
 
-    qsort(latency, published, sizeof(double), load_compare);
-
-    result->messages = published;
-    result->deliveries = received;
-    result->p50_ms = latency[published / 2];
-    result->p99_ms = latency[(published - 1) * 99 / 100];
+    load_phase_times(&result->last, latency, published);
 
     free(latency);
 
     load_clients_check(published);
+}
+
+
+static void
+load_phase_times(load_times_t *times, double *latency, size_t n)
+{
+    qsort(latency, n, sizeof(double), load_compare);
+
+    times->p50_ms = latency[n / 2];
+    times->p99_ms = latency[(n - 1) * 99 / 100];
+    times->max_ms = latency[n - 1];
 }
 
 

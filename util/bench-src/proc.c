@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,6 +98,20 @@ load_wait_quiet(void)
 
         before = after;
     }
+}
+
+
+double
+load_own_cpu(void)
+{
+    struct rusage  u;
+
+    if (getrusage(RUSAGE_SELF, &u) == -1) {
+        return 0;
+    }
+
+    return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1e6
+           + u.ru_utime.tv_usec + u.ru_stime.tv_usec;
 }
 
 

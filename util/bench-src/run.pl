@@ -16,20 +16,28 @@ use POSIX ();
 use Time::HiRes;
 
 use BenchCalls;
+use BenchCommits;
 use BenchServer;
 use BenchTable;
 
 STDOUT->autoflush(1);
 
-my %opt = (rounds => 3, workers => 2, only => 'floor,nchan,events,hub,calls');
+my %opt = (rounds => 3, workers => 2,
+           only => 'floor,nchan,events,hub,calls,commits');
 
-GetOptions(\%opt, 'quick', 'check', 'json=s', 'rounds=i', 'workers=i',
+GetOptions(\%opt, 'quick', 'smoke', 'check', 'json=s', 'rounds=i', 'workers=i',
            'only=s', 'clients=i')
     && $opt{rounds} > 0 && $opt{workers} > 0
     or fail('a number is wrong', 'see util/bench --help');
 
-my @peers = grep { $_ ne 'calls' } split /,/, $opt{only};
+if ($opt{smoke}) {
+    $opt{quick} = 1;
+    $opt{rounds} = 1;
+}
+
+my @peers = grep { !/^(?:calls|commits)$/ } split /,/, $opt{only};
 my $calls = $opt{only} =~ /\bcalls\b/;
+my $commits = $opt{only} =~ /\bcommits\b/;
 
 for my $peer (@peers) {
     BenchServer::known($peer) or fail("--only: there is no \"$peer\"");
@@ -121,6 +129,28 @@ if ($calls) {
 }
 
 
+if ($commits) {
+    $commits = eval {
+        BenchCommits->new(workers => $opt{workers},
+                          clients => $opt{clients} || 1000,
+                          $opt{smoke} ? (open => 300, closed => 300)
+                          : $opt{quick} ? (open => 2000, closed => 1500)
+                          : (open => 10000, closed => 5000));
+    } or fail("commits: $@");
+
+    for my $round (1 .. $opt{rounds}) {
+        say("round $round of $opt{rounds}: commits");
+
+        for my $error ($commits->round) {
+            say("this run failed: $error");
+            push @failed, "commits: $error";
+        }
+    }
+
+    $commits->finish;
+}
+
+
 sub measure {
     my ($peer, $plan) = @_;
 
@@ -154,7 +184,8 @@ my $table = BenchTable->new(\@peers, \@plans);
 
 print "\n", $table->text if @{$table->rows};
 print "\n", $calls->text if $calls;
-print "\n", notes() if $calls || @{$table->rows};
+print "\n", $commits->text if $commits;
+print "\n", notes() if $calls || $commits || @{$table->rows};
 
 if ($opt{json}) {
     open my $f, '>', $opt{json} or fail("cannot write $opt{json}: $!");
@@ -167,6 +198,10 @@ if ($opt{json}) {
         plans   => \@plans,
         calls   => $calls
                    ? { table => $calls->rows, rounds => $calls->rounds } : undef,
+        commits => $commits
+                   ? { tables   => $commits->tables,
+                       rounds   => $commits->rounds,
+                       flush_us => $commits->flush_us } : undef,
     });
     close $f or fail("cannot write $opt{json}: $!");
 }
@@ -175,7 +210,8 @@ if (@failed) {
     fail('a run failed, its figures are missing above', @failed);
 }
 
-exit($opt{check} && ($table->missed || $calls && $calls->missed) ? 1 : 0);
+exit($opt{check} && ($table->missed || $calls && $calls->missed
+                     || $commits && $commits->missed) ? 1 : 0);
 
 
 # what the rest of the machine did meanwhile, in percent of all its cores
@@ -204,6 +240,7 @@ sub notes {
         . "Nchan $machine->{nchan}.\n";
 
     $text .= $calls->notes if $calls;
+    $text .= $commits->notes if $commits;
 
     my $others = others();
 
