@@ -75,6 +75,13 @@ void ngx_broadcast_wake(ngx_uint_t slot);
 ngx_int_t ngx_broadcast_publish(ngx_broadcast_record_t *recs, ngx_uint_t n);
 
 /*
+ * 1: a living worker has much to read yet, and who has more to append should
+ * wait some milliseconds and ask again; half a second at most for one that is
+ * stopped.  Not called by a worker in the middle of its own turn.
+ */
+ngx_uint_t ngx_broadcast_pace(void);
+
+/*
  * Logs that the zone has no room for `what`, at most once a second; whoever
  * was refused is counted by the caller.
  */

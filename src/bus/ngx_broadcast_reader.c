@@ -170,6 +170,8 @@ ngx_broadcast_reader_drain(ngx_event_t *ev)
     reader->busy = 1;
     reader->again = 0;
 
+    ngx_broadcast_slot_turn(ngx_broadcast_bus.zone, ngx_broadcast_bus.slot);
+
     rc = ngx_broadcast_reader_turn(reader);
 
     reader->busy = 0;

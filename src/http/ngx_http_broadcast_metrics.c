@@ -62,6 +62,8 @@ static void ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
 static void ngx_http_broadcast_metric_streams(
     ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
     const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_seconds(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_away(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_unsettled(
@@ -153,6 +155,10 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
 
     { "relay_lag_seconds", "gauge", "Age of the newest batch when read.",
       ngx_http_broadcast_metric_lag, 0 },
+
+    { "relay_paced_seconds_total", "counter",
+      "Time that the relay waited for workers which had much to read.",
+      ngx_http_broadcast_metric_seconds, NGX_BROADCAST_RELAY_PAUSED },
 
     { "pool_connections", "gauge", "Connections to the database, by state.",
       ngx_http_broadcast_metric_pool, 0 },
@@ -555,6 +561,18 @@ ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
 {
     ngx_http_broadcast_sample(b, m, "");
     ngx_http_broadcast_value(b, st->counter[m->data]);
+}
+
+
+/* a counter of milliseconds */
+
+static void
+ngx_http_broadcast_metric_seconds(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, " ");
+    ngx_http_broadcast_status_seconds(b, st->counter[m->data] * 1000);
+    ngx_broadcast_buf_char(b, LF);
 }
 
 

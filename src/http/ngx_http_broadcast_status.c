@@ -377,6 +377,8 @@ ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
                                      st->zone.unsettled);
     ngx_http_broadcast_status_member(b, ",\"abandoned\":",
                                      n[NGX_BROADCAST_DB_ABANDONED]);
+    ngx_broadcast_buf_literal(b, ",\"paced_seconds\":");
+    ngx_http_broadcast_status_seconds(b, n[NGX_BROADCAST_RELAY_PAUSED] * 1000);
     ngx_broadcast_buf_char(b, '}');
 }
 

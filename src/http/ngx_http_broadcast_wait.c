@@ -321,24 +321,16 @@ ngx_http_broadcast_next_turn(ngx_http_request_t *r,
 
 /*
  * Some large messages at once would push workers off the log's tail, and all of
- * their clients with them.  One that is stopped does not read: when a request
- * has waited long enough for it, nobody waits any more until all have read.
+ * their clients with them.  A request waits so long in all, whoever is slow.
  */
 
 ngx_int_t
 ngx_http_broadcast_when_read(ngx_http_request_t *r,
     ngx_http_broadcast_ready_pt ready)
 {
-    static ngx_uint_t  given_up;
-
     ngx_http_broadcast_ctx_t  *ctx;
 
-    if (!ngx_broadcast_slot_behind(ngx_broadcast_bus.zone)) {
-        given_up = 0;
-        return NGX_OK;
-    }
-
-    if (given_up) {
+    if (!ngx_broadcast_pace()) {
         return NGX_OK;
     }
 
@@ -349,7 +341,6 @@ ngx_http_broadcast_when_read(ngx_http_request_t *r,
     }
 
     if ((ngx_msec_int_t) (ctx->deadline - ngx_current_msec) <= 0) {
-        given_up = 1;
         return NGX_OK;
     }
 

@@ -26,7 +26,8 @@ ngx_broadcast_relay_t  ngx_broadcast_relay;
 void
 ngx_broadcast_relay_start(void)
 {
-    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+    ngx_broadcast_relay_t      *relay = &ngx_broadcast_relay;
+    ngx_broadcast_zone_info_t   info;
 
     if (relay->running) {
         return;
@@ -45,6 +46,14 @@ ngx_broadcast_relay_start(void)
     relay->timer.log = ngx_broadcast_pg.log;
     relay->timer.cancelable = 1;
 
+    relay->pause.handler = ngx_broadcast_relay_pause_over;
+    relay->pause.data = relay;
+    relay->pause.log = ngx_broadcast_pg.log;
+    relay->pause.cancelable = 1;
+
+    ngx_broadcast_zone_info(ngx_broadcast_bus.zone, &info);
+
+    relay->piece = info.log_bytes / 16;
     relay->running = 1;
 
     (void) ngx_snprintf((u_char *) relay->node, sizeof(relay->node), "%V%Z",
@@ -74,6 +83,7 @@ ngx_broadcast_relay_stop(void)
     relay->running = 0;
     relay->phase = NGX_BROADCAST_RELAY_CLOSED;
 
+    ngx_broadcast_relay_undelivered();
     ngx_broadcast_timer_stop();
 
     if (relay->timer.timer_set) {
@@ -141,6 +151,7 @@ ngx_broadcast_relay_lost(ngx_broadcast_pg_conn_t *conn)
 
     relay->phase = NGX_BROADCAST_RELAY_CLOSED;
 
+    ngx_broadcast_relay_undelivered();
     ngx_broadcast_timer_stop();
 
     ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_STATE,

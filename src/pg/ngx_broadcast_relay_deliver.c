@@ -9,6 +9,7 @@
 #include <ngx_event.h>
 
 #include "base/ngx_broadcast_name.h"
+#include "pg/ngx_broadcast_job.h"
 #include "pg/ngx_broadcast_outbox.h"
 #include "pg/ngx_broadcast_relay_local.h"
 #include "pg/ngx_broadcast_row.h"
@@ -16,8 +17,9 @@
 
 /*
  * Rows of broadcast.read() become records of this node's log, some dozens in
- * one append.  Each brings its place in the database's order: what was
- * appended before, by a relay that died behind it, is skipped by the log.
+ * one append, as fast as the slowest worker reads them.  Each brings its place
+ * in the database's order: what was appended before, by a relay that died
+ * behind it, is skipped by the log.
  */
 
 typedef struct {
@@ -31,9 +33,12 @@ typedef struct {
 typedef struct {
     ngx_broadcast_record_t      recs[NGX_BROADCAST_RELAY_RECORDS];
     ngx_uint_t                  n;
+    size_t                      bytes;
 } ngx_broadcast_read_batch_t;
 
 
+static void ngx_broadcast_relay_slow(void);
+static void ngx_broadcast_read_piece(PGresult *result);
 static uint32_t ngx_broadcast_read_ttl(PGresult *result, int row, int column);
 static void ngx_broadcast_read_hub(ngx_broadcast_read_hub_t *hub,
     ngx_str_t *name);
@@ -49,9 +54,86 @@ static void ngx_broadcast_read_instead(ngx_broadcast_record_t *rec,
 
 
 void
-ngx_broadcast_relay_deliver(PGresult *result)
+ngx_broadcast_relay_deliver(void)
 {
-    int                          i, n;
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    while (relay->row < PQntuples(relay->rows)) {
+
+        if (ngx_broadcast_pace()) {
+            ngx_broadcast_relay_slow();
+            return;
+        }
+
+        ngx_broadcast_read_piece(relay->rows);
+    }
+
+    ngx_broadcast_relay_undelivered();
+    ngx_broadcast_relay_delivered();
+}
+
+
+/* who is slow may be this worker itself, which reads meanwhile */
+
+static void
+ngx_broadcast_relay_slow(void)
+{
+    uint64_t                now, time;
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    if (relay->paused == 0) {
+        relay->paused = ngx_current_msec;
+    }
+
+    now = ngx_broadcast_now();
+    time = ngx_broadcast_pg_number(relay->rows, relay->row, 13);
+
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_LAG,
+                            now > time ? now - time : 0);
+
+    ngx_add_timer(&relay->pause, NGX_BROADCAST_RELAY_PAUSE);
+}
+
+
+void
+ngx_broadcast_relay_pause_over(ngx_event_t *ev)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    ngx_broadcast_count(NGX_BROADCAST_RELAY_PAUSED,
+                        ngx_current_msec - relay->paused);
+    relay->paused = 0;
+
+    ngx_broadcast_relay_deliver();
+}
+
+
+void
+ngx_broadcast_relay_undelivered(void)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    relay->paused = 0;
+
+    if (relay->pause.timer_set) {
+        ngx_del_timer(&relay->pause);
+    }
+
+    if (relay->rows) {
+        PQclear(relay->rows);
+        relay->rows = NULL;
+    }
+}
+
+
+/*
+ * Some rows, so few that no worker falls off the log's tail that was not slow
+ * before.
+ */
+
+static void
+ngx_broadcast_read_piece(PGresult *result)
+{
     uint64_t                     pos;
     ngx_str_t                    name;
     ngx_broadcast_relay_t       *relay = &ngx_broadcast_relay;
@@ -60,35 +142,47 @@ ngx_broadcast_relay_deliver(PGresult *result)
     ngx_broadcast_read_batch_t   batch;
 
     batch.n = 0;
+    batch.bytes = 0;
     hub.name.len = 0;
 
-    n = PQntuples(result);
+    while (relay->row < PQntuples(result)) {
 
-    for (i = 0; i < n; i++) {
+        pos = ngx_broadcast_pg_number(result, relay->row, 0);
+        name = ngx_broadcast_pg_value(result, relay->row, 1);
 
-        pos = ngx_broadcast_pg_number(result, i, 0);
-        name = ngx_broadcast_pg_value(result, i, 1);
-
-        if (name.len != hub.name.len
-            || ngx_memcmp(name.data, hub.name.data, name.len) != 0)
-        {
-            ngx_broadcast_read_flush(&batch);
+        if (hub.name.len == 0) {
             ngx_broadcast_read_hub(&hub, &name);
+
+        } else if (name.len != hub.name.len
+                   || ngx_memcmp(name.data, hub.name.data, name.len) != 0)
+        {
+            break;
         }
 
-        relay->cursor = pos;
-
         if (hub.index == NGX_BROADCAST_HUB_NONE) {
+            relay->cursor = pos;
+            relay->row++;
             continue;
         }
 
-        (void) ngx_broadcast_row_record(result, i, 3, &rec);
+        (void) ngx_broadcast_row_record(result, relay->row, 3, &rec);
 
         rec.relay = pos;
-        rec.ttl = ngx_broadcast_read_ttl(result, i, 14);
+        rec.ttl = ngx_broadcast_read_ttl(result, relay->row, 14);
+
+        batch.bytes += ngx_broadcast_record_size(&rec);
+
+        if (batch.n && (batch.bytes > relay->piece
+                        || batch.n + 2 > NGX_BROADCAST_RELAY_RECORDS))
+        {
+            break;
+        }
 
         ngx_broadcast_read_record(&batch, &hub,
-                                  ngx_broadcast_pg_number(result, i, 2), &rec);
+                       ngx_broadcast_pg_number(result, relay->row, 2), &rec);
+
+        relay->cursor = pos;
+        relay->row++;
     }
 
     ngx_broadcast_read_flush(&batch);
@@ -208,10 +302,6 @@ ngx_broadcast_read_append(ngx_broadcast_read_batch_t *batch,
     ngx_broadcast_record_t *rec)
 {
     batch->recs[batch->n++] = *rec;
-
-    if (batch->n == NGX_BROADCAST_RELAY_RECORDS) {
-        ngx_broadcast_read_flush(batch);
-    }
 }
 
 

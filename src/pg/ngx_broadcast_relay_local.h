@@ -36,6 +36,7 @@ typedef enum {
 #define NGX_BROADCAST_RELAY_ROWS      500     /* a batch */
 #define NGX_BROADCAST_RELAY_RULES     1000    /* a page: FETCH says it, too */
 #define NGX_BROADCAST_RELAY_RECORDS   64      /* one append to the log */
+#define NGX_BROADCAST_RELAY_PAUSE     2       /* ms, for slow workers */
 #define NGX_BROADCAST_RELAY_POLL      1000    /* ms, the doorbell's backup */
 #define NGX_BROADCAST_RELAY_COURT     100     /* ms, tries for the lock of
                                                  one that has just died */
@@ -98,6 +99,15 @@ typedef struct {
     ngx_uint_t                  due;        /* 1: another turn behind it */
     ngx_uint_t                  looking;    /* 1: look at head and bindings */
     ngx_uint_t                  numbered;   /* rows that sequence() moved */
+
+    /* what was read and is not in the log yet */
+
+    PGresult                   *rows;       /* owned; NULL: nothing */
+    int                         row;        /* the next one of them */
+    size_t                      piece;      /* bytes in one append; one record
+                                               may have more, alone */
+    ngx_event_t                 pause;      /* some workers are slow */
+    ngx_msec_t                  paused;     /* since; 0: not now */
 } ngx_broadcast_relay_t;
 
 extern ngx_broadcast_relay_t  ngx_broadcast_relay;
@@ -164,8 +174,16 @@ void ngx_broadcast_relay_poll(void);
 
 /* relay_deliver.c */
 
-/* rows of NGX_BROADCAST_PG_READ into the log; moves the cursor */
-void ngx_broadcast_relay_deliver(PGresult *result);
+/*
+ * relay->rows, of NGX_BROADCAST_PG_READ, into the log at the pace of the
+ * slowest worker; moves the cursor.  relay_delivered() follows, perhaps at
+ * once; the rows are freed before.
+ */
+void ngx_broadcast_relay_deliver(void);
+void ngx_broadcast_relay_delivered(void);   /* relay_turn.c */
+void ngx_broadcast_relay_pause_over(ngx_event_t *ev);
+/* the session is no more: what is not in the log is read again by the next */
+void ngx_broadcast_relay_undelivered(void);
 
 
 /* listen.c */

@@ -332,9 +332,8 @@ ngx_broadcast_relay_was_read(ngx_broadcast_pg_query_t *query,
     ngx_uint_t              more;
     ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
 
-    relay->turning = 0;
-
     if (!ngx_broadcast_relay_good(status, result, "broadcast.read()")) {
+        relay->turning = 0;
         return;
     }
 
@@ -348,22 +347,33 @@ ngx_broadcast_relay_was_read(ngx_broadcast_pg_query_t *query,
     more = n == NGX_BROADCAST_RELAY_ROWS || bytes >= NGX_BROADCAST_ROW_PAGE
            || relay->numbered == NGX_BROADCAST_RELAY_ROWS;
 
-    time = 0;
-
-    if (n) {
-        time = ngx_broadcast_pg_number(result, n - 1, 13);
-        ngx_broadcast_relay_deliver(result);
-    }
-
     if (more) {
-        now = ngx_broadcast_now();
-        ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_LAG,
-                                time && now > time ? now - time : 0);
-    } else {
-        ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_LAG, 0);
+        relay->due = 1;
     }
 
-    if (more || relay->due) {
+    now = ngx_broadcast_now();
+    time = more && n ? (uint64_t) ngx_broadcast_pg_number(result, n - 1, 13)
+                     : now;
+
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_LAG,
+                            now > time ? now - time : 0);
+
+    relay->conn.keep = 1;
+    relay->rows = result;
+    relay->row = 0;
+
+    ngx_broadcast_relay_deliver();
+}
+
+
+void
+ngx_broadcast_relay_delivered(void)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    relay->turning = 0;
+
+    if (relay->due) {
         ngx_broadcast_relay_turn();
     }
 }

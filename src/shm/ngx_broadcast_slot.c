@@ -471,25 +471,37 @@ ngx_broadcast_slot_read(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
 
 
 ngx_uint_t
-ngx_broadcast_slot_behind(ngx_broadcast_zone_t *zone)
+ngx_broadcast_slot_behind(ngx_broadcast_zone_t *zone, ngx_uint_t slot)
 {
-    uint64_t    head, read;
-    ngx_uint_t  i;
+    uint64_t  head, read;
 
     head = __atomic_load_n(&zone->head, __ATOMIC_RELAXED);
+    read = __atomic_load_n(&zone->slot[slot].read, __ATOMIC_RELAXED);
 
-    for (i = ngx_broadcast_slot_next(zone, NGX_BROADCAST_NO_SLOT);
-         i != NGX_BROADCAST_NO_SLOT;
-         i = ngx_broadcast_slot_next(zone, i))
-    {
-        read = __atomic_load_n(&zone->slot[i].read, __ATOMIC_RELAXED);
+    /* it may have read what came behind this head */
 
-        /* it may have read what came behind this head */
+    return head > read && head - read > zone->ring_size / 8;
+}
 
-        if (head > read && head - read > zone->ring_size / 8) {
-            return 1;
-        }
+
+/* one word of the owner's own */
+
+void
+ngx_broadcast_slot_turn(ngx_broadcast_zone_t *zone, ngx_uint_t slot)
+{
+    uint64_t  *turns;
+
+    if (slot < NGX_BROADCAST_SLOTS) {
+        turns = &zone->slot[slot].turns;
+
+        __atomic_store_n(turns, __atomic_load_n(turns, __ATOMIC_RELAXED) + 1,
+                         __ATOMIC_RELAXED);
     }
+}
 
-    return 0;
+
+uint64_t
+ngx_broadcast_slot_turns(ngx_broadcast_zone_t *zone, ngx_uint_t slot)
+{
+    return __atomic_load_n(&zone->slot[slot].turns, __ATOMIC_RELAXED);
 }

@@ -80,11 +80,15 @@ void ngx_broadcast_slot_read(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
     uint64_t offset);
 
 /*
- * 1 if a living worker has more than an eighth of the log's bytes to read yet;
- * no lock.  What clients send may wait for it, but not for ever: a worker that
- * is stopped does not read.
+ * 1 if the worker has more than an eighth of the log's bytes to read yet; no
+ * lock.  Who has something to append may wait for it, but not for ever: a
+ * worker that is stopped does not read.  It is not, if its turns go on.
  */
-ngx_uint_t ngx_broadcast_slot_behind(ngx_broadcast_zone_t *zone);
+ngx_uint_t ngx_broadcast_slot_behind(ngx_broadcast_zone_t *zone,
+    ngx_uint_t slot);
+void ngx_broadcast_slot_turn(ngx_broadcast_zone_t *zone, ngx_uint_t slot);
+uint64_t ngx_broadcast_slot_turns(ngx_broadcast_zone_t *zone,
+    ngx_uint_t slot);
 
 /* a bit map of living slots, for the walk of a wake-up: no lock */
 ngx_uint_t ngx_broadcast_slot_next(ngx_broadcast_zone_t *zone,

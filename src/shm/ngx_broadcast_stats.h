@@ -60,6 +60,7 @@ typedef enum {
                                            were left out */
     NGX_BROADCAST_DB_ABANDONED,         /* `disconnected`, settled without the
                                            functions: they failed too often */
+    NGX_BROADCAST_RELAY_PAUSED,         /* milliseconds, for slow workers */
 
     NGX_BROADCAST_COUNTERS
 } ngx_broadcast_counter_e;

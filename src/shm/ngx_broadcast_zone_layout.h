@@ -106,6 +106,7 @@ typedef struct {
     uint64_t                  streams;      /* of functions, that run */
     uint64_t                  read;         /* offset: the owner has read so
                                                far; written without the lock */
+    uint64_t                  turns;        /* of its reader: it lives */
 
     /* alone in its line: written by every publisher and by the owner */
     uint32_t                  woken __attribute__((aligned(64)));

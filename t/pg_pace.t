@@ -1,0 +1,180 @@
+#!/usr/bin/perl
+
+# Copyright (C) The nginx-broadcast authors
+#
+# A backlog in the database that is much larger than the log in shared memory:
+# the relay goes as fast as the slowest worker reads, so nobody is pushed off
+# the log's tail.  A worker that is stopped is waited for half a second, once:
+# then the others go on without it, and its clients are told.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use POSIX ();
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+use Broadcast::HTTP qw(http);
+use Broadcast::Nginx qw(wait_for);
+use Broadcast::Postgres;
+use Broadcast::SSE;
+
+my $pg = Broadcast::Postgres->new;
+my @at = (db => 'app', user => 'app');
+
+$pg->createdb('app', 'app');
+$pg->file("$FindBin::Bin/../sql/broadcast.sql", @at);
+
+my $nginx = Broadcast::Nginx->new(
+    workers => 2,
+    http    => 'broadcast_zone hubs 1m; broadcast_queue 64m;'
+             . 'broadcast_database "' . $pg->conninfo('app', 'app') . '";',
+    server  => <<'EOC')->start;
+        location /events/  { broadcast_events anonymous; }
+        location = /status { broadcast_status; }
+EOC
+
+my $port = $nginx->port;
+
+sub status { http($port, 'GET', '/status?format=json')->{json} }
+
+ok((wait_for { status()->{database}{relay} eq 'leader' } 10), 'a relay leads');
+
+
+# A subscriber in each worker.
+
+sub connections {
+    return map { $_->{pid} => $_->{connections} } @{ status()->{workers} };
+}
+
+my %in;
+
+for (1 .. 100) {
+    my %before = connections();
+    my $sse = Broadcast::SSE->connect($port, '/events/chat');
+    my $pid = wait_for {
+        my %after = connections();
+        my ($more) = grep { $after{$_} > ($before{$_} // 0) } keys %after;
+        $more;
+    };
+
+    $in{$pid} //= $sse;
+    last if keys %in == 2;
+}
+
+is(scalar keys %in, 2, 'each worker has a subscriber');
+
+my ($relayer) = $nginx->error_log =~ /.*\] (\d+)#\S+ broadcast: this worker relays/s;
+my ($other) = grep { $_ != $relayer } keys %in;
+
+ok($in{$relayer} && $other, '... the one that relays, too');
+
+
+sub backlog {
+    my ($rows, $target) = @_;
+
+    $pg->psql(qq{select count(broadcast.send_all('chat', '$target',
+                     jsonb_build_array(i, repeat('x', 200))))
+                   from generate_series(1, $rows) i}, @at);
+}
+
+# What a subscriber gets up to the last number: how many, out of order, gaps.
+
+sub drain {
+    my ($sse, $rows, $target) = @_;
+    my ($n, $wrong, $gaps) = (0, 0, 0);
+
+    while (my $event = $sse->event(30)) {
+        my $name = $event->{event} // '';
+
+        if ($name eq 'broadcast.gap') {
+            $gaps++;
+            next;
+        }
+
+        next if $name ne $target;
+
+        my ($i) = $event->{data} =~ /^\[(\d+)/;
+        $wrong++ if $i != $n + 1 && !$gaps;
+        $n++;
+        last if $i == $rows;
+    }
+
+    return ($n, $wrong, $gaps);
+}
+
+
+# --- a worker that is slow, but lives ---------------------------------------
+
+my $rows = 30_000;
+my $log = status()->{log}{bytes};
+
+cmp_ok($rows * 200, '>', 8 * $log, 'a backlog of many times the log');
+
+backlog($rows, 'first');
+
+# It stands still again and again, each time shorter than it would be given up.
+
+my $hold = fork // die "fork: $!";
+
+if (!$hold) {
+    for (1 .. 8) {
+        kill 'STOP', $other;
+        sleep 0.25;
+        kill 'CONT', $other;
+        sleep 0.1;
+    }
+    POSIX::_exit(0);
+}
+
+for my $pid ($relayer, $other) {
+    my ($n, $wrong, $gaps) = drain($in{$pid}, $rows, 'first');
+    my $who = $pid == $relayer ? 'the worker that relays'
+                               : 'the one that is slow';
+
+    is($n, $rows, "$who: its client gets all of it");
+    is($wrong, 0, '... in order');
+    is($gaps, 0, '... and no gap');
+}
+
+waitpid $hold, 0;
+
+my $s = status();
+
+is($s->{log}{overruns}, 0, 'no worker was overrun');
+cmp_ok($s->{database}{paced_seconds}, '>', 0.2, 'the relay has waited, '
+                                                . 'which the status says');
+like(http($port, 'GET', '/status?format=prometheus')->{body},
+     qr/^nginx_broadcast_relay_paced_seconds_total [0-9.]*[1-9]/m,
+     '... and a metric');
+
+
+# --- a worker that is stopped -----------------------------------------------
+
+# What asks for the status must not come to it, so nothing is asked meanwhile.
+
+kill 'STOP', $other;
+
+my $began = time;
+backlog($rows, 'second');
+
+my ($n, $wrong) = drain($in{$relayer}, $rows, 'second');
+my $took = time - $began;
+
+is($n, $rows, 'a worker is stopped: the client of the other gets all');
+is($wrong, 0, '... in order');
+cmp_ok($took, '<', 10, '... soon');
+
+kill 'CONT', $other;
+
+my (undef, undef, $gaps) = drain($in{$other}, $rows, 'second');
+is($gaps, 1, 'the client of the stopped one is told of the gap')
+    or diag("$gaps");
+cmp_ok(status()->{log}{overruns}, '>=', 1, '... which is counted');
+
+$nginx->stop_ok(signal => 'TERM');
+
+done_testing();
