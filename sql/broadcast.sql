@@ -486,6 +486,16 @@ BEGIN
                   HINT = 'one argument is an array of one: jsonb_build_array(…)';
     END IF;
 
+    -- MessagePack is written so deep.  Strict, since lax paths unwrap arrays
+
+    IF arguments @? 'strict $.**{64} ? (@.type() == "array"
+                                       || @.type() == "object")'
+    THEN
+        RAISE EXCEPTION 'arguments are nested deeper than 64 levels'
+            USING ERRCODE = 'program_limit_exceeded',
+                  HINT = 'the array of arguments is the first level';
+    END IF;
+
     IF scope > 0 AND coalesce(name, '') = '' THEN
         RAISE EXCEPTION 'a % name is needed', what
             USING ERRCODE = 'invalid_parameter_value';

@@ -57,6 +57,10 @@ my %payload = (
     '{"a":1'            => '["{\\"a\\":1"]',
     ''                  => '[""]',
     '[1,2]'             => '[[1,2]]',
+    "{\n\"a\":\r\n[]}"    => '[{ "a":  []}]',
+    "two\nlines"        => '["two\\nlines"]',
+    '[' x 63 . ']' x 63 => '[' x 64 . ']' x 64,
+    '[' x 64 . ']' x 64 => '["' . '[' x 64 . ']' x 64 . '"]',
 );
 
 for my $words (sort keys %payload) {
@@ -65,7 +69,9 @@ for my $words (sort keys %payload) {
     $pg->psql("notify prices, '$quoted'", @at);
     my $event = $all->event;
 
-    is($event->{data}, $payload{$words}, "payload: $words");
+    (my $name = $words) =~ s/\s+/ /g;
+
+    is($event->{data}, $payload{$words}, "payload: $name");
     is($event->{event}, 'price', '... under its target');
     is($event->{id} // '', '', '... without a number');
     is($group->event->{event}, 'price', '... members of a group have it, too');

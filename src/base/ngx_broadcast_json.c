@@ -10,7 +10,6 @@
 #include "base/ngx_broadcast_json.h"
 
 
-static ngx_int_t ngx_broadcast_json_depth(ngx_str_t *text);
 static const char *ngx_broadcast_json_reason(json_error_t *error);
 static void ngx_broadcast_json_release(void *data);
 
@@ -22,18 +21,14 @@ ngx_broadcast_json_init(void)
 }
 
 
-/*
- * jansson descends once a level and allows 2048; this bounds its stack, and
- * what may be walked by recursion later.
- */
-
-static ngx_int_t
-ngx_broadcast_json_depth(ngx_str_t *text)
+ngx_uint_t
+ngx_broadcast_json_levels(const ngx_str_t *text)
 {
     u_char      *p, *end;
-    ngx_uint_t   depth, string;
+    ngx_uint_t   depth, deepest, string;
 
     depth = 0;
+    deepest = 0;
     string = 0;
 
     end = text->data + text->len;
@@ -59,10 +54,8 @@ ngx_broadcast_json_depth(ngx_str_t *text)
 
         case '[':
         case '{':
-            if (++depth > NGX_BROADCAST_JSON_DEPTH) {
-                return NGX_ERROR;
-            }
-
+            depth++;
+            deepest = ngx_max(deepest, depth);
             break;
 
         case ']':
@@ -75,7 +68,7 @@ ngx_broadcast_json_depth(ngx_str_t *text)
         }
     }
 
-    return NGX_OK;
+    return deepest;
 }
 
 
@@ -133,7 +126,12 @@ ngx_broadcast_json_parse(ngx_str_t *text, ngx_uint_t flags,
         return NULL;
     }
 
-    if (ngx_broadcast_json_depth(text) != NGX_OK) {
+    /*
+     * jansson descends once a level and allows 2048; this bounds its stack,
+     * and what may be walked by recursion later.
+     */
+
+    if (ngx_broadcast_json_levels(text) > NGX_BROADCAST_JSON_DEPTH) {
         *error = "JSON is nested too deep";
         return NULL;
     }

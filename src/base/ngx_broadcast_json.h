@@ -46,6 +46,12 @@ void ngx_broadcast_json_init(void);
 json_t *ngx_broadcast_json_parse(ngx_str_t *text, ngx_uint_t flags,
     const char **error);
 
+/*
+ * How deep arrays and objects are nested in a text that is JSON; of any other
+ * text at least as deep as a parser would go.
+ */
+ngx_uint_t ngx_broadcast_json_levels(const ngx_str_t *text);
+
 /* The value is released when the pool is destroyed; NGX_ERROR: it was now. */
 ngx_int_t ngx_broadcast_json_own(ngx_pool_t *pool, json_t *value);
 

@@ -75,7 +75,7 @@ static const ngx_broadcast_ending_t  ngx_broadcast_endings[] = {
       NGX_BROADCAST_REASON_PROTOCOL, NULL },
 
     /* NGX_BROADCAST_END_ERROR */
-    { "internal error", NGX_BROADCAST_CLOSED_SERVER,
+    { "internal error", NGX_BROADCAST_CLOSED_ERROR,
       NGX_BROADCAST_WS_SERVER_ERROR, 1,
       NGX_BROADCAST_REASON_ERROR, NGX_BROADCAST_HUB_JSON_CLOSE_ERROR },
 

@@ -9,6 +9,7 @@
 #include "proto/ngx_broadcast_hub_msgpack.h"
 #include "proto/ngx_broadcast_plain.h"
 #include "proto/ngx_broadcast_recode.h"
+#include "proto/ngx_broadcast_scan.h"
 #include "proto/ngx_broadcast_sse.h"
 #include "proto/ngx_broadcast_ws.h"
 
@@ -25,6 +26,8 @@ static ngx_broadcast_frame_t *ngx_broadcast_frame_msgpack(ngx_uint_t framing,
     const ngx_broadcast_message_t *m);
 static ngx_broadcast_frame_t *ngx_broadcast_frame_plain(ngx_uint_t framing,
     ngx_str_t *id, ngx_str_t *target, ngx_str_t *arguments);
+static void ngx_broadcast_frame_unsaid(ngx_uint_t protocol,
+    ngx_broadcast_record_t *rec);
 static void ngx_broadcast_frame_id(ngx_str_t *id, u_char *buf,
     ngx_broadcast_position_t *position);
 static u_char *ngx_broadcast_frame_scratch(size_t len);
@@ -201,6 +204,7 @@ ngx_broadcast_frame_message(ngx_uint_t protocol, ngx_uint_t framing,
     }
 
     if (frame == NULL) {
+        ngx_broadcast_frame_unsaid(protocol, rec);
         return NULL;
     }
 
@@ -212,6 +216,41 @@ ngx_broadcast_frame_message(ngx_uint_t protocol, ngx_uint_t framing,
     ngx_broadcast_count(NGX_BROADCAST_FRAMES_ENCODED, 1);
 
     return frame;
+}
+
+
+/*
+ * No way into the log lets a message in that has no words in a protocol; what
+ * was kept by an older version may be one.  Its clients are closed, each time,
+ * so the log says why, once a second.
+ */
+
+static void
+ngx_broadcast_frame_unsaid(ngx_uint_t protocol, ngx_broadcast_record_t *rec)
+{
+    u_char                    buf[NGX_BROADCAST_POSITION_LEN];
+    ngx_str_t                 id, hub;
+    ngx_broadcast_hub_info_t  info;
+
+    static time_t             last;
+
+    if (protocol != NGX_BROADCAST_HUB_MSGPACK || last == ngx_time()) {
+        return;
+    }
+
+    last = ngx_time();
+
+    ngx_broadcast_hub_info(ngx_broadcast_bus.zone, rec->hub, &info);
+    ngx_broadcast_frame_id(&id, buf, &rec->position);
+
+    hub.data = info.name;
+    hub.len = info.len;
+
+    ngx_log_error(NGX_LOG_ERR, ngx_broadcast_bus.log, 0,
+                  "broadcast message %V of hub \"%V\" cannot be said in "
+                  "MessagePack, it is nested deeper than %d levels: clients "
+                  "that speak it are closed",
+                  &id, &hub, NGX_BROADCAST_SCAN_DEPTH);
 }
 
 

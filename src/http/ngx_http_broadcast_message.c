@@ -269,6 +269,13 @@ ngx_http_broadcast_batch_bare(ngx_http_broadcast_batch_t *batch,
         return ngx_http_broadcast_refuse(batch, error);
     }
 
+    /* the array of arguments is a level, too */
+
+    if (value.levels == NGX_BROADCAST_SCAN_DEPTH) {
+        return ngx_http_broadcast_refuse(batch, "JSON text is nested deeper "
+                                         "than 63 levels");
+    }
+
     p = ngx_pnalloc(batch->r->pool, value.text.len + 2);
     if (p == NULL) {
         return NGX_ERROR;

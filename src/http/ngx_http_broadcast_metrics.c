@@ -213,7 +213,7 @@ static const char  *ngx_http_broadcast_pools[NGX_BROADCAST_POOL_STATES] = {
 
 static const char  *ngx_http_broadcast_closed[] = {
     "slow", "rate", "timeout", "protocol", "overrun", "drain", "normal",
-    "server", NULL
+    "server", "error", NULL
 };
 
 static const char  *ngx_http_broadcast_refused[] = {

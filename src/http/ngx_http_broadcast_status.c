@@ -305,6 +305,8 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
                                      n[NGX_BROADCAST_CLOSED_OVERRUN]);
     ngx_http_broadcast_status_member(b, ",\"drain\":",
                                      n[NGX_BROADCAST_CLOSED_DRAIN]);
+    ngx_http_broadcast_status_member(b, ",\"error\":",
+                                     n[NGX_BROADCAST_CLOSED_ERROR]);
 
     ngx_http_broadcast_status_member(b, "},\"stateful\":{\"reconnects\":",
                                      n[NGX_BROADCAST_RECONNECTS]);

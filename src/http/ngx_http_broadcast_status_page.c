@@ -105,6 +105,8 @@ ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,
                                 n[NGX_BROADCAST_CLOSED_OVERRUN]);
     ngx_http_broadcast_page_row(b, "Closed: drain",
                                 n[NGX_BROADCAST_CLOSED_DRAIN]);
+    ngx_http_broadcast_page_row(b, "Closed: error",
+                                n[NGX_BROADCAST_CLOSED_ERROR]);
 
     for (i = 0; i < st->nhealth; i++) {
 

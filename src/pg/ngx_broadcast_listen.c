@@ -10,6 +10,7 @@
 
 #include "base/ngx_broadcast_buf.h"
 #include "base/ngx_broadcast_json.h"
+#include "base/ngx_broadcast_msgpack.h"
 #include "pg/ngx_broadcast_outbox.h"
 #include "pg/ngx_broadcast_relay_local.h"
 
@@ -22,6 +23,7 @@
 static void ngx_broadcast_listen_publish(ngx_broadcast_pg_listen_t *listen,
     ngx_str_t *payload);
 static ngx_uint_t ngx_broadcast_listen_is_json(ngx_str_t *payload);
+static void ngx_broadcast_listen_line(ngx_str_t *json);
 
 
 void
@@ -82,6 +84,8 @@ ngx_broadcast_listen_publish(ngx_broadcast_pg_listen_t *listen,
     if (ngx_broadcast_buf_done(&buf, &rec.arguments) == NGX_OK
         && ngx_broadcast_hub_index(&listen->hub, &rec.hub) == NGX_OK)
     {
+        ngx_broadcast_listen_line(&rec.arguments);
+
         rec.type = NGX_BROADCAST_REC_MESSAGE;
         rec.flags = NGX_BROADCAST_REC_UNNUMBERED;
         rec.source = NGX_BROADCAST_SRC_NOTIFY;
@@ -99,11 +103,20 @@ ngx_broadcast_listen_publish(ngx_broadcast_pg_listen_t *listen,
 }
 
 
+/*
+ * What MessagePack would have no words for, with the array of arguments around
+ * it, is a string like any other text.
+ */
+
 static ngx_uint_t
 ngx_broadcast_listen_is_json(ngx_str_t *payload)
 {
     json_t      *value;
     const char  *error;
+
+    if (ngx_broadcast_json_levels(payload) >= NGX_BROADCAST_MSGPACK_DEPTH) {
+        return 0;
+    }
 
     value = ngx_broadcast_json_parse(payload, NGX_BROADCAST_JSON_REALS,
                                      &error);
@@ -114,6 +127,21 @@ ngx_broadcast_listen_is_json(ngx_str_t *payload)
     json_decref(value);
 
     return 1;
+}
+
+
+/* line breaks are between tokens here, and would end a line of an event */
+
+static void
+ngx_broadcast_listen_line(ngx_str_t *json)
+{
+    size_t  i;
+
+    for (i = 0; i < json->len; i++) {
+        if (json->data[i] == LF || json->data[i] == CR) {
+            json->data[i] = ' ';
+        }
+    }
 }
 
 

@@ -114,6 +114,7 @@ ngx_broadcast_scan_value(ngx_broadcast_scan_t *s,
             s->pos++;
             stack = (stack << 1) | (c == '{');
             depth++;
+            v->levels = ngx_max(v->levels, depth);
             state = (c == '{') ? sw_first_key : sw_first_element;
             break;
 

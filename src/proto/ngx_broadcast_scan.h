@@ -48,6 +48,8 @@ typedef enum {
 typedef struct {
     ngx_str_t                   text;     /* quotes and brackets included */
     ngx_broadcast_scan_type_e   type;
+    ngx_uint_t                  levels;   /* arrays and objects in each other,
+                                             0 for a scalar */
     unsigned                    escaped:1;   /* some string has an escape */
     unsigned                    nul:1;       /* some string has \u0000 */
     unsigned                    lone:1;      /* some string has a lone

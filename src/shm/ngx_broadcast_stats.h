@@ -26,6 +26,8 @@ typedef enum {
     NGX_BROADCAST_CLOSED_DRAIN,
     NGX_BROADCAST_CLOSED_NORMAL,
     NGX_BROADCAST_CLOSED_SERVER,        /* by command: API, SQL, action */
+    NGX_BROADCAST_CLOSED_ERROR,         /* no memory, or no words for a
+                                           message in the client's protocol */
 
     NGX_BROADCAST_REFUSED_TOKEN,
     NGX_BROADCAST_REFUSED_ORIGIN,

@@ -56,6 +56,23 @@ SELECT lives_ok(
     $$ SELECT broadcast.send_all('chat', 't',
               jsonb_build_array(repeat('x', 1048000))) $$,
     'a message just below it is not');
+SELECT lives_ok(
+    $$ SELECT broadcast.send_all('chat', 't',
+              (repeat('[', 64) || repeat(']', 64))::jsonb),
+              broadcast.send_all('chat', 't',
+              ('[' || repeat('{"a": ', 63) || '1' || repeat('}', 63)
+                   || ', [1]]')::jsonb) $$,
+    'arguments of 64 levels are sent');
+SELECT throws_ok(
+    $$ SELECT broadcast.send_all('chat', 't',
+              (repeat('[', 65) || repeat(']', 65))::jsonb) $$,
+    '54000', 'arguments are nested deeper than 64 levels',
+    'with an empty array in the 64th they are refused');
+SELECT throws_ok(
+    $$ SELECT broadcast.send_all('chat', 't',
+              ('[1, ' || repeat('{"a": ', 64) || '1' || repeat('}', 64)
+                      || ', 2]')::jsonb) $$,
+    '54000', NULL, '... or an object, beside what is flat');
 SELECT throws_ok($$ SELECT broadcast.add_to_group('chat', 'g') $$,
     '22023', NULL, 'a join needs a connection or a user');
 SELECT throws_ok($$ SELECT broadcast.add_to_group('chat', 'g', 'c', 'u') $$,

@@ -108,8 +108,15 @@ test_parse(void)
 static void
 test_depth(void)
 {
-    char    text[2 * NGX_BROADCAST_JSON_DEPTH + 3];
-    json_t *value;
+    char       text[2 * NGX_BROADCAST_JSON_DEPTH + 3];
+    json_t    *value;
+    ngx_str_t  s;
+
+    ngx_str_set(&s, "[{\"a[\\\"[\":[]},[[[0]]]]");
+    is_int(ngx_broadcast_json_levels(&s), 4, "the deepest branch counts");
+
+    ngx_str_set(&s, "\"[[\"");
+    is_int(ngx_broadcast_json_levels(&s), 0, "a scalar has no levels");
 
     memset(text, '[', NGX_BROADCAST_JSON_DEPTH);
     memset(text + NGX_BROADCAST_JSON_DEPTH, ']', NGX_BROADCAST_JSON_DEPTH);

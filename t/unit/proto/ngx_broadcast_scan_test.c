@@ -320,6 +320,7 @@ test_depth(void)
 
     is_int(ngx_broadcast_scan_document(&s, &v, &error), NGX_OK,
            "64 arrays in each other are good");
+    is_int(v.levels, 64, "and are told to be 64 levels");
 
     memset(b, '[', 65);
     memset(b + 65, ']', 65);
@@ -341,6 +342,20 @@ test_depth(void)
 
     is_int(ngx_broadcast_scan_document(&s, &v, &error), NGX_OK,
            "32 arrays and 32 objects in turn are good");
+    is_int(v.levels, 64, "and 64 levels, too");
+
+    ngx_str_set(&s, "[[1],{\"a\":[[]]},\"[[[[[\"]");
+
+    (void) ngx_broadcast_scan_document(&s, &v, &error);
+    is_int(v.levels, 4, "the deepest branch counts, and no string");
+
+    ngx_str_set(&s, "\"[[\"");
+
+    (void) ngx_broadcast_scan_document(&s, &v, &error);
+    is_int(v.levels, 0, "a scalar has none");
+
+    s.data = b;
+    s.len = 32 * 6 + 1 + 64;
 
     b[32 * 6 + 1] = ']';
 
