@@ -14,11 +14,12 @@
 --     users         send_*, add_to_group, remove_from_group,
 --                   close_connection, position, bind, unbind, doctor
 --     nginx         schema_version, dispatch, stage, ring, and the relay's
---                   sequence, read, replay, replay_state, positions, head,
---                   rules, begin_anew, bindings, bindings_version, node_beat,
---                   node_about, sweep, timers; error_add, enter, methods and
---                   what its statements call; keep_groups, keep_connections,
---                   and for the REST API present, members, groups
+--                   sequence, read, replay, replay_state, settled, positions,
+--                   head, rules, begin_anew, bindings, bindings_version,
+--                   node_beat, node_about, sweep, timers; error_add, enter,
+--                   methods and what its statements call; keep_groups,
+--                   keep_connections, and for the REST API present, members,
+--                   groups
 --
 -- The way of a message: a send inserts into `staging` in the caller's
 -- transaction and rings an empty NOTIFY.  One relay of the cluster (advisory
@@ -128,8 +129,12 @@ CREATE TABLE IF NOT EXISTS broadcast.staging (
         autovacuum_vacuum_threshold = 2000,
         autovacuum_vacuum_cost_delay = 0);
 
+ALTER TABLE broadcast.staging
+    ADD COLUMN IF NOT EXISTS xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+    ADD COLUMN IF NOT EXISTS nth int NOT NULL DEFAULT 0;
+
 COMMENT ON TABLE broadcast.staging IS
-'What was sent and is not numbered yet; empty when the relay is up to date';
+'What was sent and is not numbered yet; empty when the relay is up to date. xid is the transaction that sent it, nth counts what that has sent';
 
 
 CREATE TABLE IF NOT EXISTS broadcast.message (
@@ -153,8 +158,12 @@ CREATE TABLE IF NOT EXISTS broadcast.message (
     UNIQUE (hub, epoch, seq)
 );
 
+ALTER TABLE broadcast.message
+    ADD COLUMN IF NOT EXISTS xid xid8,
+    ADD COLUMN IF NOT EXISTS nth int;
+
 COMMENT ON TABLE broadcast.message IS
-'History: every numbered message and command. type 1 message, 2 join, 3 leave, 4 close, 6 a new epoch; scope 0 all, 1 group, 2 user, 3 connection (its name in name). Types from 12 on, questions to a connection, their answers and the items of its streams, are on their way between nodes: of no history, so their epoch is 0 and their seq is their pos';
+'History: every numbered message and command. xid is the transaction that sent it, nth counts what that has sent. type 1 message, 2 join, 3 leave, 4 close, 6 a new epoch; scope 0 all, 1 group, 2 user, 3 connection (its name in name). Types from 12 on, questions to a connection, their answers and the items of its streams, are on their way between nodes: of no history, so their epoch is 0 and their seq is their pos';
 
 
 -- No unique key over the names: they may be longer than an index takes.  The
@@ -342,7 +351,7 @@ COMMENT ON VIEW broadcast.timer IS
 
 CREATE OR REPLACE FUNCTION broadcast.schema_version() RETURNS int
 LANGUAGE sql IMMUTABLE
-AS $$ SELECT 4 $$;
+AS $$ SELECT 5 $$;
 
 COMMENT ON FUNCTION broadcast.schema_version() IS
 'Version of this schema; the module refuses one that is older than it needs';
@@ -391,27 +400,35 @@ COMMENT ON FUNCTION broadcast.epoch() IS
 'A random number for a new history of a hub: 48 bits, never 0';
 
 
-CREATE OR REPLACE FUNCTION broadcast.put(hub text, type int, scope int,
+-- Where a record waits to be numbered: store() is for one of the caller's
+-- transaction, stage() for many of nginx's own.
+
+CREATE OR REPLACE FUNCTION broadcast.store(hub text, type int, scope int,
     source int, name text, grp text, target text, arguments json,
-    detail text, excluded text[], ttl interval) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+    detail text, excluded text, ttl double precision, nth int)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
 AS $$
-DECLARE
-    bell text;
 BEGIN
     INSERT INTO broadcast.staging (hub, type, scope, source, name, grp,
-                                   target, arguments, detail, excluded, ttl)
+                                   target, arguments, detail, excluded, ttl,
+                                   nth)
     VALUES (hub, type, scope, source, name, grp, target, arguments, detail,
-            nullif(array_to_string(excluded, ','), ''),
-            extract(epoch FROM ttl));
+            excluded, ttl, nth);
+END
+$$;
 
-    -- a Completion must not overtake it
+COMMENT ON FUNCTION broadcast.store(text, int, int, int, text, text, text,
+    json, text, text, double precision, int) IS
+'Internal: keeps one record until it is numbered';
 
-    PERFORM set_config('broadcast.staged', '1', true);
 
-    bell := nullif(current_setting('broadcast.doorbell', true), '');
-
+CREATE OR REPLACE FUNCTION broadcast.bell() RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    bell text := nullif(current_setting('broadcast.doorbell', true), '');
+BEGIN
     IF bell IS NULL THEN
         SELECT s.value INTO bell FROM broadcast.setting s
          WHERE s.name = 'doorbell';
@@ -420,6 +437,34 @@ BEGIN
     IF bell IS DISTINCT FROM 'off' THEN
         PERFORM pg_notify('broadcast_doorbell', '');
     END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.bell() IS
+'Internal: rings for what was sent in this transaction, unless the doorbell is off';
+
+
+CREATE OR REPLACE FUNCTION broadcast.put(hub text, type int, scope int,
+    source int, name text, grp text, target text, arguments json,
+    detail text, excluded text[], ttl interval) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    nth int := coalesce(nullif(current_setting('broadcast.nth', true), ''),
+                        '0')::int + 1;
+BEGIN
+    PERFORM broadcast.store(hub, type, scope, source, name, grp, target,
+                            arguments, detail,
+                            nullif(array_to_string(excluded, ','), ''),
+                            extract(epoch FROM ttl), nth);
+
+    -- staged: a Completion must not overtake it
+
+    PERFORM set_config('broadcast.staged', '1', true),
+            set_config('broadcast.nth', nth::text, true);
+
+    PERFORM broadcast.bell();
 END
 $$;
 
@@ -685,18 +730,176 @@ COMMENT ON FUNCTION broadcast.close_connection(text, text, text) IS
 'Closes a connection, with reconnect allowed, after what was sent to it before';
 
 
-CREATE OR REPLACE FUNCTION broadcast.position(hub text) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER
+-- The position of a hub is {epoch}-{seq}, in hexadecimal digits and in decimal
+-- ones: whoever has it has seen all messages up to this number.  What the
+-- statement sees beyond it stands in a suffix, by the transactions that sent
+-- it, all in hexadecimal digits:
+--
+--     position = epoch "-" seq [ "." *run [ own ] [ "-" lsn ] ]
+--     run      = "." first [ "_" more ]     ; first: from the end of the run
+--                                           ; before; more: transactions
+--     own      = "~" xid "_" nth            ; of the one that asked, as many
+--
+-- A run spans no transaction that was open.  Characters are those of a URL
+-- that need no escape, and at most 1000.
+
+CREATE OR REPLACE FUNCTION broadcast.runs(first bigint[], last bigint[])
+RETURNS text
+LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT coalesce((SELECT to_hex(h.epoch) || '-' || h.seq
-                       FROM broadcast.hub h
-                      WHERE h.name = broadcast.checked_hub($1)),
+    SELECT coalesce(string_agg(w.run, '' ORDER BY w.a), '')
+      FROM (SELECT r.a, r.run, sum(length(r.run)) OVER (ORDER BY r.a) AS sum
+              FROM (SELECT x.a,
+                           '.' || to_hex(x.a - lag(x.b, 1, 0::bigint)
+                                               OVER (ORDER BY x.a))
+                           || CASE WHEN x.b > x.a
+                                   THEN '_' || to_hex(x.b - x.a)
+                                   ELSE '' END AS run
+                      FROM unnest($1, $2) x(a, b)) r) w
+     WHERE w.sum <= 900
+$$;
+
+COMMENT ON FUNCTION broadcast.runs(bigint[], bigint[]) IS
+'Internal: runs of transactions as they stand in a position. Those that no longer fit are left out: what they sent comes a second time';
+
+
+CREATE OR REPLACE FUNCTION broadcast.unnumbered(hub text) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    own bigint := pg_current_xact_id_if_assigned()::text::bigint;
+    open bigint[];
+    seen bigint[];
+    mine int;
+    said text;
+BEGIN
+    SELECT array_agg(DISTINCT s.xid::text::bigint)
+               FILTER (WHERE s.xid::text::bigint IS DISTINCT FROM own),
+           max(s.nth) FILTER (WHERE s.xid::text::bigint = own)
+      INTO seen, mine
+      FROM broadcast.staging s
+     WHERE s.hub = unnumbered.hub AND s.type < 12;
+
+    IF seen IS NULL AND mine IS NULL THEN
+        RETURN '';
+    END IF;
+
+    -- a standby does not tell which transactions are open
+
+    open := CASE WHEN pg_is_in_recovery() THEN seen ELSE
+                ARRAY(SELECT x::text::bigint
+                        FROM pg_snapshot_xip(pg_current_snapshot()) x) || own
+            END;
+
+    SELECT broadcast.runs(array_agg(r.a), array_agg(r.b)) INTO said
+      FROM (SELECT min(w.x) AS a, max(w.x) AS b
+              FROM (SELECT u.x, u.seen, count(*) FILTER (WHERE NOT u.seen)
+                                        OVER (ORDER BY u.x) AS n
+                      FROM (SELECT unnest(seen), true
+                             UNION ALL
+                            SELECT unnest(open), false) u(x, seen)) w
+             WHERE w.seen GROUP BY w.n) r;
+
+    RETURN '.' || said
+           || coalesce('~' || to_hex(own) || '_' || to_hex(mine), '');
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.unnumbered(text) IS
+'Internal: the suffix of a position, empty if all that the statement sees of the hub is numbered';
+
+
+CREATE OR REPLACE FUNCTION broadcast.position(hub text) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    hub := broadcast.checked_hub(hub);
+
+    RETURN coalesce((SELECT to_hex(h.epoch) || '-' || h.seq
+                       FROM broadcast.hub h WHERE h.name = position.hub),
                     '0-0')
+           || broadcast.unnumbered(hub);
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.position(text) IS
-'Position of a hub, of the statement''s snapshot: connect with it to get what came later. Opaque';
+'Position of a hub, of the statement''s snapshot: connect with it to get what the statement has not seen. Opaque: {epoch}-{seq}, and behind a "." what is committed and not numbered yet; of letters, digits and "-._~", at most 1000';
+
+
+CREATE OR REPLACE FUNCTION broadcast.is_suffix(suffix text) RETURNS boolean
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT $1 = ''
+           OR length($1) <= 1000
+              AND $1 ~ '^\.(\.[0-9a-f]{1,15}(_[0-9a-f]{1,15})?)*(~[0-9a-f]{1,15}_[0-9a-f]{1,7})?(-[0-9a-f]{1,16})?$'
+$$;
+
+COMMENT ON FUNCTION broadcast.is_suffix(text) IS
+'Internal: whether this may stand behind {epoch}-{seq} in a position';
+
+
+CREATE OR REPLACE FUNCTION broadcast.seen(suffix text)
+RETURNS TABLE (first bigint, last bigint, nth int)
+LANGUAGE sql IMMUTABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH said AS (
+        SELECT split_part(split_part($1, '-', 1), '~', 1) AS runs,
+               split_part(split_part($1, '-', 1), '~', 2) AS own
+         WHERE $1 <> '' AND broadcast.is_suffix($1)
+    ), run AS (
+        SELECT r.n, split_part(r.run, '_', 1) AS a,
+               split_part(r.run, '_', 2) AS b
+          FROM said, unnest(string_to_array(substr(said.runs, 3), '.'))
+                     WITH ORDINALITY r(run, n)
+         WHERE said.runs <> '.'
+    ), number AS (
+        SELECT run.n,
+               ('x' || lpad(run.a, 16, '0'))::bit(64)::bigint AS a,
+               ('x' || lpad(run.b, 16, '0'))::bit(64)::bigint AS b
+          FROM run
+    ), placed AS (
+        SELECT number.b, sum(number.a + number.b) OVER (ORDER BY number.n)
+                         AS last
+          FROM number
+    )
+    SELECT (placed.last - placed.b)::bigint, placed.last::bigint, 2147483647
+      FROM placed WHERE placed.last <= 9223372036854775807
+     UNION ALL
+    SELECT o.xid, o.xid, ('x' || lpad(split_part(said.own, '_', 2), 8, '0'))
+                         ::bit(32)::int
+      FROM said, LATERAL (SELECT ('x' || lpad(split_part(said.own, '_', 1),
+                                              16, '0'))::bit(64)::bigint) o(xid)
+     WHERE said.own <> ''
+$$;
+
+COMMENT ON FUNCTION broadcast.seen(text) IS
+'Internal: the transactions in the suffix of a position, and how much of each was seen; none if it is no suffix';
+
+
+CREATE OR REPLACE FUNCTION broadcast.settled(hub text, suffix text)
+RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN broadcast.is_suffix($2) THEN NOT EXISTS (
+        SELECT FROM broadcast.seen($2) r
+          JOIN broadcast.staging s ON s.xid >= r.first::text::xid8
+                                  AND s.xid <= r.last::text::xid8
+         WHERE s.hub = $1 AND s.type < 12 AND s.nth <= r.nth)
+       AND NOT EXISTS (
+        SELECT FROM broadcast.seen($2) r
+         WHERE r.nth < 2147483647
+           AND NOT pg_visible_in_snapshot(r.first::text::xid8,
+                                          pg_current_snapshot())) END
+$$;
+
+COMMENT ON FUNCTION broadcast.settled(text, text) IS
+'Whether all that the suffix of a position says was seen is numbered: from then on broadcast.replay() tells it from the rest. Null if it is no suffix';
 
 
 --
@@ -987,9 +1190,10 @@ CREATE OR REPLACE FUNCTION broadcast.stage(hub text[], type smallint[],
     scope smallint[], source smallint[], name text[], grp text[],
     target text[], arguments text[], excluded text[], mark bigint[],
     ttl double precision[]) RETURNS void
-LANGUAGE sql VOLATILE SECURITY DEFINER
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+BEGIN
     INSERT INTO broadcast.staging (hub, type, scope, source, name, grp,
                                    target, arguments, detail, excluded, mark,
                                    ttl)
@@ -1002,7 +1206,8 @@ AS $$
            WITH ORDINALITY
            AS r(hub, type, scope, source, name, grp, target, arguments,
                 excluded, mark, ttl, n)
-     ORDER BY r.n
+     ORDER BY r.n;
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.stage(text[], smallint[], smallint[],
@@ -1191,7 +1396,8 @@ BEGIN
     )
     INSERT INTO broadcast.message (pos, hub, epoch, seq, type, scope, source,
                                    name, grp, target, arguments, detail,
-                                   excluded, mark, ttl, size, created_at)
+                                   excluded, mark, ttl, size, created_at,
+                                   xid, nth)
     SELECT start + r.p, r.hub,
            CASE WHEN r.q IS NULL THEN 0 ELSE h.epoch END,
            coalesce(h.base + r.q, start + r.p), r.type, r.scope,
@@ -1201,7 +1407,7 @@ BEGIN
            coalesce(octet_length(r.arguments::text), 0)
            + coalesce(octet_length(r.detail), 0)
            + coalesce(octet_length(r.excluded), 0) + 256,
-           r.created_at
+           r.created_at, r.xid, r.nth
       FROM ranked r JOIN hubs_moved h ON h.name = r.hub;
 
     IF users THEN
@@ -1264,8 +1470,13 @@ COMMENT ON FUNCTION broadcast.read(bigint, int) IS
 'Every relay: the history behind pos, at most lim rows and some 4 MB, at least one row if there is one';
 
 
+-- up to version 4 without the suffix of a position
+
+DROP FUNCTION IF EXISTS broadcast.replay(text, bigint, bigint, bigint, int);
+DROP FUNCTION IF EXISTS broadcast.replay_state(text);
+
 CREATE OR REPLACE FUNCTION broadcast.replay(hub text, epoch bigint,
-    after bigint, upto bigint, lim int)
+    after bigint, upto bigint, lim int, suffix text DEFAULT '')
 RETURNS TABLE (pos bigint, hub text, epoch bigint, seq bigint, type smallint,
                scope smallint, source smallint, name text, grp text,
                target text, arguments text, excluded text, mark bigint,
@@ -1273,11 +1484,17 @@ RETURNS TABLE (pos bigint, hub text, epoch bigint, seq bigint, type smallint,
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT m.pos, m.hub, m.epoch, m.seq, m.type, m.scope, m.source, m.name,
-           m.grp, m.target, coalesce(m.arguments::text, m.detail),
+    SELECT m.pos, m.hub, m.epoch, m.seq,
+           CASE WHEN m.seen THEN 0::smallint ELSE m.type END, m.scope,
+           m.source, m.name, m.grp, m.target,
+           CASE WHEN NOT m.seen THEN coalesce(m.arguments::text, m.detail) END,
            m.excluded, m.mark,
            (extract(epoch FROM m.created_at) * 1000000)::bigint
-      FROM (SELECT w.*, sum(w.size) OVER (ORDER BY w.seq) AS bytes
+      FROM (SELECT w.*, sum(w.size) OVER (ORDER BY w.seq) AS bytes,
+                   EXISTS (SELECT FROM broadcast.seen($6) s
+                            WHERE w.xid::text::bigint
+                                  BETWEEN s.first AND s.last
+                              AND w.nth <= s.nth) AS seen
               FROM (SELECT * FROM broadcast.message x
                      WHERE x.hub = $1 AND x.epoch = $2
                        AND x.seq > $3 AND x.seq <= $4
@@ -1286,12 +1503,13 @@ AS $$
      ORDER BY m.seq
 $$;
 
-COMMENT ON FUNCTION broadcast.replay(text, bigint, bigint, bigint, int) IS
-'The history of one hub with after < seq <= upto, commands among it (type), at most lim rows and some 4 MB';
+COMMENT ON FUNCTION broadcast.replay(text, bigint, bigint, bigint, int, text)
+IS 'The history of one hub with after < seq <= upto, commands among it (type), at most lim rows and some 4 MB. Type 0 and no arguments: was seen by whoever has a position with this suffix, given that it is settled()';
 
 
-CREATE OR REPLACE FUNCTION broadcast.replay_state(hub text)
-RETURNS TABLE (epoch bigint, oldest bigint, newest bigint)
+CREATE OR REPLACE FUNCTION broadcast.replay_state(hub text,
+    suffix text DEFAULT '')
+RETURNS TABLE (epoch bigint, oldest bigint, newest bigint, settled boolean)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -1299,12 +1517,13 @@ AS $$
            coalesce((SELECT m.seq FROM broadcast.message m
                       WHERE m.hub = h.name AND m.epoch = h.epoch
                       ORDER BY m.seq LIMIT 1), h.seq + 1),
-           h.seq
+           h.seq,
+           CASE WHEN $2 = '' THEN true ELSE broadcast.settled($1, $2) END
       FROM broadcast.hub h WHERE h.name = $1
 $$;
 
-COMMENT ON FUNCTION broadcast.replay_state(text) IS
-'How far the history of a hub reaches: its epoch, the oldest number kept (newest + 1 if none) and the newest given';
+COMMENT ON FUNCTION broadcast.replay_state(text, text) IS
+'How far the history of a hub reaches: its epoch, the oldest number kept (newest + 1 if none), the newest given, and whether what the suffix of a position says is numbered. All of one snapshot';
 
 
 CREATE OR REPLACE FUNCTION broadcast.positions()
@@ -4189,7 +4408,7 @@ LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    version int := 4;      -- of the file that this function came with
+    version int := 5;      -- of the file that this function came with
     said text;
 BEGIN
     RETURN QUERY SELECT 'schema_version',

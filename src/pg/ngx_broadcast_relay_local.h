@@ -32,7 +32,7 @@ typedef enum {
 } ngx_broadcast_relay_phase_e;
 
 
-#define NGX_BROADCAST_RELAY_SCHEMA    4       /* least version */
+#define NGX_BROADCAST_RELAY_SCHEMA    5       /* least version */
 #define NGX_BROADCAST_RELAY_ROWS      500     /* a batch */
 #define NGX_BROADCAST_RELAY_RULES     1000    /* a page: FETCH says it, too */
 #define NGX_BROADCAST_RELAY_RECORDS   64      /* one append to the log */
