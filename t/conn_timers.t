@@ -97,6 +97,23 @@ $id = publish();
 is $ws->next->{id}, $id, 'and gets its messages';
 $ws->close;
 
+# Messages are a sign of life of ours, and none of the client's: where they flow
+# it is asked all the same, since a browser says nothing by itself.
+
+$ws = Broadcast::Plain->connect($port, '/events/busy');
+
+my ($got, $until) = (0, time + 4.5);
+
+while (time < $until) {
+    http($port, 'POST', '/publish/busy', body => '1');
+    $got++ if defined $ws->message(5);
+    select undef, undef, undef, 0.1;
+}
+
+cmp_ok $got, '>', 10, 'one in a busy stream gets messages';
+is_deeply [ $ws->closed ], [], '... and stays, too' or diag $ws->closed;
+$ws->close;
+
 # the event stream, which has no way to answer, is there, too
 
 for (1 .. 5) { last if $sse->event->{id} eq $id }

@@ -194,6 +194,7 @@ ngx_broadcast_conn_make(ngx_broadcast_open_t *in, ngx_uint_t index,
     bc->since = ngx_current_msec;
     bc->received = ngx_current_msec;
     bc->sent = ngx_current_msec;
+    bc->pinged = ngx_current_msec;
     bc->progress = ngx_current_msec;
 
     /*

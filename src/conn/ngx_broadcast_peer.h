@@ -169,6 +169,7 @@ struct ngx_broadcast_conn_s {
                                                records are for it */
     ngx_msec_t                  received;   /* last sign of life */
     ngx_msec_t                  sent;       /* last time something was queued */
+    ngx_msec_t                  pinged;     /* last ping */
     ngx_msec_t                  since;      /* of the state */
     ngx_msec_t                  progress;   /* last time that the socket took
                                                something */

@@ -30,6 +30,8 @@ static ngx_uint_t ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc);
 static ngx_msec_int_t ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc);
 static ngx_uint_t ngx_broadcast_wheel_poll(ngx_broadcast_conn_t *bc);
 static ngx_uint_t ngx_broadcast_wheel_silent(ngx_broadcast_conn_t *bc);
+static ngx_uint_t ngx_broadcast_wheel_mute(ngx_broadcast_conn_t *bc);
+static ngx_msec_t ngx_broadcast_wheel_alive(ngx_broadcast_conn_t *bc);
 
 
 static ngx_queue_t       ngx_broadcast_wheel[NGX_BROADCAST_WHEEL_SLOTS];
@@ -288,9 +290,11 @@ ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc)
     }
 
     if (bc->limits->keepalive
-        && now - bc->sent >= bc->limits->keepalive
-        && bc->outq.count == 0)
+        && now - ngx_broadcast_wheel_alive(bc) >= bc->limits->keepalive
+        && (bc->outq.count == 0 || ngx_broadcast_wheel_mute(bc)))
     {
+        bc->pinged = now;
+
         /* during a replay the hub's position would skip what is to come */
 
         none.epoch = 0;
@@ -353,6 +357,37 @@ ngx_broadcast_wheel_silent(ngx_broadcast_conn_t *bc)
 }
 
 
+/* 1: a WebSocket that says nothing by itself, it only answers pings */
+
+static ngx_uint_t
+ngx_broadcast_wheel_mute(ngx_broadcast_conn_t *bc)
+{
+    return bc->framing == NGX_BROADCAST_FRAME_WS
+           && !ngx_broadcast_is_hub(bc->protocol);
+}
+
+
+/*
+ * Since when a sign of life has been due.  Where messages flow they are one,
+ * but what is mute must be asked all the same, or its silence would end it.
+ */
+
+static ngx_msec_t
+ngx_broadcast_wheel_alive(ngx_broadcast_conn_t *bc)
+{
+    ngx_msec_t  heard;
+
+    if (!ngx_broadcast_wheel_mute(bc)) {
+        return bc->sent;
+    }
+
+    heard = (ngx_msec_int_t) (bc->received - bc->pinged) > 0 ? bc->received
+                                                             : bc->pinged;
+
+    return (ngx_msec_int_t) (bc->sent - heard) < 0 ? bc->sent : heard;
+}
+
+
 /* milliseconds to the next deadline, as far as it is known now */
 
 static ngx_msec_int_t
@@ -411,7 +446,8 @@ ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
     }
 
     if (bc->limits->keepalive) {
-        left = ngx_broadcast_wheel_until(bc->sent, bc->limits->keepalive);
+        left = ngx_broadcast_wheel_until(ngx_broadcast_wheel_alive(bc),
+                                         bc->limits->keepalive);
 
         /* bytes still wait, so a ping would say nothing new */
 
