@@ -16,11 +16,13 @@ package Broadcast::Nginx;
 #       module  => '/path.so',           # or this file; '' loads none
 #       log     => 'info',               # level of the error log
 #       user    => 'www-data',           # of the workers, if we are root
+#       daemon  => 1,                    # no child of ours; upgrade needs it
 #       env     => { },
 #       dir     => '/folder',            # instead of a temporary one
 #   );
 #
 #   $nginx->start;                       # dies with the log if it does not
+#   $nginx->reload; $nginx->upgrade; $nginx->crash; $nginx->behead;
 #   $nginx->port, $nginx->port('name')   # free ports, %%PORT%%, %%PORT name%%
 #   $nginx->stop_ok;                     # a check: ends, with a clean log
 #
@@ -119,6 +121,7 @@ sub configure {
 sub standard_conf {
     my ($self) = @_;
 
+    my $daemon = $self->{daemon} ? 'on' : 'off';
     my $load = $self->{module} eq '' ? '' : "load_module $self->{module};";
     my $user = $> == 0 ? "user $self->{user};"
              : '' if defined $self->{user};
@@ -132,7 +135,7 @@ sub standard_conf {
     return <<"";
 $load
 $user
-daemon off;
+daemon $daemon;
 pid %%DIR%%/nginx.pid;
 lock_file %%DIR%%/nginx.lock;
 error_log %%DIR%%/error.log $self->{log};
@@ -202,7 +205,13 @@ sub test {
 sub command {
     my ($self) = @_;
 
-    return ($self->{binary}, '-p', "$self->{dir}/", '-c',
+    # a master that is to start another one needs a path
+
+    my ($binary) = grep { -x } $self->{binary} =~ m{/} ? $self->{binary}
+                   : map { "$_/$self->{binary}" } split(/:/, $ENV{PATH}),
+                                                  '/usr/sbin';
+
+    return ($binary // $self->{binary}, '-p', "$self->{dir}/", '-c',
             "$self->{dir}/nginx.conf", '-e', "$self->{dir}/error.log");
 }
 
@@ -218,8 +227,12 @@ sub start {
                          log => "$self->{dir}/stderr.log",
                          env => $self->{env});
 
+    $self->daemonized if $self->{daemon};
+
     wait_for {
-        if (waitpid($self->{pid}, POSIX::WNOHANG()) != 0) {
+        if (!$self->{daemon}
+            && waitpid($self->{pid}, POSIX::WNOHANG()) != 0)
+        {
             $self->{pid} = undef;
             die "nginx did not start:\n" . $self->words;
         }
@@ -230,6 +243,23 @@ sub start {
     push @{ $self->{pids} }, $self->{pid};
 
     return $self;
+}
+
+
+# What was started ends when the master is there, which is no child of ours.
+
+sub daemonized {
+    my ($self) = @_;
+
+    my $pid = delete $self->{pid};
+    reap($pid, 60);
+
+    die "nginx did not start:\n" . $self->words if $? != 0;
+
+    $self->{pid} = wait_for {
+        (slurp("$self->{dir}/nginx.pid") // '') =~ /^(\d+)$/m && $1;
+    } 10
+        or die "nginx has no pid:\n" . $self->words;
 }
 
 
@@ -283,6 +313,31 @@ sub reload {
         my @new = $self->workers;
         @new == $self->{workers} && !grep { $old{$_} } @new;
     } $o{seconds} // 30;
+}
+
+
+# Starts a second master from the binary (USR2), and returns when the workers
+# of both run; the old one's pid, which is the caller's to end.  From now on the
+# second one is ours.
+
+sub upgrade {
+    my ($self) = @_;
+
+    my $old = $self->{pid};
+    kill 'USR2', $old;
+
+    my $new = wait_for {
+        my $pid = slurp("$self->{dir}/nginx.pid") // '';
+        $pid =~ /^(\d+)$/m && $1 != $old && $1;
+    } 30
+        or die "no second master:\n" . $self->tail;
+
+    $self->{pid} = $new;
+
+    wait_for { $self->workers == $self->{workers} } 30
+        or die "the second master is not ready:\n" . $self->tail;
+
+    return $old;
 }
 
 
@@ -355,22 +410,34 @@ sub stop {
 
     kill $o{signal} // 'QUIT', $pid;
 
-    unless (reap($pid, $o{seconds} // 15)) {
+    unless (gone($pid, $o{seconds} // 15)) {
         push @wrong, 'nginx did not end in time';
         my @all = ($self->workers(1), $pid);
         kill 'TERM', $pid;
-        unless (reap($pid, 10)) {
+        unless (gone($pid, 10)) {
             kill 'KILL', @all;
-            reap($pid, 10);
+            gone($pid, 10);
         }
     }
 
+    # -1: a master that an upgrade has made is no child of ours
+
     push @wrong, 'nginx ended with status ' . ($? >> 8 || "signal $?")
-        if $? != 0 && !$o{crash};
+        if $? != 0 && $? != -1 && !$o{crash};
 
     $self->{pid} = undef;
 
     return (@wrong, $self->complaints);
+}
+
+
+# As reap(), also for processes that are not our children.
+
+sub gone {
+    my ($pid, $seconds) = @_;
+
+    return wait_for { waitpid($pid, POSIX::WNOHANG()) > 0 || !kill 0, $pid }
+                    $seconds;
 }
 
 
@@ -387,6 +454,22 @@ sub crash {
     reap($pid, 10);
     wait_for { !grep { kill 0, $_ } @all } 10;
     $self->{pid} = undef;
+}
+
+
+# Kills the master alone; the pids of its workers, which go on.
+
+sub behead {
+    my ($self) = @_;
+
+    my $pid = $self->{pid};
+    my @workers = $self->workers(1);
+
+    kill 'KILL', $pid;
+    reap($pid, 10);
+    $self->{pid} = undef;
+
+    return @workers;
 }
 
 

@@ -9,6 +9,10 @@ package Broadcast::Postgres;
 #       fsync => 1,                      # off by default
 #       conf  => { wal_level => 'logical' },
 #       bindir => '/opt/pg13/bin',       # another server than the newest
+#       base  => '/folder',              # a base backup instead of an empty one
+#       initdb => [ '--wal-segsize=1' ], # more words for it
+#       env   => { },                    # of the server
+#       prefix => [ 'ip', ... ],         # what runs the server, as root
 #   );
 #
 #   $pg->psql('select 1', db => 'app', user => 'broadcast');  # words, or dies
@@ -22,6 +26,11 @@ package Broadcast::Postgres;
 #
 #   $pg->restart; $pg->crash; $pg->start; $pg->stop;
 #   $pg->freeze; $pg->thaw;                     # alive, but says nothing
+#
+#   my $base = $pg->backup;                     # a folder: a base backup
+#   $pg->stop; $pg->restore($base); $pg->start; # its state of then
+#   my $standby = $pg->standby(name => 's', conf => { ... });
+#   $standby->promote;                          # the other one must have ended
 #
 # Started as root it runs as the user postgres.  Everybody is trusted.
 
@@ -58,13 +67,20 @@ sub new {
 
     $self->{port} = free_port() if $self->{tcp};
 
-    $self->command('initdb', '-D', "$self->{dir}/data", '-U', 'postgres',
-                   '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync')
-        or die "initdb failed:\n" . $self->log;
+    if (defined $self->{base}) {
+        $self->restore($self->{base});
+
+    } else {
+        $self->command('initdb', '-D', "$self->{dir}/data", '-U', 'postgres',
+                       '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync',
+                       @{ $self->{initdb} // [] })
+            or die "initdb failed:\n" . $self->log;
+    }
 
     my %conf = (
         unix_socket_directories => $self->{dir},
-        listen_addresses => $self->{tcp} ? '127.0.0.1' : '',
+        listen_addresses => $self->{listen}
+                            // ($self->{tcp} ? '127.0.0.1' : ''),
         port => $self->{port} // 5432,
         fsync => $self->{fsync} ? 'on' : 'off',
         max_connections => 200,
@@ -133,9 +149,17 @@ sub start {
 
     die "already started\n" if $self->{pid};
 
-    $self->{pid} = spawn(
-        command => [ "$self->{bin}/postgres", '-D', "$self->{dir}/data" ],
-        user => $self->{user}, log => "$self->{dir}/log");
+    my @command = ("$self->{bin}/postgres", '-D', "$self->{dir}/data");
+
+    # what the prefix does needs root, so the user changes behind it
+
+    unshift @command, @{ $self->{prefix} }, 'setpriv',
+                      "--reuid=$self->{user}", "--regid=$self->{user}",
+                      '--clear-groups' if $self->{prefix};
+
+    $self->{pid} = spawn(command => \@command,
+        user => $self->{prefix} ? undef : $self->{user},
+        env => $self->{env} // {}, log => "$self->{dir}/log");
 
     wait_for {
         if (waitpid($self->{pid}, POSIX::WNOHANG()) != 0) {
@@ -202,6 +226,60 @@ sub signal_all {
 
     kill $signal, $pid, children($pid);
 }
+
+
+# A base backup in a folder, of a server that runs.
+
+sub backup {
+    my ($self) = @_;
+    my $dir = "$self->{dir}/backup" . ++$self->{backups};
+
+    $self->command('pg_basebackup', '-D', $dir, '-h', $self->{dir},
+                   '-p', $self->port, '-U', 'postgres', '-X', 'stream',
+                   '-c', 'fast', '--no-sync')
+        or die "pg_basebackup failed:\n" . $self->log;
+
+    return $dir;
+}
+
+
+# Puts a backup in the place of the data of a server that does not run; its
+# settings are those that the backup has.
+
+sub restore {
+    my ($self, $base) = @_;
+
+    File::Path::remove_tree("$self->{dir}/data");
+    system('cp', '-a', $base, "$self->{dir}/data") == 0
+        or die "cannot copy $base\n";
+}
+
+
+# A server that follows this one, streaming, under the given name.
+
+sub standby {
+    my ($self, %o) = @_;
+    my $base = $self->backup;
+
+    open my $signal, '>', "$base/standby.signal" or die "$base: $!\n";
+    close $signal;
+
+    my $standby = Broadcast::Postgres->new(base => $base, conf => {
+        primary_conninfo => "host=$self->{dir} port=" . $self->port
+                            . " user=postgres application_name=$o{name}",
+        %{ $o{conf} // {} } });
+
+    wait_for {
+        $self->psql("select count(*) from pg_stat_replication where state ="
+                    . " 'streaming' and application_name = '$o{name}'") > 0;
+    } 30
+        or die "the standby does not follow:\n" . $standby->log;
+
+    return $standby;
+}
+
+
+sub promote { $_[0]->psql('select pg_promote(true, 30)') }
 
 
 sub conninfo {
