@@ -17,8 +17,8 @@ static void ngx_broadcast_pg_answer_synced(ngx_broadcast_pg_conn_t *conn);
 
 
 /*
- * PQconsumeInput() reads once; an edge is told once.  A peek tells if there
- * is more: also for TLS, of which libpq drains what the library holds.
+ * PQconsumeInput() reads once.  A peek tells if there is more: also for TLS, of
+ * which libpq drains what the library holds.
  */
 
 ngx_int_t

@@ -89,6 +89,9 @@ ngx_broadcast_pg_conn_open(ngx_broadcast_pg_conn_t *conn,
  * Registers the socket of this moment: libpq may have changed it, also for
  * another with the same number.  While connecting only the direction that
  * libpq waits for: the other would be reported at once, over and over.
+ *
+ * By level, not by edge: libpq reads once and does not tell whether there was
+ * more, and to ask the socket costs a system call an answer.
  */
 
 static void
@@ -124,8 +127,7 @@ ngx_broadcast_pg_conn_attach(ngx_broadcast_pg_conn_t *conn, ngx_uint_t write)
     }
 
     if (ngx_add_event(ev, ev == c->write ? NGX_WRITE_EVENT : NGX_READ_EVENT,
-                      ngx_event_flags & NGX_USE_CLEAR_EVENT
-                          ? NGX_CLEAR_EVENT : NGX_LEVEL_EVENT)
+                      NGX_LEVEL_EVENT)
         != NGX_OK)
     {
         ngx_broadcast_pg_conn_drop(conn, "cannot register the socket");
@@ -245,7 +247,9 @@ ngx_broadcast_pg_conn_send(ngx_broadcast_pg_conn_t *conn,
      * whether it was executed.
      */
 
-    if (conn->nflight == 0 && ngx_broadcast_pg_answer_consume(conn) != NGX_OK) {
+    if (conn->nflight == 0 && conn->heard != ngx_current_msec
+        && ngx_broadcast_pg_answer_consume(conn) != NGX_OK)
+    {
         ngx_broadcast_pg_conn_drop(conn, NULL);
         return NGX_DECLINED;
     }
@@ -277,7 +281,8 @@ ngx_broadcast_pg_conn_send(ngx_broadcast_pg_conn_t *conn,
 static ngx_int_t
 ngx_broadcast_pg_conn_flush(ngx_broadcast_pg_conn_t *conn)
 {
-    int  left;
+    int           left;
+    ngx_event_t  *wev;
 
     left = PQflush(conn->pg);
 
@@ -285,11 +290,17 @@ ngx_broadcast_pg_conn_flush(ngx_broadcast_pg_conn_t *conn)
         return NGX_ERROR;
     }
 
-    /* as after a send() that took a part: "ready" would tell nginx that */
+    wev = conn->c->write;
 
-    conn->c->write->ready = left ? 0 : 1;
+    if (left && !wev->active) {
+        return ngx_add_event(wev, NGX_WRITE_EVENT, NGX_LEVEL_EVENT);
+    }
 
-    return ngx_handle_write_event(conn->c->write, 0);
+    if (!left && wev->active) {
+        return ngx_del_event(wev, NGX_WRITE_EVENT, 0);
+    }
+
+    return NGX_OK;
 }
 
 
@@ -319,7 +330,9 @@ ngx_broadcast_pg_conn_read(ngx_event_t *ev)
         return;
     }
 
-    rc = ngx_broadcast_pg_answer_consume(conn);
+    conn->heard = ngx_current_msec;
+
+    rc = PQconsumeInput(conn->pg) == 1 ? NGX_OK : NGX_ERROR;
 
     /* answers that came before the end of the connection count */
 
@@ -328,11 +341,6 @@ ngx_broadcast_pg_conn_read(ngx_event_t *ev)
 
     if (rc == NGX_OK) {
         rc = ngx_broadcast_pg_conn_flush(conn);
-    }
-
-    if (rc == NGX_OK) {
-        conn->c->read->ready = 0;
-        rc = ngx_handle_read_event(conn->c->read, 0);
     }
 
     if (rc != NGX_OK) {

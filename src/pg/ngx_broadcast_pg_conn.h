@@ -123,6 +123,7 @@ struct ngx_broadcast_pg_conn_s {
     ngx_uint_t                  nflight;
     ngx_msec_t                  since;      /* when the first in flight began
                                                to be waited for */
+    ngx_msec_t                  heard;      /* when something came last */
     uint32_t                    prepared;   /* bit a statement */
     uint32_t                   *texts;      /* owned, or NULL: which id of a
                                                text is prepared, by place; 0:
