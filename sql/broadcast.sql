@@ -3607,21 +3607,21 @@ CREATE OR REPLACE FUNCTION broadcast.call_statement(context text,
 LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT 'SELECT r.v, CASE WHEN pg_catalog.current_setting(''broadcast.staged'', true) OPERATOR(pg_catalog.=) ''1'''
-        || ' THEN broadcast.done($1) ELSE false END'
-        || ' FROM (SELECT CASE WHEN pg_catalog.set_config(''broadcast.call'', '
-        || $1 || ', true) IS NOT NULL THEN ' || $2 || ' END AS v OFFSET 0) r'
+    SELECT 'SELECT CASE WHEN pg_catalog.set_config(''broadcast.call'', '
+        || $1 || ', true) IS NOT NULL THEN ' || $2 || ' END,'
+        || ' CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL'
+        || ' THEN false ELSE broadcast.done_if($1) END'
 $$;
 
 COMMENT ON FUNCTION broadcast.call_statement(text, text) IS
-'Internal: sets the context, makes the result, tells whether something was staged: in this order';
+'Internal: sets the context, makes the result, tells whether something was staged: in the order of the columns. What wrote nothing has staged nothing';
 
 
 CREATE OR REPLACE FUNCTION broadcast.method_rows(proc oid, role_claim text,
     role_default text)
 RETURNS TABLE (count int, rest boolean, arrays int, params text,
-               stream boolean, cursor boolean, shape jsonb, defaults int,
-               statement text)
+               stream boolean, cursor boolean, plain boolean, shape jsonb,
+               defaults int, statement text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -3650,6 +3650,11 @@ BEGIN
     ret := broadcast.base_type(p.prorettype);
     cursor := ret.type = 'refcursor'::regtype AND NOT p.proretset;
     stream := p.proretset OR cursor;
+
+    -- to_json() costs as much as a small function: nginx quotes a text itself
+
+    plain := ret.type IN ('text'::regtype, 'varchar'::regtype)
+             AND NOT stream AND role_claim IS NULL;
 
     IF role_claim IS NOT NULL THEN
         form := CASE WHEN stream THEN 'set' ELSE 'wrapped' END;
@@ -3703,8 +3708,10 @@ BEGIN
         IF p.prorettype = 'void'::regtype THEN
             result := format('NULLIF(%s::pg_catalog.text, '''')', call);
 
-        ELSIF cursor
-              OR ret.type IN ('json'::regtype, 'jsonb'::regtype)
+        ELSIF cursor OR plain
+              OR ret.type IN ('json'::regtype, 'jsonb'::regtype,
+                              'int2'::regtype, 'int4'::regtype,
+                              'int8'::regtype, 'bool'::regtype)
         THEN
             result := format('%s::pg_catalog.text', call);
 
@@ -3828,7 +3835,7 @@ DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_catalog.pg_proc p
                 WHERE p.oid = to_regprocedure('broadcast.methods(text, text)')
-                  AND NOT 'statement' = ANY (p.proargnames))
+                  AND NOT 'plain' = ANY (p.proargnames))
     THEN
         DROP FUNCTION broadcast.methods(text, text);
     END IF;
@@ -3839,7 +3846,8 @@ CREATE OR REPLACE FUNCTION broadcast.methods(role_claim text DEFAULT NULL,
     role_default text DEFAULT NULL)
 RETURNS TABLE (hub text, name text, form text, function text, count int,
                rest boolean, arrays int, params text, stream boolean,
-               cursor boolean, shape text, ambiguous boolean, statement text)
+               cursor boolean, plain boolean, shape text, ambiguous boolean,
+               statement text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 SET jit = off
@@ -3851,7 +3859,7 @@ BEGIN
 
     RETURN QUERY
     SELECT b.hub, b.event, 'message', b.function, NULL::int,
-           false, 0, NULL::text, s.stream, false, NULL::text, false,
+           false, 0, NULL::text, s.stream, false, false, NULL::text, false,
            s.statement
       FROM broadcast.bound_messages() b,
            broadcast.bound_statement(b.function, b.hub, role_claim,
@@ -3891,7 +3899,8 @@ BEGIN
     )
     SELECT DISTINCT ON (c.hub, c.name, c.rest, c.count)
            c.hub, c.name, 'method', c.oid::regprocedure::text, c.count,
-           c.rest, c.arrays, c.params, c.stream, c.cursor, c.shape::text,
+           c.rest, c.arrays, c.params, c.stream, c.cursor, c.plain,
+           c.shape::text,
            count(*) OVER (PARTITION BY c.hub, c.name, c.rest, c.count) > 1
            OR c.hidden,
            c.statement
@@ -3901,7 +3910,7 @@ END
 $$;
 
 COMMENT ON FUNCTION broadcast.methods(text, text) IS
-'What clients may invoke, a row a callable, with the statement that calls it; with a role claim whatever that role may. nginx keeps it and asks again when broadcast.bindings_version() changes';
+'What clients may invoke, a row a callable, with the statement that calls it; with a role claim whatever that role may. Of a plain one the result is a text, of all others JSON. nginx keeps it and asks again when broadcast.bindings_version() changes';
 
 
 --

@@ -7,10 +7,18 @@
 #include "conn/ngx_broadcast_call_local.h"
 #include "conn/ngx_broadcast_move.h"
 #include "conn/ngx_broadcast_rows.h"
+#include "proto/ngx_broadcast_scan.h"
+
+
+#define NGX_BROADCAST_CALL_QUOTED  512      /* bytes on the stack; longer ones
+                                               take memory for a moment */
 
 
 static ngx_int_t ngx_broadcast_call_good(ngx_broadcast_conn_t *bc,
     ngx_broadcast_task_t *task, ngx_broadcast_method_result_t *result);
+static ngx_broadcast_frame_t *ngx_broadcast_call_frame(
+    ngx_broadcast_conn_t *bc, ngx_broadcast_task_t *task,
+    ngx_broadcast_method_result_t *result);
 static ngx_broadcast_frame_t *ngx_broadcast_call_unsaid(
     ngx_broadcast_conn_t *bc, ngx_broadcast_task_t *task,
     ngx_broadcast_method_result_t *result);
@@ -108,8 +116,7 @@ static ngx_int_t
 ngx_broadcast_call_good(ngx_broadcast_conn_t *bc, ngx_broadcast_task_t *task,
     ngx_broadcast_method_result_t *result)
 {
-    ngx_broadcast_frame_t    *frame;
-    ngx_broadcast_message_t   m;
+    ngx_broadcast_frame_t  *frame;
 
     /*
      * Items and the end of a stream come from whoever was told of it; a plain
@@ -122,19 +129,7 @@ ngx_broadcast_call_good(ngx_broadcast_conn_t *bc, ngx_broadcast_task_t *task,
         return NGX_OK;
     }
 
-    ngx_memzero(&m, sizeof(ngx_broadcast_message_t));
-
-    m.type = NGX_BROADCAST_MESSAGE_COMPLETION;
-    m.id = task->id;
-    m.has_value = 1;
-    m.value = result->value;
-    m.shape = result->method->shape;
-
-    if (m.value.len == 0) {
-        ngx_str_set(&m.value, "null");
-    }
-
-    frame = ngx_broadcast_frame_hub_message(bc->protocol, bc->framing, &m);
+    frame = ngx_broadcast_call_frame(bc, task, result);
 
     if (frame == NULL) {
         frame = ngx_broadcast_call_unsaid(bc, task, result);
@@ -156,6 +151,58 @@ ngx_broadcast_call_good(ngx_broadcast_conn_t *bc, ngx_broadcast_task_t *task,
     }
 
     return NGX_AGAIN;
+}
+
+
+/* NULL: no memory, or the client's protocol has no words for it */
+
+static ngx_broadcast_frame_t *
+ngx_broadcast_call_frame(ngx_broadcast_conn_t *bc, ngx_broadcast_task_t *task,
+    ngx_broadcast_method_result_t *result)
+{
+    u_char                   *quoted;
+    size_t                    len;
+    u_char                    buf[NGX_BROADCAST_CALL_QUOTED];
+    ngx_broadcast_frame_t    *frame;
+    ngx_broadcast_message_t   m;
+
+    quoted = buf;
+
+    ngx_memzero(&m, sizeof(ngx_broadcast_message_t));
+
+    m.type = NGX_BROADCAST_MESSAGE_COMPLETION;
+    m.id = task->id;
+    m.has_value = 1;
+    m.value = result->value;
+    m.shape = result->method->shape;
+
+    if (m.value.data == NULL) {
+        ngx_str_set(&m.value, "null");
+
+    } else if (result->method->plain) {
+
+        len = ngx_broadcast_scan_quoted_len(&result->value);
+
+        if (len > sizeof(buf)) {
+            quoted = ngx_alloc(len, ngx_broadcast_bus.log);
+            if (quoted == NULL) {
+                return NULL;
+            }
+        }
+
+        (void) ngx_broadcast_scan_quoted_write(quoted, &result->value);
+
+        m.value.data = quoted;
+        m.value.len = len;
+    }
+
+    frame = ngx_broadcast_frame_hub_message(bc->protocol, bc->framing, &m);
+
+    if (quoted != buf) {
+        ngx_free(quoted);
+    }
+
+    return frame;
 }
 
 

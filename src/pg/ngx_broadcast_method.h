@@ -51,6 +51,8 @@ struct ngx_broadcast_method_s {
                                                left, as one JSON array */
     unsigned                    stream:1;
     unsigned                    cursor:1;
+    unsigned                    plain:1;    /* the result is a text that is to
+                                               become a JSON string */
     unsigned                    ambiguous:1;
 
     /* private to the catalogue */
@@ -119,7 +121,8 @@ typedef struct {
 
     /* OK */
 
-    ngx_str_t                   value;      /* JSON text; empty: SQL null */
+    ngx_str_t                   value;      /* JSON text; of a plain method a
+                                               text.  data NULL: SQL null */
     ngx_uint_t                  staged;     /* 1: a DONE record of the call
                                                comes by the log */
 

@@ -287,7 +287,10 @@ ngx_broadcast_method_finish(ngx_broadcast_method_job_t *job,
     answer.raw = job->call.raw;
 
     if (status == NGX_BROADCAST_CALL_OK) {
-        answer.value = ngx_broadcast_pg_value(result, 0, 0);
+        if (!PQgetisnull(result, 0, 0)) {
+            answer.value = ngx_broadcast_pg_value(result, 0, 0);
+        }
+
         answer.staged = ngx_broadcast_pg_value(result, 0, 1).data[0] == 't';
 
         if (answer.staged) {

@@ -76,7 +76,7 @@ static const char  ngx_broadcast_method_version_text[] =
 static const char  ngx_broadcast_method_read_text[] =
     "SELECT one.version, m.hub, m.name, m.form, m.function,"
     " m.count, m.rest, m.arrays, m.params, m.stream, m.cursor, m.shape,"
-    " m.ambiguous, m.statement"
+    " m.ambiguous, m.statement, m.plain"
     " FROM (SELECT broadcast.bindings_version() AS version OFFSET 0) one"
     " LEFT JOIN broadcast.methods($1::text, $2::text) m ON true";
 
@@ -489,6 +489,7 @@ ngx_broadcast_method_row(PGresult *result, int i, ngx_broadcast_method_t *m)
     m->shape = ngx_broadcast_pg_value(result, i, 11);
     m->ambiguous = ngx_broadcast_pg_value(result, i, 12).data[0] == 't';
     m->statement = ngx_broadcast_pg_value(result, i, 13);
+    m->plain = ngx_broadcast_pg_value(result, i, 14).data[0] == 't';
 
     if (m->message) {
         m->count = 0;

@@ -15,7 +15,7 @@ GRANT CREATE ON SCHEMA wide TO PUBLIC;
 CREATE TYPE pg_temp.answer AS (v text, staged boolean, error text);
 
 CREATE FUNCTION pg_temp.method(target text, n int, OUT statement text,
-    OUT gather int, OUT stream boolean)
+    OUT gather int, OUT stream boolean, OUT plain boolean)
 LANGUAGE plpgsql AS $$
 DECLARE
     m record;
@@ -28,6 +28,7 @@ BEGIN
     statement := m.statement;
     gather := CASE WHEN m.rest THEN m.count END;
     stream := m.stream;
+    plain := m.plain;
 END
 $$;
 
@@ -68,6 +69,11 @@ DECLARE
 BEGIN
     EXECUTE pg_temp.prepared(target, args) INTO r.v, r.staged;
     DEALLOCATE m;
+
+    IF (pg_temp.method(target, cardinality(args))).plain THEN
+        r.v := to_json(r.v);
+    END IF;
+
     RETURN r;
 
 EXCEPTION WHEN others THEN
@@ -446,6 +452,14 @@ SELECT results_eq($$ SELECT pg_temp.items('r_jsons') $$,
     $$ VALUES ('{"a" : 1}') $$, '... of JSON, byte for byte');
 SELECT results_eq($$ SELECT pg_temp.items('r_cursor') $$,
     $$ VALUES ('portal one') $$, 'a cursor tells its portal');
+SELECT set_eq($$
+    SELECT DISTINCT p.prorettype::regtype::text
+      FROM broadcast.methods() m JOIN pg_proc p
+        ON p.oid = to_regprocedure(m.function) WHERE m.plain $$,
+    ARRAY['text', 'character varying'],
+    'a text is plain, nginx makes JSON of it, and nothing else is');
+SELECT is_empty($$ SELECT FROM broadcast.methods('role', NULL)
+                    WHERE plain $$, '... nor is it under a role');
 SELECT results_eq($$ SELECT name, stream, cursor FROM broadcast.methods()
                       WHERE name IN ('r_set', 'r_table', 'r_cursor', 'r_out')
                       ORDER BY 1 $$,
