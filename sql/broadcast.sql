@@ -16,10 +16,10 @@
 --     nginx         schema_version, dispatch, stage, ring, and the relay's
 --                   sequence, read, replay, replay_state, settled, positions,
 --                   head, rules, begin_anew, bindings, bindings_version,
---                   node_beat, node_about, sweep, timers; error_add, enter,
---                   methods and what its statements call; keep_groups,
---                   keep_connections, and for the REST API present, members,
---                   groups
+--                   node_beat, node_lease, node_about, unseat, sweep, timers;
+--                   error_add, enter, methods and what its statements call;
+--                   keep_groups, keep_connections, and for the REST API present,
+--                   members, groups
 --
 -- The way of a message: a send inserts into `staging` in the caller's
 -- transaction and rings an empty NOTIFY.  One relay of the cluster (advisory
@@ -1697,6 +1697,48 @@ COMMENT ON FUNCTION broadcast.node_beat(text, double precision) IS
 'A node says that it lives; true if it was not heard of for its lease: others may have called disconnected for its connections';
 
 
+CREATE OR REPLACE FUNCTION broadcast.node_lease() RETURNS bigint
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT coalesce((SELECT (extract(epoch FROM s.value::interval)
+                             * 1000)::bigint
+                       FROM broadcast.setting s WHERE s.name = 'node_lease'),
+                    15000)
+$$;
+
+COMMENT ON FUNCTION broadcast.node_lease() IS
+'The lease of a node in milliseconds';
+
+
+-- No definer: whom a role may not end it does not see, and passes over.
+
+CREATE OR REPLACE FUNCTION broadcast.unseat(lease double precision)
+    RETURNS bigint
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT count(*) FILTER (WHERE pg_terminate_backend(l.pid))
+      FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+       AND l.database = (SELECT d.oid FROM pg_database d
+                          WHERE d.datname = current_database())
+       AND l.classid::bigint
+           = (hashtext('broadcast.relay')::bigint >> 32) & 4294967295
+       AND l.objid::bigint
+           = hashtext('broadcast.relay')::bigint & 4294967295
+       AND a.pid <> pg_backend_pid()
+       AND a.usename = session_user
+       AND a.application_name = current_setting('application_name')
+       AND a.state <> 'active'
+       AND a.state_change < clock_timestamp()
+                            - make_interval(secs => $1 / 1000)
+$$;
+
+COMMENT ON FUNCTION broadcast.unseat(double precision) IS
+'A relay that follows: ends the session of one that leads and has asked for nothing in so many milliseconds, a leader asks each second; returns how many';
+
+
 --
 -- What the module calls: functions
 --
@@ -2699,9 +2741,12 @@ COMMENT ON FUNCTION broadcast.dispatch(jsonb, text, text) IS
 'nginx''s one entry to bound functions: calls what is bound for the event, under the role that its claims name if role_claim is given, and stages its actions in the same transaction';
 
 
+DROP FUNCTION IF EXISTS broadcast.sweep(int, text, text);
+DROP FUNCTION IF EXISTS broadcast.orphans(int);
+
 CREATE OR REPLACE FUNCTION broadcast.sweep(lim int DEFAULT 100,
-    role_claim text DEFAULT NULL, role_default text DEFAULT NULL)
-    RETURNS int
+    role_claim text DEFAULT NULL, role_default text DEFAULT NULL,
+    at timestamptz DEFAULT pg_catalog.clock_timestamp()) RETURNS int
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
@@ -2709,7 +2754,7 @@ DECLARE
     result jsonb;
     n int := 0;
 BEGIN
-    FOR c IN SELECT * FROM broadcast.orphans(lim) LOOP
+    FOR c IN SELECT * FROM broadcast.orphans(lim, at) LOOP
         result := broadcast.dispatch(pg_catalog.jsonb_build_object(
                     'kind', 'disconnected', 'connectionId', c.connection_id,
                     'owed', false, 'error', 'node lost'), role_claim,
@@ -2728,11 +2773,11 @@ BEGIN
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.sweep(int, text, text) IS
-'The leading relay: calls disconnected for connections of nodes that were not heard of for their lease; returns how many';
+COMMENT ON FUNCTION broadcast.sweep(int, text, text, timestamptz) IS
+'The leading relay: calls disconnected for connections of nodes that were not heard of for their lease before `at`; returns how many';
 
 
-CREATE OR REPLACE FUNCTION broadcast.orphans(lim int)
+CREATE OR REPLACE FUNCTION broadcast.orphans(lim int, at timestamptz)
 RETURNS TABLE (connection_id text)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
@@ -2744,7 +2789,7 @@ BEGIN
      WHERE s.name = 'node_lease';
 
     DELETE FROM broadcast.node n
-     WHERE n.seen_at < clock_timestamp() - lease
+     WHERE n.seen_at < $2 - lease
        AND NOT EXISTS (SELECT FROM broadcast.connections c
                         WHERE c.node = n.name);
 
@@ -2755,13 +2800,13 @@ BEGIN
     SELECT c.connection_id FROM broadcast.connections c
      WHERE NOT EXISTS (SELECT FROM broadcast.node n
                         WHERE n.name = c.node
-                          AND n.seen_at >= clock_timestamp() - lease)
+                          AND n.seen_at >= $2 - lease)
      ORDER BY c.connected_at LIMIT lim;
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.orphans(int) IS
-'Internal: connections whose node was not heard of for its lease; forgets tombstones that are old enough';
+COMMENT ON FUNCTION broadcast.orphans(int, timestamptz) IS
+'Internal: connections whose node was not heard of for its lease before `at`; forgets tombstones that are old enough';
 
 
 --
@@ -4559,7 +4604,8 @@ AS $$
     SELECT 'EXECUTE on ' || string_agg(p.proname, ', ' ORDER BY p.proname),
            coalesce(bool_or(p.proname IN ('schema_version', 'dispatch',
                'stage', 'sequence', 'read', 'positions', 'head', 'bindings',
-               'bindings_version', 'node_beat', 'sweep')), false)
+               'bindings_version', 'node_beat', 'node_lease', 'sweep')),
+           false)
       FROM pg_proc p
      WHERE p.pronamespace = 'broadcast'::regnamespace
        AND p.proname !~ '^(un)?(bind|expose)$|^(doctor|timer_(un)?bind|timer_check|timer_next|bindings_(changed|lock)|expose|setting_fault)'

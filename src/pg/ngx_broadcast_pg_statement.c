@@ -48,7 +48,8 @@ static const ngx_broadcast_pg_prepared_t
       "SELECT broadcast.dispatch($1::jsonb, $2::text, $3::text)" },
 
     { "broadcast_sweep",
-      "SELECT broadcast.sweep($1::int, $2::text, $3::text)" },
+      "SELECT broadcast.sweep($1::int, $2::text, $3::text,"
+      " pg_catalog.to_timestamp($4::double precision / 1000))" },
 
     { "broadcast_history",
       "SELECT s.epoch, s.oldest, s.newest, r.seq, r.type, r.scope, r.source,"

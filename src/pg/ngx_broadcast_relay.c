@@ -133,7 +133,9 @@ ngx_broadcast_relay_ready(ngx_broadcast_pg_conn_t *conn)
     relay->about.data = NULL;
     relay->look.data = NULL;
     relay->bindings.data = NULL;
+    relay->unseat.data = NULL;
     relay->beat = 0;
+    relay->clock = 0;
     relay->courted = ngx_current_msec;
 
     ngx_broadcast_relay_set_up();

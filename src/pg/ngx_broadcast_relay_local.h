@@ -40,8 +40,8 @@ typedef enum {
 #define NGX_BROADCAST_RELAY_POLL      1000    /* ms, the doorbell's backup */
 #define NGX_BROADCAST_RELAY_COURT     100     /* ms, tries for the lock of
                                                  one that has just died */
-#define NGX_BROADCAST_RELAY_BEAT      3000    /* ms, of node_beat() */
-#define NGX_BROADCAST_RELAY_LEASE     15000   /* ms, of a node */
+#define NGX_BROADCAST_RELAY_BEAT      3000    /* ms, of node_beat(), a fifth
+                                                 of the lease at most */
 #define NGX_BROADCAST_RELAY_SWEEP     100     /* connections, at once */
 #define NGX_BROADCAST_RELAY_CONNECT   5000    /* ms, at most */
 #define NGX_BROADCAST_RELAY_PATIENCE  12000   /* ms, above the statement's */
@@ -78,20 +78,26 @@ typedef struct {
 
     uint64_t                    cursor;     /* pos of what was read last */
     ngx_uint_t                  leader;
-    ngx_msec_t                  since;      /* leader since */
     ngx_msec_t                  courted;    /* lock tried for since */
     ngx_msec_t                  beat;       /* last */
+    ngx_msec_t                  lease;      /* of a node, 0: not known yet */
+    uint64_t                    clock;      /* the server's, ms, at the last
+                                               answer to a beat; 0: none */
+    ngx_msec_t                  answered;   /* when that came */
+    ngx_msec_t                  unbroken;   /* answers and clock since */
     uint64_t                    version;    /* of the bindings in the zone */
 
     ngx_broadcast_pg_query_t    lock;
     ngx_broadcast_pg_query_t    beats;
     ngx_broadcast_pg_query_t    about;
+    ngx_broadcast_pg_query_t    unseat;
     ngx_broadcast_pg_query_t    look;
     ngx_broadcast_pg_query_t    bindings;
     ngx_broadcast_pg_query_t    sequence;
     ngx_broadcast_pg_query_t    read;
     char                        cursor_text[NGX_INT64_LEN + 2];
     char                        node[128];
+    char                        unseat_lease[NGX_INT_T_LEN + 1];
     char                        about_session[NGX_INT64_LEN + 2];
     char                        about_pool[NGX_INT64_LEN + 2];
 
@@ -170,6 +176,16 @@ void ngx_broadcast_relay_run(void);
 void ngx_broadcast_relay_turn(void);
 /* the timer, while running */
 void ngx_broadcast_relay_poll(void);
+
+
+/* relay_judge.c */
+
+/*
+ * A beat was answered: the lease of nodes in ms, and the server's clock in ms.
+ * After a whole lease without a break: the leader ends the connections of
+ * lost nodes, a follower the session of a leader that stands still.
+ */
+void ngx_broadcast_relay_judge(ngx_msec_t lease, uint64_t clock);
 
 
 /* relay_deliver.c */

@@ -27,6 +27,7 @@ static void ngx_broadcast_relay_court(void);
 static void ngx_broadcast_relay_locked(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
 static void ngx_broadcast_relay_beat(void);
+static ngx_msec_t ngx_broadcast_relay_rhythm(void);
 static void ngx_broadcast_relay_beaten(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
 static void ngx_broadcast_relay_looked(ngx_broadcast_pg_query_t *query,
@@ -37,9 +38,6 @@ static void ngx_broadcast_relay_sequenced(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
 static void ngx_broadcast_relay_was_read(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
-static void ngx_broadcast_relay_sweep(void);
-static void ngx_broadcast_relay_swept(ngx_broadcast_pg_query_t *query,
-    ngx_uint_t status, PGresult *result);
 static ngx_msec_t ngx_broadcast_relay_pause(void);
 
 
@@ -48,17 +46,8 @@ static const char  ngx_broadcast_relay_lock_text[] =
     "pg_catalog.hashtext('broadcast.relay'))";
 
 static const char  ngx_broadcast_relay_beat_text[] =
-    "SELECT broadcast.node_beat($1::text, 15)";
-
-
-/* of the pool, not of the session: it runs functions, which take their time */
-
-static ngx_broadcast_pg_query_t  ngx_broadcast_relay_sweeper;
-static ngx_uint_t                ngx_broadcast_relay_sweeping;
-static ngx_uint_t                ngx_broadcast_relay_sweep_rows =
-                                     NGX_BROADCAST_RELAY_SWEEP;
-static char                      ngx_broadcast_relay_sweep_text[
-                                     NGX_INT_T_LEN + 1];
+    "SELECT broadcast.node_beat($1::text), broadcast.node_lease(),"
+    " (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000)::bigint";
 
 
 void
@@ -88,9 +77,8 @@ ngx_broadcast_relay_poll(void)
         ngx_broadcast_relay_court();
     }
 
-    if (ngx_current_msec - relay->beat >= NGX_BROADCAST_RELAY_BEAT) {
+    if (ngx_current_msec - relay->beat >= ngx_broadcast_relay_rhythm()) {
         ngx_broadcast_relay_beat();
-        ngx_broadcast_relay_sweep();
     }
 
     relay->looking = 1;
@@ -116,8 +104,10 @@ ngx_broadcast_relay_pause(void)
         return NGX_BROADCAST_RELAY_COURT;
     }
 
-    return NGX_BROADCAST_RELAY_POLL * 9 / 10
-           + (ngx_msec_t) ngx_random() % (NGX_BROADCAST_RELAY_POLL / 10);
+    return ngx_min(NGX_BROADCAST_RELAY_POLL * 9 / 10
+                   + (ngx_msec_t) ngx_random()
+                     % (NGX_BROADCAST_RELAY_POLL / 10),
+                   ngx_broadcast_relay_rhythm());
 }
 
 
@@ -154,7 +144,6 @@ ngx_broadcast_relay_locked(ngx_broadcast_pg_query_t *query,
     }
 
     relay->leader = 1;
-    relay->since = ngx_current_msec;
 
     ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_STATE,
                             NGX_BROADCAST_RELAY_LEADER);
@@ -190,6 +179,18 @@ ngx_broadcast_relay_beat(void)
 }
 
 
+/* a lease that somebody has shortened is not to be missed */
+
+static ngx_msec_t
+ngx_broadcast_relay_rhythm(void)
+{
+    ngx_msec_t  lease = ngx_broadcast_relay.lease;
+
+    return lease ? ngx_min(NGX_BROADCAST_RELAY_BEAT, lease / 5)
+                 : NGX_BROADCAST_RELAY_BEAT;
+}
+
+
 static void
 ngx_broadcast_relay_beaten(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result)
@@ -212,6 +213,9 @@ ngx_broadcast_relay_beaten(ngx_broadcast_pg_query_t *query,
 
     ngx_broadcast_backoff_init(&ngx_broadcast_relay.backoff);
     ngx_broadcast_relay_state(NGX_BROADCAST_DB_UP, NULL);
+
+    ngx_broadcast_relay_judge(ngx_broadcast_pg_number(result, 0, 1),
+                              ngx_broadcast_pg_number(result, 0, 2));
 }
 
 
@@ -375,86 +379,5 @@ ngx_broadcast_relay_delivered(void)
 
     if (relay->due) {
         ngx_broadcast_relay_turn();
-    }
-}
-
-
-/*
- * Connections of nodes that were not heard of for their lease.  A leader that
- * has not itself been there for a lease may have been the one that was away.
- * They are one transaction, which may take as long as a call: if it was ended
- * for that, or for anything else, the next one is smaller.
- */
-
-static void
-ngx_broadcast_relay_sweep(void)
-{
-    ngx_broadcast_pg_query_t  *query = &ngx_broadcast_relay_sweeper;
-
-    if (!ngx_broadcast_relay.leader || ngx_broadcast_relay_sweeping
-        || ngx_current_msec - ngx_broadcast_relay.since
-           < NGX_BROADCAST_RELAY_LEASE)
-    {
-        return;
-    }
-
-    query->statement = NGX_BROADCAST_PG_SWEEP;
-    query->nparams = 3;
-    query->params[0] = ngx_broadcast_relay_sweep_text;
-    query->params[1] = ngx_broadcast_pg_text(
-                                        &ngx_broadcast_pg.conf->role_claim);
-    query->params[2] = ngx_broadcast_pg_text(
-                                        &ngx_broadcast_pg.conf->role_default);
-    query->done = ngx_broadcast_relay_swept;
-
-    (void) ngx_sprintf((u_char *) ngx_broadcast_relay_sweep_text, "%ui%Z",
-                       ngx_broadcast_relay_sweep_rows);
-
-    if (ngx_broadcast_pg_pool_send(query, 0) == NGX_OK) {
-        ngx_broadcast_relay_sweeping = 1;
-    }
-}
-
-
-static void
-ngx_broadcast_relay_swept(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
-    PGresult *result)
-{
-    ngx_str_t   state;
-    ngx_uint_t  n, rows;
-
-    ngx_broadcast_relay_sweeping = 0;
-
-    rows = ngx_broadcast_relay_sweep_rows;
-
-    if (status == NGX_BROADCAST_PG_FAILED) {
-        state = ngx_broadcast_pg_sqlstate(result);
-
-        ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
-        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
-                      "broadcast: broadcast.sweep(%ui) failed, SQLSTATE %V",
-                      rows, &state);
-
-        ngx_broadcast_relay_sweep_rows = ngx_max(rows / 10, 1);
-        return;
-    }
-
-    if (status != NGX_BROADCAST_PG_OK) {
-        return;
-    }
-
-    n = (ngx_uint_t) ngx_broadcast_pg_number(result, 0, 0);
-
-    if (n) {
-        ngx_broadcast_relay_nudge();
-    }
-
-    /* as many as were asked for: there are more */
-
-    if (n == rows) {
-        ngx_broadcast_relay_sweep();
-
-    } else {
-        ngx_broadcast_relay_sweep_rows = NGX_BROADCAST_RELAY_SWEEP;
     }
 }
