@@ -1792,6 +1792,22 @@ COMMENT ON FUNCTION broadcast.connection_add(jsonb) IS
 'Internal: a connection is live, in these groups; false if its row was there, or it has ended';
 
 
+-- VOLATILE: it has to see what the insert has waited for.
+
+CREATE OR REPLACE FUNCTION broadcast.connection_taken(event jsonb)
+    RETURNS boolean
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT NOT EXISTS (SELECT FROM broadcast.connections c
+                        WHERE c.connection_id = event->>'connectionId'
+                          AND c.node IS NOT DISTINCT FROM event->>'node')
+$$;
+
+COMMENT ON FUNCTION broadcast.connection_taken(jsonb) IS
+'Internal: of a connection that was not added: its id is another node''s, which was first, or it has ended';
+
+
 CREATE OR REPLACE FUNCTION broadcast.keep_connections(events jsonb, node text)
     RETURNS text
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -1810,18 +1826,20 @@ BEGIN
             -- waits for a sweep that is just ending it
 
             PERFORM FROM broadcast.connections c
-              WHERE c.connection_id = id FOR KEY SHARE;
+              WHERE c.connection_id = id AND c.node = $2 FOR KEY SHARE;
 
             IF NOT FOUND THEN
                 lost := lost || id;
             END IF;
 
-        ELSIF NOT broadcast.connection_add(
-                      e || jsonb_build_object('node', node))
-            AND EXISTS (SELECT FROM broadcast.gone g
-                         WHERE g.connection_id = id)
-        THEN
-            lost := lost || id;
+        ELSE
+            e := e || jsonb_build_object('node', node);
+
+            IF NOT broadcast.connection_add(e)
+               AND broadcast.connection_taken(e)
+            THEN
+                lost := lost || id;
+            END IF;
         END IF;
     END LOOP;
 
@@ -1830,7 +1848,7 @@ END
 $$;
 
 COMMENT ON FUNCTION broadcast.keep_connections(jsonb, text) IS
-'A node says that these connections of its own are live: rows that are not there are made, and no function is called; returns those that have ended for the database, with commas: known ones whose row is gone, and those that have a row in broadcast.gone';
+'A node says that these connections of its own are live: rows that are not there are made, and no function is called; returns those that have ended for the database, with commas: known ones whose row is gone, those that have a row in broadcast.gone, and those whose id is another node''s';
 
 
 DROP FUNCTION IF EXISTS broadcast.connection_remove(text);
@@ -1855,7 +1873,11 @@ BEGIN
             ON CONFLICT (connection_id) DO NOTHING;
     END IF;
 
-    DELETE FROM broadcast.connections c WHERE c.connection_id = id
+    -- a token that was used at two nodes: the row is the one's that was first
+
+    DELETE FROM broadcast.connections c
+     WHERE c.connection_id = id
+       AND (c.node IS NULL OR c.node = coalesce(event->>'node', c.node))
     RETURNING jsonb_build_object('connectionId', c.connection_id,
                   'hub', c.hub, 'userId', c.user_id,
                   'transport', c.transport,
@@ -2688,7 +2710,8 @@ BEGIN
 
     IF kind = 'connected' THEN
         IF NOT broadcast.connection_add(event) THEN
-            RETURN NULL;
+            RETURN CASE WHEN broadcast.connection_taken(event)
+                        THEN '{"taken": true}'::pg_catalog.jsonb END;
         END IF;
 
         RETURN broadcast.notice(kind, event - 'groups'::text, role_claim,
@@ -2716,8 +2739,9 @@ BEGIN
             RETURN NULL;
         END IF;
 
-        RETURN broadcast.notice(kind, gone || event - 'owed'::text, role_claim,
-                                role_default);
+        RETURN broadcast.notice(kind,
+                                gone || (event - 'owed'::text - 'node'::text),
+                                role_claim, role_default);
     END IF;
 
     IF kind = 'connect' THEN

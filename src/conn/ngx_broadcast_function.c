@@ -43,6 +43,7 @@ struct ngx_broadcast_deferred_s {
 static ngx_int_t ngx_broadcast_function_greet(ngx_broadcast_conn_t *bc);
 static ngx_int_t ngx_broadcast_function_call(ngx_broadcast_conn_t *bc,
     ngx_str_t *event);
+static ngx_uint_t ngx_broadcast_function_taken(ngx_str_t *value);
 static void ngx_broadcast_function_handler(
     ngx_broadcast_call_result_t *result, void *data);
 static void ngx_broadcast_function_head(ngx_broadcast_buf_t *b,
@@ -266,6 +267,19 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
 
     /* what `connected` wants done was staged with it, and comes by the log */
 
+    if (result->status == NGX_BROADCAST_CALL_OK
+        && ngx_broadcast_function_taken(&result->value))
+    {
+        /* another node's, or it has ended: no row is its own */
+
+        ngx_broadcast_registry_owe(ngx_broadcast_bus.zone, bc->row, &bc->id,
+                                   NGX_BROADCAST_OWED_NOT);
+
+        ngx_broadcast_call_free(task);
+        ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_DRAIN, NULL);
+        return;
+    }
+
     if (result->status == NGX_BROADCAST_CALL_OK) {
         ngx_broadcast_enrol_known(bc);
         ngx_broadcast_keep_connected(bc, 0);
@@ -283,6 +297,16 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
     }
 
     ngx_broadcast_inbound_run(bc);
+}
+
+
+/* its token was used at another node before; as dispatch() words it */
+
+static ngx_uint_t
+ngx_broadcast_function_taken(ngx_str_t *value)
+{
+    return value->len == sizeof("{\"taken\": true}") - 1
+           && ngx_memcmp(value->data, "{\"taken\": true}", value->len) == 0;
 }
 
 

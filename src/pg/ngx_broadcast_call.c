@@ -112,8 +112,9 @@ ngx_broadcast_call_event(ngx_broadcast_job_t *job, ngx_uint_t kind,
     ngx_str_t            text;
     ngx_broadcast_buf_t  buf;
 
-    if (kind != NGX_BROADCAST_ON_CONNECTED || event->len < 2
-        || event->data[0] != '{')
+    if ((kind != NGX_BROADCAST_ON_CONNECTED
+         && kind != NGX_BROADCAST_ON_DISCONNECTED)
+        || event->len < 2 || event->data[0] != '{')
     {
         return ngx_broadcast_job_text(job, event);
     }

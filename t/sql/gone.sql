@@ -38,12 +38,23 @@ SELECT is((SELECT count(*) FROM broadcast.connections), 0::bigint,
 
 SELECT is(app.ends('c1', '{"owed": true}'), '{"unknown": true}',
           'asked for again it is not called');
-SELECT is(app.comes('c1'), NULL, '`connected` that comes so late');
+SELECT is(app.comes('c1'), '{"taken": true}',
+          '`connected` that comes so late');
 SELECT is((SELECT count(*) FROM broadcast.connections), 0::bigint,
           '... makes no row');
 SELECT is(app.seen('c1'), 1::bigint, '... one event in all');
 
-SELECT app.comes('c2');
+SELECT is(app.comes('c2'), NULL, 'a connection');
+SELECT is(app.comes('c2'), NULL, '... that is said again');
+SELECT is(broadcast.dispatch('{"kind": "connected", "connectionId": "c2",
+                               "hub": "chat", "node": "n2"}'),
+          '{"taken": true}', '... and whose token another node gets');
+SELECT is(broadcast.keep_connections('[{"connectionId": "c2",
+                                        "hub": "chat"}]', 'n2'), 'c2',
+          '... which does not keep it either');
+SELECT app.ends('c2', '{"owed": true, "node": "n2"}');
+SELECT is((SELECT array_agg(node) FROM broadcast.connections), '{n1}',
+          '... nor ends the row of the first');
 SELECT app.ends('c2', '{"owed": true}');
 SELECT app.ends('c2', '{"owed": true}');
 SELECT is((SELECT jsonb_agg(e->'claims') FROM app.seen
