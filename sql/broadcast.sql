@@ -3686,6 +3686,23 @@ COMMENT ON FUNCTION broadcast.call_statement(text, text) IS
 'Internal: sets the context, makes the result, tells whether something was staged: in the order of the columns. What wrote nothing has staged nothing';
 
 
+-- version 4 had not the column plain; grants stay, else
+
+DO $$
+DECLARE
+    old regprocedure;
+BEGIN
+    FOR old IN SELECT p.oid::regprocedure FROM pg_catalog.pg_proc p
+                WHERE p.oid IN (
+                      to_regprocedure('broadcast.methods(text, text)'),
+                      to_regprocedure('broadcast.method_rows(oid, text, text)'))
+                  AND NOT 'plain' = ANY (p.proargnames)
+    LOOP
+        EXECUTE 'DROP FUNCTION ' || old;
+    END LOOP;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION broadcast.method_rows(proc oid, role_claim text,
     role_default text)
 RETURNS TABLE (count int, rest boolean, arrays int, params text,
@@ -3897,19 +3914,6 @@ $$;
 COMMENT ON FUNCTION broadcast.bound_messages() IS
 'Internal: the message function of each hub and name, either null for any';
 
-
--- one of other columns; else its grants stay
-
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_catalog.pg_proc p
-                WHERE p.oid = to_regprocedure('broadcast.methods(text, text)')
-                  AND NOT 'plain' = ANY (p.proargnames))
-    THEN
-        DROP FUNCTION broadcast.methods(text, text);
-    END IF;
-END
-$$;
 
 CREATE OR REPLACE FUNCTION broadcast.methods(role_claim text DEFAULT NULL,
     role_default text DEFAULT NULL)

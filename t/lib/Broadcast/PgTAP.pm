@@ -63,13 +63,17 @@ SQL
     $pg->psql(<<'SQL', db => $name, user => 'owner') if $name eq 'schema';
         DROP TABLE broadcast.exposed;
         DROP FUNCTION broadcast.expose(text, text), broadcast.context(),
-            broadcast.methods(text, text), broadcast.bindings_version();
+            broadcast.methods(text, text), broadcast.bindings_version(),
+            broadcast.method_rows(oid, text, text);
         CREATE FUNCTION broadcast.bindings_version() RETURNS bigint
         LANGUAGE sql STABLE AS $$ SELECT 1::bigint $$;
         CREATE OR REPLACE FUNCTION broadcast.schema_version() RETURNS int
         LANGUAGE sql IMMUTABLE AS $$ SELECT 3 $$;
         CREATE FUNCTION broadcast.methods(role_claim text, role_default text)
         RETURNS TABLE (hub text) LANGUAGE sql AS $$ SELECT NULL::text $$;
+        CREATE FUNCTION broadcast.method_rows(proc oid, role_claim text,
+            role_default text)
+        RETURNS TABLE (count int) LANGUAGE sql AS $$ SELECT NULL::int $$;
         INSERT INTO broadcast.binding (kind, function)
         VALUES ('message', 'gone.away');
 SQL
