@@ -362,7 +362,11 @@ LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF hub IS NULL OR hub !~ '^[A-Za-z][]A-Za-z0-9_`,.[]{0,127}$' THEN
+    -- with a bound, {0,127}, the expression alone would cost as much as a row
+
+    IF hub IS NULL OR hub !~ '^[A-Za-z][]A-Za-z0-9_`,.[]*$'
+       OR octet_length(hub) > 128
+    THEN
         RAISE EXCEPTION 'invalid hub name: %', coalesce(quote_literal(hub),
                                                         'null')
             USING ERRCODE = 'invalid_parameter_value',
@@ -447,8 +451,7 @@ COMMENT ON FUNCTION broadcast.bell() IS
 CREATE OR REPLACE FUNCTION broadcast.put(hub text, type int, scope int,
     source int, name text, grp text, target text, arguments json,
     detail text, excluded text[], ttl interval) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     nth int := coalesce(nullif(current_setting('broadcast.nth', true), ''),
@@ -501,11 +504,9 @@ COMMENT ON FUNCTION broadcast.check_size(bigint) IS
 DROP FUNCTION IF EXISTS broadcast.send(text, int, text, text, jsonb, text[],
                                        int);
 
-CREATE OR REPLACE FUNCTION broadcast.send(hub text, scope int, name text,
-    target text, arguments jsonb, excluded text[], source int,
-    grp text DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
+CREATE OR REPLACE FUNCTION broadcast.send_fault(hub text, scope int,
+    name text, target text, arguments jsonb, grp text) RETURNS text
+LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
     what text := (ARRAY['hub', 'group', 'user', 'connection'])[scope + 1];
@@ -554,11 +555,48 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
-    PERFORM broadcast.check_size(octet_length(arguments::text)
-        + coalesce(octet_length(array_to_string(excluded, ',')), 0));
+    RETURN hub;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.send_fault(text, int, text, text, jsonb, text)
+IS 'Internal: the error for a message that cannot be sent, or its hub''s name in lower case';
+
+
+-- Each expression of PL/pgSQL is made ready once a transaction, which costs more
+-- than to evaluate it: what is in order, in lower case, passes by one.
+
+CREATE OR REPLACE FUNCTION broadcast.send(hub text, scope int, name text,
+    target text, arguments jsonb, excluded text[], source int,
+    grp text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    words text := arguments::text;
+BEGIN
+    IF (hub ~ '^[a-z][]a-z0-9_`,.[]*$' AND octet_length(hub) <= 128
+        AND octet_length(target) BETWEEN 1 AND 1024 AND target !~ '[\r\n]'
+        AND jsonb_typeof(arguments) = 'array'
+        AND NOT arguments @? 'strict $.**{64} ? (@.type() == "array"
+                                                || @.type() == "object")'
+        AND (scope = 0 OR octet_length(name) BETWEEN 1 AND 1024
+                          AND coalesce(octet_length(grp), 0) <= 1024))
+       IS NOT TRUE
+    THEN
+        hub := broadcast.send_fault(hub, scope, name, target, arguments, grp);
+    END IF;
+
+    IF octet_length(words)
+       + coalesce(octet_length(array_to_string(excluded, ',')), 0)
+       > (SELECT s.value::bigint FROM broadcast.setting s
+           WHERE s.name = 'message_size')
+    THEN
+        PERFORM broadcast.check_size(octet_length(words)
+            + coalesce(octet_length(array_to_string(excluded, ',')), 0));
+    END IF;
 
     PERFORM broadcast.put(hub, 1, scope, source, name, grp, target,
-                          arguments::text::json, NULL, excluded, NULL);
+                          words::json, NULL, excluded, NULL);
 END
 $$;
 
