@@ -66,6 +66,7 @@ ngx_http_broadcast_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_http_broadcast_main_conf_t *bmcf = conf;
 
     ngx_str_t                       err;
+    ngx_http_core_loc_conf_t       *clcf;
     ngx_http_broadcast_loc_conf_t  *blcf;
 
     if (bmcf->shm_zone == NULL) {
@@ -108,6 +109,10 @@ ngx_http_broadcast_init_main_conf(ngx_conf_t *cf, void *conf)
 
         return NGX_CONF_OK;
     }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    bmcf->pg.resolver = clcf->resolver;
 
     if (ngx_broadcast_pg_check_conf(cf, &bmcf->pg, &err) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,

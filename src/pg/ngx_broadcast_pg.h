@@ -38,6 +38,12 @@ typedef struct {
     ngx_array_t            *resolutions;    /* of ngx_str_t: resolved, and the
                                            same beginning with each other of
                                            its addresses */
+    ngx_str_t               options;    /* of conninfo, without hosts */
+    ngx_array_t            *hosts;      /* of ngx_broadcast_pg_host_t, as they
+                                           were given */
+    ngx_uint_t              names;      /* 1: one of them is a name */
+    ngx_resolver_t         *resolver;   /* of the http block; NULL: none, names
+                                           are looked up at start only */
     ngx_uint_t              pool;       /* connections a worker */
     ngx_msec_t              timeout;    /* of a call */
     ngx_uint_t              queue;      /* calls that may wait */
@@ -58,7 +64,8 @@ typedef struct {
  * Configuration time (may block): parses the conninfo with PQconninfoParse,
  * resolves host names into conf->resolved.  On NGX_ERROR *err is a sentence
  * in conf's pool.  A name that does not resolve now is not an error: warning,
- * and each reconnect of a worker goes without it until the next reload.
+ * and each reconnect of a worker goes without it until the next reload, or
+ * looks it up again where conf->resolver is given.
  */
 ngx_int_t ngx_broadcast_pg_check_conf(ngx_conf_t *cf,
     ngx_broadcast_pg_conf_t *conf, ngx_str_t *err);

@@ -7,50 +7,37 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 
-#include "base/ngx_broadcast_buf.h"
 #include "pg/ngx_broadcast_pg.h"
+#include "pg/ngx_broadcast_pg_host.h"
 
 #include <libpq-fe.h>
 
 
 /*
  * libpq looks up names by getaddrinfo(), which would stop a worker.  So all
- * names are looked up here, once, and workers are given hostaddr; `host`
- * stays beside it, TLS compares the certificate with it.
+ * names are looked up here, at start, and workers are given hostaddr; with a
+ * `resolver` they look them up anew for each connection (pg_lookup).
  *
  * libpq tries one address after another, but stays with one that swallows
  * packets until our own time is over.  So there is a conninfo beginning with
  * each of them, and who has failed takes the next.
  */
 
-typedef struct {
-    ngx_str_t                   host;
-    ngx_str_t                   addr;       /* empty: a socket's folder */
-    ngx_str_t                   port;
-} ngx_broadcast_pg_host_t;
-
-
-#define NGX_BROADCAST_PG_HOSTS  16
-#define NGX_BROADCAST_PG_LIST   8192        /* bytes of a list of them */
-
 
 static ngx_int_t ngx_broadcast_pg_resolve(ngx_conf_t *cf,
     ngx_broadcast_pg_conf_t *conf, PQconninfoOption *options, ngx_str_t *err);
+static ngx_int_t ngx_broadcast_pg_options(ngx_conf_t *cf,
+    PQconninfoOption *options, ngx_str_t *text);
 static ngx_int_t ngx_broadcast_pg_hosts(ngx_conf_t *cf,
     PQconninfoOption *options, ngx_array_t *hosts);
-static ngx_int_t ngx_broadcast_pg_write(ngx_conf_t *cf,
-    PQconninfoOption *options, ngx_array_t *hosts, ngx_uint_t first,
-    ngx_str_t *resolved);
-static ngx_int_t ngx_broadcast_pg_host(ngx_conf_t *cf, ngx_array_t *hosts,
-    ngx_str_t *host, ngx_str_t *port);
-static ngx_int_t ngx_broadcast_pg_host_add(ngx_conf_t *cf, ngx_array_t *hosts,
-    ngx_str_t *host, ngx_str_t *addr, ngx_str_t *port);
-static void ngx_broadcast_pg_list(ngx_broadcast_buf_t *buf, const char *name,
-    ngx_array_t *hosts, ngx_uint_t first, size_t member);
-static void ngx_broadcast_pg_option(ngx_broadcast_buf_t *buf,
-    const char *name, ngx_str_t *value);
+static ngx_int_t ngx_broadcast_pg_addresses(ngx_conf_t *cf,
+    ngx_broadcast_pg_conf_t *conf, ngx_array_t *hosts);
+static ngx_int_t ngx_broadcast_pg_named(ngx_conf_t *cf,
+    ngx_broadcast_pg_conf_t *conf, ngx_broadcast_pg_host_t *host,
+    ngx_array_t *hosts);
 static ngx_str_t ngx_broadcast_pg_given(PQconninfoOption *options,
     const char *name);
+static ngx_str_t ngx_broadcast_pg_copy(ngx_conf_t *cf, ngx_str_t *text);
 static ngx_uint_t ngx_broadcast_pg_element(ngx_str_t *list, ngx_uint_t n,
     ngx_str_t *element);
 static ngx_int_t ngx_broadcast_pg_sentence(ngx_conf_t *cf, const char *text,
@@ -120,14 +107,20 @@ ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
         return NGX_ERROR;
     }
 
-    if (ngx_array_init(&hosts, cf->pool, 4, sizeof(ngx_broadcast_pg_host_t))
-        != NGX_OK
-        || ngx_broadcast_pg_hosts(cf, options, &hosts) != NGX_OK)
+    conf->hosts = ngx_array_create(cf->pool, 4,
+                                   sizeof(ngx_broadcast_pg_host_t));
+
+    if (conf->hosts == NULL
+        || ngx_array_init(&hosts, cf->pool, 4,
+                          sizeof(ngx_broadcast_pg_host_t)) != NGX_OK
+        || ngx_broadcast_pg_hosts(cf, options, conf->hosts) != NGX_OK
+        || ngx_broadcast_pg_options(cf, options, &conf->options) != NGX_OK
+        || ngx_broadcast_pg_addresses(cf, conf, &hosts) != NGX_OK)
     {
         goto failed;
     }
 
-    if (hosts.nelts == 0 && ngx_broadcast_pg_given(options, "host").len) {
+    if (hosts.nelts == 0 && conf->hosts->nelts) {
 
         /* no address now: workers are told that there is none */
 
@@ -145,7 +138,8 @@ ngx_broadcast_pg_resolve(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
         resolved = ngx_array_push(conf->resolutions);
 
         if (resolved == NULL
-            || ngx_broadcast_pg_write(cf, options, &hosts, i, resolved)
+            || ngx_broadcast_pg_host_conninfo(cf->pool, &conf->options,
+                                              &hosts, i, resolved)
                != NGX_OK)
         {
             goto failed;
@@ -165,49 +159,11 @@ failed:
 }
 
 
-/* the hosts in their order, each with its address; none if none is given */
+/* the options as they were given, but for the hosts, and defaults */
 
 static ngx_int_t
-ngx_broadcast_pg_hosts(ngx_conf_t *cf, PQconninfoOption *options,
-    ngx_array_t *hosts)
-{
-    ngx_str_t    names, addrs, ports, name, addr, port;
-    ngx_uint_t   i;
-
-    names = ngx_broadcast_pg_given(options, "host");
-    addrs = ngx_broadcast_pg_given(options, "hostaddr");
-    ports = ngx_broadcast_pg_given(options, "port");
-
-    for (i = 0; ngx_broadcast_pg_element(addrs.len ? &addrs : &names, i, &addr);
-         i++)
-    {
-        (void) ngx_broadcast_pg_element(&names, i, &name);
-
-        if (!ngx_broadcast_pg_element(&ports, i, &port)) {
-            (void) ngx_broadcast_pg_element(&ports, 0, &port);
-        }
-
-        if (addrs.len) {
-            if (ngx_broadcast_pg_host_add(cf, hosts, &name, &addr, &port)
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-
-        } else if (ngx_broadcast_pg_host(cf, hosts, &name, &port) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-/* the options as they were given, but for what was resolved, and defaults */
-
-static ngx_int_t
-ngx_broadcast_pg_write(ngx_conf_t *cf, PQconninfoOption *options,
-    ngx_array_t *hosts, ngx_uint_t first, ngx_str_t *resolved)
+ngx_broadcast_pg_options(ngx_conf_t *cf, PQconninfoOption *options,
+    ngx_str_t *text)
 {
     ngx_str_t             value;
     ngx_uint_t            i;
@@ -221,28 +177,23 @@ ngx_broadcast_pg_write(ngx_conf_t *cf, PQconninfoOption *options,
         value = ngx_broadcast_pg_given(options, opt->keyword);
 
         if (value.len == 0
-            || ngx_strcmp(opt->keyword, "client_encoding") == 0)
+            || ngx_strcmp(opt->keyword, "client_encoding") == 0
+            || ngx_strcmp(opt->keyword, "host") == 0
+            || ngx_strcmp(opt->keyword, "hostaddr") == 0)
         {
             continue;
         }
 
-        if (hosts->nelts && (ngx_strcmp(opt->keyword, "host") == 0
-                             || ngx_strcmp(opt->keyword, "hostaddr") == 0
-                             || ngx_strcmp(opt->keyword, "port") == 0))
+        /* without a host it is that of the default one */
+
+        if (ngx_strcmp(opt->keyword, "port") == 0
+            && (ngx_broadcast_pg_given(options, "host").len
+                || ngx_broadcast_pg_given(options, "hostaddr").len))
         {
             continue;
         }
 
         ngx_broadcast_pg_option(&buf, opt->keyword, &value);
-    }
-
-    if (hosts->nelts) {
-        ngx_broadcast_pg_list(&buf, "host", hosts, first,
-                              offsetof(ngx_broadcast_pg_host_t, host));
-        ngx_broadcast_pg_list(&buf, "hostaddr", hosts, first,
-                              offsetof(ngx_broadcast_pg_host_t, addr));
-        ngx_broadcast_pg_list(&buf, "port", hosts, first,
-                              offsetof(ngx_broadcast_pg_host_t, port));
     }
 
     for (i = 0; ngx_broadcast_pg_defaults[i][0]; i++) {
@@ -261,65 +212,58 @@ ngx_broadcast_pg_write(ngx_conf_t *cf, PQconninfoOption *options,
 
     ngx_str_set(&value, "UTF8");
     ngx_broadcast_pg_option(&buf, "client_encoding", &value);
-    ngx_broadcast_buf_char(&buf, '\0');
 
-    if (ngx_broadcast_buf_done(&buf, resolved) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    resolved->len--;
-
-    return NGX_OK;
+    return ngx_broadcast_buf_done(&buf, text);
 }
 
 
-/* one host: a socket folder, an address, or a name with all its addresses */
+/* the hosts in their order, as they were given; none if none is given */
 
 static ngx_int_t
-ngx_broadcast_pg_host(ngx_conf_t *cf, ngx_array_t *hosts, ngx_str_t *host,
-    ngx_str_t *port)
+ngx_broadcast_pg_hosts(ngx_conf_t *cf, PQconninfoOption *options,
+    ngx_array_t *hosts)
 {
-    ngx_str_t    addr;
-    ngx_url_t    u;
-    ngx_addr_t   literal;
-    ngx_uint_t   i;
-    u_char       text[NGX_SOCKADDR_STRLEN];
+    ngx_str_t                 names, addrs, ports, addr;
+    ngx_uint_t                i;
+    ngx_addr_t                literal;
+    ngx_broadcast_pg_host_t   host;
 
-    if (host->len == 0 || host->data[0] == '/' || host->data[0] == '@') {
-        ngx_str_set(&addr, "");
-        return ngx_broadcast_pg_host_add(cf, hosts, host, &addr, port);
-    }
+    names = ngx_broadcast_pg_given(options, "host");
+    addrs = ngx_broadcast_pg_given(options, "hostaddr");
+    ports = ngx_broadcast_pg_given(options, "port");
 
-    if (ngx_parse_addr(cf->pool, &literal, host->data, host->len) == NGX_OK) {
-        return ngx_broadcast_pg_host_add(cf, hosts, host, host, port);
-    }
+    for (i = 0; ngx_broadcast_pg_element(addrs.len ? &addrs : &names, i, &addr);
+         i++)
+    {
+        ngx_memzero(&host, sizeof(ngx_broadcast_pg_host_t));
 
-    ngx_memzero(&u, sizeof(ngx_url_t));
+        (void) ngx_broadcast_pg_element(&names, i, &host.host);
 
-    u.url = *host;
-    u.host.len = host->len;
-    u.host.data = ngx_pnalloc(cf->pool, host->len + 1);
+        if (!ngx_broadcast_pg_element(&ports, i, &host.port)) {
+            (void) ngx_broadcast_pg_element(&ports, 0, &host.port);
+        }
 
-    if (u.host.data == NULL) {
-        return NGX_ERROR;
-    }
+        host.host = ngx_broadcast_pg_copy(cf, &host.host);
+        host.port = ngx_broadcast_pg_copy(cf, &host.port);
 
-    ngx_cpystrn(u.host.data, host->data, host->len + 1);
+        /* without hostaddr: a socket's folder, an address, or a name */
 
-    if (ngx_inet_resolve_host(cf->pool, &u) != NGX_OK) {
-        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
-                           "host \"%V\" of \"broadcast_database\" was not "
-                           "found: it is left out until the next reload",
-                           host);
-        return NGX_OK;
-    }
+        if (addrs.len == 0) {
 
-    for (i = 0; i < u.naddrs; i++) {
-        addr.data = text;
-        addr.len = ngx_sock_ntop(u.addrs[i].sockaddr, u.addrs[i].socklen,
-                                 text, NGX_SOCKADDR_STRLEN, 0);
+            if (host.host.len == 0 || host.host.data[0] == '/'
+                || host.host.data[0] == '@')
+            {
+                ngx_str_null(&addr);
 
-        if (ngx_broadcast_pg_host_add(cf, hosts, host, &addr, port)
+            } else if (ngx_parse_addr(cf->pool, &literal, addr.data, addr.len)
+                       != NGX_OK)
+            {
+                host.name = 1;
+                ngx_str_null(&addr);
+            }
+        }
+
+        if (ngx_broadcast_pg_host_add(hosts, cf->pool, &host, &addr)
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -331,93 +275,81 @@ ngx_broadcast_pg_host(ngx_conf_t *cf, ngx_array_t *hosts, ngx_str_t *host,
 
 
 static ngx_int_t
-ngx_broadcast_pg_host_add(ngx_conf_t *cf, ngx_array_t *hosts,
-    ngx_str_t *host, ngx_str_t *addr, ngx_str_t *port)
+ngx_broadcast_pg_addresses(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
+    ngx_array_t *hosts)
 {
-    ngx_broadcast_pg_host_t  *h;
+    ngx_int_t                 rc;
+    ngx_uint_t                i;
+    ngx_broadcast_pg_host_t  *host;
 
-    if (hosts->nelts == NGX_BROADCAST_PG_HOSTS) {
-        return NGX_OK;
+    host = conf->hosts->elts;
+
+    for (i = 0; i < conf->hosts->nelts; i++) {
+
+        if (host[i].name) {
+            conf->names = 1;
+            rc = ngx_broadcast_pg_named(cf, conf, &host[i], hosts);
+
+        } else {
+            rc = ngx_broadcast_pg_host_add(hosts, cf->pool, &host[i],
+                                           &host[i].addr);
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
-
-    h = ngx_array_push(hosts);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-    h->host = *host;
-    h->port = *port;
-    h->addr.len = addr->len;
-    h->addr.data = ngx_pnalloc(cf->pool, addr->len + 1);
-
-    if (h->addr.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    (void) ngx_cpystrn(h->addr.data, addr->data, addr->len + 1);
 
     return NGX_OK;
 }
 
 
-/* one member of all hosts, the first one first, the others around behind it */
+/* a name with all the addresses that it has now */
 
-static void
-ngx_broadcast_pg_list(ngx_broadcast_buf_t *buf, const char *name,
-    ngx_array_t *hosts, ngx_uint_t first, size_t member)
+static ngx_int_t
+ngx_broadcast_pg_named(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *conf,
+    ngx_broadcast_pg_host_t *host, ngx_array_t *hosts)
 {
-    u_char               *p;
-    size_t                len;
-    ngx_str_t            *text, value;
-    ngx_uint_t            i;
-    u_char                list[NGX_BROADCAST_PG_LIST];
+    ngx_str_t    addr;
+    ngx_url_t    u;
+    ngx_uint_t   i;
+    u_char       text[NGX_SOCKADDR_STRLEN];
 
-    p = list;
-    len = 0;
+    ngx_memzero(&u, sizeof(ngx_url_t));
 
-    for (i = 0; i < hosts->nelts; i++) {
-        text = (ngx_str_t *) ((u_char *) hosts->elts + member
-                              + (first + i) % hosts->nelts * hosts->size);
+    u.url = host->host;
+    u.host.len = host->host.len;
+    u.host.data = ngx_pnalloc(cf->pool, host->host.len + 1);
 
-        len += text->len;
+    if (u.host.data == NULL) {
+        return NGX_ERROR;
+    }
 
-        if (i) {
-            p = ngx_slprintf(p, list + sizeof(list), ",");
+    ngx_cpystrn(u.host.data, host->host.data, host->host.len + 1);
+
+    if (ngx_inet_resolve_host(cf->pool, &u) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_WARN, cf, 0,
+                           "host \"%V\" of \"broadcast_database\" was not "
+                           "found: it is %s",
+                           &host->host, conf->resolver
+                               ? "looked up again for each connection"
+                               : "left out until the next reload");
+        return NGX_OK;
+    }
+
+    for (i = 0; i < u.naddrs; i++) {
+        addr.data = text;
+        addr.len = ngx_sock_ntop(u.addrs[i].sockaddr, u.addrs[i].socklen,
+                                 text, NGX_SOCKADDR_STRLEN, 0);
+
+        if (ngx_broadcast_pg_host_add(hosts, cf->pool, host, &addr)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
         }
-
-        p = ngx_slprintf(p, list + sizeof(list), "%V", text);
     }
 
-    /* nothing but commas is the same as nothing */
-
-    if (len) {
-        value.data = list;
-        value.len = p - list;
-        ngx_broadcast_pg_option(buf, name, &value);
-    }
-}
-
-
-static void
-ngx_broadcast_pg_option(ngx_broadcast_buf_t *buf, const char *name,
-    ngx_str_t *value)
-{
-    u_char  *p, *last;
-
-    ngx_broadcast_buf_append(buf, (u_char *) name, ngx_strlen(name));
-    ngx_broadcast_buf_literal(buf, "='");
-
-    last = value->data + value->len;
-
-    for (p = value->data; p < last; p++) {
-        if (*p == '\'' || *p == '\\') {
-            ngx_broadcast_buf_char(buf, '\\');
-        }
-
-        ngx_broadcast_buf_char(buf, *p);
-    }
-
-    ngx_broadcast_buf_literal(buf, "' ");
+    return NGX_OK;
 }
 
 
@@ -438,6 +370,20 @@ ngx_broadcast_pg_given(PQconninfoOption *options, const char *name)
     }
 
     return value;
+}
+
+
+/* libpq frees what it parsed; empty if there is no memory */
+
+static ngx_str_t
+ngx_broadcast_pg_copy(ngx_conf_t *cf, ngx_str_t *text)
+{
+    ngx_str_t  copy;
+
+    copy.data = ngx_pstrdup(cf->pool, text);
+    copy.len = copy.data ? text->len : 0;
+
+    return copy;
 }
 
 

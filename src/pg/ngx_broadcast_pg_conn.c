@@ -10,8 +10,11 @@
 
 #include "pg/ngx_broadcast_pg_answer.h"
 #include "pg/ngx_broadcast_pg_conn.h"
+#include "pg/ngx_broadcast_pg_local.h"
 
 
+static void ngx_broadcast_pg_conn_looked_up(void *data, const char *conninfo,
+    const char *why);
 static void ngx_broadcast_pg_conn_attach(ngx_broadcast_pg_conn_t *conn,
     ngx_uint_t write);
 static void ngx_broadcast_pg_conn_detach(ngx_broadcast_pg_conn_t *conn);
@@ -54,6 +57,7 @@ ngx_broadcast_pg_conn_open(ngx_broadcast_pg_conn_t *conn,
     const char *conninfo, ngx_msec_t timeout, ngx_msec_t patience)
 {
     conn->error[0] = '\0';
+    conn->fault = NGX_BROADCAST_PG_FAULT_CONNECT;
     conn->broken = 0;
     conn->prepared = 0;
     conn->patience = patience;
@@ -75,13 +79,79 @@ ngx_broadcast_pg_conn_open(ngx_broadcast_pg_conn_t *conn,
     PQsetNoticeProcessor(conn->pg, ngx_broadcast_pg_conn_notice, conn);
 
     conn->state = NGX_BROADCAST_PG_CONNECTING;
-    ngx_add_timer(&conn->timer, timeout);
+
+    if (!conn->timer.timer_set) {
+        ngx_add_timer(&conn->timer, timeout);
+    }
 
     /* libpq: until the first PQconnectPoll() act as if it said WRITING */
 
     ngx_broadcast_pg_conn_attach(conn, 1);
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_broadcast_pg_conn_start(ngx_broadcast_pg_conn_t *conn, ngx_uint_t tries,
+    ngx_msec_t timeout, ngx_msec_t patience)
+{
+    const char  *conninfo;
+
+    conn->fault = NGX_BROADCAST_PG_FAULT_CONNECT;
+
+    if (!ngx_broadcast_pg_lookup_needed()) {
+        conninfo = ngx_broadcast_pg_conninfo(tries);
+
+        if (conninfo == NULL) {
+            ngx_broadcast_pg_conn_why(conn, "its host has no address");
+            return NGX_ERROR;
+        }
+
+        return ngx_broadcast_pg_conn_open(conn, conninfo, timeout, patience);
+    }
+
+    conn->broken = 0;
+    conn->patience = patience;
+
+    conn->lookup = ngx_broadcast_pg_lookup(tries,
+                                           ngx_broadcast_pg_conn_looked_up,
+                                           conn);
+    if (conn->lookup == NULL) {
+        ngx_broadcast_pg_conn_why(conn, "no memory");
+        return NGX_ERROR;
+    }
+
+    /* one time for both: the names and the connecting */
+
+    conn->state = NGX_BROADCAST_PG_CONNECTING;
+    ngx_add_timer(&conn->timer, timeout);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_broadcast_pg_conn_looked_up(void *data, const char *conninfo,
+    const char *why)
+{
+    ngx_broadcast_pg_conn_t  *conn = data;
+
+    if (conninfo == NULL) {
+        ngx_broadcast_pg_conn_why(conn, why);
+        ngx_broadcast_pg_conn_fail(conn);
+        return;
+    }
+
+    if (ngx_broadcast_pg_conn_open(conn, conninfo, 0, conn->patience)
+        != NGX_OK)
+    {
+        ngx_broadcast_pg_conn_fail(conn);
+        return;
+    }
+
+    ngx_broadcast_pg_lookup_free(conn->lookup);
+    conn->lookup = NULL;
 }
 
 
@@ -226,6 +296,7 @@ ngx_broadcast_pg_conn_opened(ngx_broadcast_pg_conn_t *conn)
     }
 
     conn->state = NGX_BROADCAST_PG_OPEN;
+    conn->fault = NGX_BROADCAST_PG_FAULT_CLOSED;
 
     ngx_broadcast_pg_conn_attach(conn, 0);
 
@@ -355,9 +426,16 @@ ngx_broadcast_pg_conn_timeout(ngx_event_t *ev)
 {
     ngx_broadcast_pg_conn_t  *conn = ev->data;
 
-    ngx_broadcast_pg_conn_why(conn, conn->state == NGX_BROADCAST_PG_OPEN
-                                    ? "no answer in time"
-                                    : "connecting takes too long");
+    if (conn->state == NGX_BROADCAST_PG_OPEN) {
+        conn->fault = NGX_BROADCAST_PG_FAULT_SILENT;
+        ngx_broadcast_pg_conn_why(conn, "no answer in time");
+
+    } else {
+        ngx_broadcast_pg_conn_why(conn, conn->lookup
+                                        ? "looking up its name takes too long"
+                                        : "connecting takes too long");
+    }
+
     ngx_broadcast_pg_conn_fail(conn);
 }
 
@@ -457,6 +535,11 @@ ngx_broadcast_pg_conn_release(ngx_broadcast_pg_conn_t *conn,
         ngx_free(conn->texts);
         conn->texts = NULL;
         conn->ntexts = 0;
+    }
+
+    if (conn->lookup) {
+        ngx_broadcast_pg_lookup_free(conn->lookup);
+        conn->lookup = NULL;
     }
 
     if (conn->pg) {

@@ -14,6 +14,7 @@
 
 #include <libpq-fe.h>
 
+#include "pg/ngx_broadcast_pg_lookup.h"
 #include "pg/ngx_broadcast_pg_text.h"
 
 
@@ -32,6 +33,15 @@ typedef enum {
     NGX_BROADCAST_PG_CONNECTING,
     NGX_BROADCAST_PG_OPEN
 } ngx_broadcast_pg_conn_state_e;
+
+
+/* how a connection was lost */
+
+typedef enum {
+    NGX_BROADCAST_PG_FAULT_CONNECT = 0,     /* it was not made */
+    NGX_BROADCAST_PG_FAULT_CLOSED,          /* it broke, or was ended */
+    NGX_BROADCAST_PG_FAULT_SILENT           /* no answer in time */
+} ngx_broadcast_pg_fault_e;
 
 
 /* what became of a query */
@@ -115,7 +125,9 @@ struct ngx_broadcast_pg_query_s {
 
 struct ngx_broadcast_pg_conn_s {
     ngx_uint_t                  state;
-    PGconn                     *pg;         /* owned */
+    PGconn                     *pg;         /* owned; NULL while names are
+                                               looked up */
+    ngx_broadcast_pg_lookup_t  *lookup;     /* owned, or NULL */
     ngx_connection_t           *c;          /* owned; NULL: not registered */
     ngx_log_t                  *log;        /* borrowed from the cycle */
 
@@ -149,6 +161,8 @@ struct ngx_broadcast_pg_conn_s {
 
     u_char                      error[256]; /* zero terminated, one line:
                                                why it was lost */
+    ngx_uint_t                  fault;      /* the same in a word:
+                                               NGX_BROADCAST_PG_FAULT_… */
 };
 
 
@@ -162,6 +176,14 @@ void ngx_broadcast_pg_conn_init(ngx_broadcast_pg_conn_t *conn, ngx_log_t *log);
  */
 ngx_int_t ngx_broadcast_pg_conn_open(ngx_broadcast_pg_conn_t *conn,
     const char *conninfo, ngx_msec_t timeout, ngx_msec_t patience);
+
+/*
+ * The same with what broadcast_database names, which is looked up anew where
+ * there is a resolver.  tries: how many have failed, each next one begins with
+ * another address.
+ */
+ngx_int_t ngx_broadcast_pg_conn_start(ngx_broadcast_pg_conn_t *conn,
+    ngx_uint_t tries, ngx_msec_t timeout, ngx_msec_t patience);
 
 /*
  * Sends a query; done follows from the event loop, never from in here.

@@ -24,7 +24,6 @@ ngx_broadcast_pg_pool_open(ngx_uint_t quick)
 {
     ngx_uint_t                  i;
     ngx_msec_t                  timeout;
-    const char                 *conninfo;
     ngx_broadcast_pg_pool_t    *pool = &ngx_broadcast_pg_pool;
     ngx_broadcast_pg_member_t  *m;
 
@@ -50,17 +49,10 @@ ngx_broadcast_pg_pool_open(ngx_uint_t quick)
     m = &pool->members[i];
     m->up = 0;
 
-    conninfo = ngx_broadcast_pg_conninfo(pool->tries);
-
-    if (conninfo == NULL) {
-        ngx_broadcast_pg_pool_failure((u_char *) "its host has no address");
-        return;
-    }
-
     timeout = ngx_min(pool->conf->timeout, NGX_BROADCAST_PG_CONNECT_TIME);
 
-    if (ngx_broadcast_pg_conn_open(&m->conn, conninfo, timeout,
-                                   pool->conf->timeout + 1000)
+    if (ngx_broadcast_pg_conn_start(&m->conn, pool->tries, timeout,
+                                    pool->conf->timeout + 1000)
         != NGX_OK)
     {
         ngx_broadcast_pg_pool_failure(m->conn.error);

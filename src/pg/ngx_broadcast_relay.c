@@ -97,22 +97,12 @@ ngx_broadcast_relay_stop(void)
 static void
 ngx_broadcast_relay_open(void)
 {
-    const char             *conninfo;
     ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
 
-    conninfo = ngx_broadcast_pg_conninfo(relay->tries);
-
-    if (conninfo == NULL) {
-        ngx_cpystrn(relay->conn.error, (u_char *) "its host has no address",
-                    sizeof(relay->conn.error));
-        ngx_broadcast_relay_lost(&relay->conn);
-        return;
-    }
-
-    if (ngx_broadcast_pg_conn_open(&relay->conn, conninfo,
-                                   ngx_min(ngx_broadcast_pg.conf->timeout,
-                                           NGX_BROADCAST_RELAY_CONNECT),
-                                   NGX_BROADCAST_RELAY_PATIENCE)
+    if (ngx_broadcast_pg_conn_start(&relay->conn, relay->tries,
+                                    ngx_min(ngx_broadcast_pg.conf->timeout,
+                                            NGX_BROADCAST_RELAY_CONNECT),
+                                    NGX_BROADCAST_RELAY_PATIENCE)
         != NGX_OK)
     {
         ngx_broadcast_relay_lost(&relay->conn);

@@ -191,7 +191,6 @@ ngx_broadcast_seat_open(void)
 {
     ngx_uint_t               i;
     ngx_msec_t               timeout;
-    const char              *conninfo;
     ngx_broadcast_seat_t    *seat, *closed;
     ngx_broadcast_stream_t  *stream = &ngx_broadcast_stream;
 
@@ -217,17 +216,10 @@ ngx_broadcast_seat_open(void)
         return;
     }
 
-    conninfo = ngx_broadcast_pg_conninfo(stream->tries);
-
-    if (conninfo == NULL) {
-        ngx_broadcast_seat_failure((u_char *) "its host has no address");
-        return;
-    }
-
     timeout = ngx_min(stream->conf->timeout, NGX_BROADCAST_SEAT_CONNECT);
 
-    if (ngx_broadcast_pg_conn_open(&closed->conn, conninfo, timeout,
-                                   stream->conf->timeout + 1000)
+    if (ngx_broadcast_pg_conn_start(&closed->conn, stream->tries, timeout,
+                                    stream->conf->timeout + 1000)
         != NGX_OK)
     {
         ngx_broadcast_seat_failure(closed->conn.error);
