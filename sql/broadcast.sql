@@ -4299,8 +4299,20 @@ COMMENT ON FUNCTION broadcast.context() IS
 -- tells only that they are there.
 --
 
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_proc p
+                WHERE p.oid = to_regprocedure(
+                          'broadcast.node_about(text, int, int)')
+                  AND p.prorettype = 'void'::regtype)
+    THEN
+        DROP FUNCTION broadcast.node_about(text, int, int);
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION broadcast.node_about(node text, session int,
-    pool int) RETURNS void
+    pool int) RETURNS text
 LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -4313,10 +4325,12 @@ AS $$
                         WHEN n.backend <> pg_backend_pid() THEN n.moved + 1
                         ELSE n.moved END
      WHERE n.name = $1
+ RETURNING CASE WHEN n.moved > 0 OR NOT n.listens THEN 'transaction'
+                WHEN n.session <> n.backend THEN 'session' ELSE 'none' END
 $$;
 
 COMMENT ON FUNCTION broadcast.node_about(text, int, int) IS
-'A node''s relay tells how it is connected: which server process it thinks it has, and the connections that the node may make';
+'A node''s relay tells how it is connected: which server process it thinks it has, and the connections that the node may make. Which kind of pooler must be between: none, session, transaction';
 
 
 CREATE OR REPLACE FUNCTION broadcast.doctor_roles()

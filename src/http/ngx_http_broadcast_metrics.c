@@ -53,6 +53,21 @@ static void ngx_http_broadcast_metric_functions(
     const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_up(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_failures(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_connected(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_heard(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_pooler(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_listening(
+    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
+    const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_leader(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_lag(ngx_http_broadcast_status_t *st,
@@ -149,6 +164,32 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
     { "database_reconnects_total", "counter",
       "Connections to the database that were made again.",
       ngx_http_broadcast_metric_counter, NGX_BROADCAST_DB_RECONNECTS },
+
+    { "database_lost_total", "counter",
+      "Sessions of the relay that were lost or not made, by reason.",
+      ngx_http_broadcast_metric_reasons, NGX_BROADCAST_LOST_CONNECT },
+
+    { "database_failures", "gauge",
+      "Tries to connect that failed since the relay's session was lost.",
+      ngx_http_broadcast_metric_failures, 0 },
+
+    { "database_connected_seconds", "gauge",
+      "Since when the relay's session runs; none without one.",
+      ngx_http_broadcast_metric_connected, 0 },
+
+    { "database_heard_seconds", "gauge",
+      "Since when the relay's session has not answered; none without one.",
+      ngx_http_broadcast_metric_heard, 0 },
+
+    { "database_pooler", "gauge", "1 for the kind of pooler that is between.",
+      ngx_http_broadcast_metric_pooler, 0 },
+
+    { "relay_listening", "gauge",
+      "1 if a NOTIFY that the relay sends to itself comes.",
+      ngx_http_broadcast_metric_listening, 0 },
+
+    { "relay_doorbells_total", "counter", "Rings that the relay heard.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_DOORBELLS },
 
     { "relay_leader", "gauge", "1 if this node numbers the messages.",
       ngx_http_broadcast_metric_leader, 0 },
@@ -375,8 +416,9 @@ ngx_http_broadcast_metric_reasons(ngx_http_broadcast_status_t *st,
     const char  **reason;
     ngx_uint_t    i;
 
-    reason = (m->data == NGX_BROADCAST_CLOSED_SLOW)
-             ? ngx_http_broadcast_closed : ngx_http_broadcast_refused;
+    reason = (m->data == NGX_BROADCAST_CLOSED_SLOW) ? ngx_http_broadcast_closed
+           : (m->data == NGX_BROADCAST_LOST_CONNECT) ? ngx_http_broadcast_lost
+                                               : ngx_http_broadcast_refused;
 
     for (i = 0; reason[i]; i++) {
         ngx_http_broadcast_sample(b, m, "");
@@ -533,6 +575,66 @@ ngx_http_broadcast_metric_up(ngx_http_broadcast_status_t *st,
 {
     ngx_http_broadcast_sample(b, m, "");
     ngx_http_broadcast_value(b, ngx_strcmp(st->state, "up") == 0);
+}
+
+
+static void
+ngx_http_broadcast_metric_failures(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_value(b, st->failures);
+}
+
+
+static void
+ngx_http_broadcast_metric_connected(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    if (st->session) {
+        ngx_http_broadcast_sample(b, m, " ");
+        ngx_http_broadcast_status_seconds(b, st->connected * 1000);
+        ngx_broadcast_buf_char(b, LF);
+    }
+}
+
+
+static void
+ngx_http_broadcast_metric_heard(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    if (st->session) {
+        ngx_http_broadcast_sample(b, m, " ");
+        ngx_http_broadcast_status_seconds(b, st->heard * 1000);
+        ngx_broadcast_buf_char(b, LF);
+    }
+}
+
+
+static void
+ngx_http_broadcast_metric_pooler(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_uint_t  i;
+
+    static const char  *poolers[] = { "none", "session", "transaction" };
+
+    for (i = 0; i < 3; i++) {
+        ngx_http_broadcast_sample(b, m, "");
+        ngx_http_broadcast_label_text(b, '{', "mode", poolers[i]);
+        ngx_broadcast_buf_char(b, '}');
+        ngx_http_broadcast_value(b, st->pooler
+                                    == NGX_BROADCAST_POOLER_NONE + i);
+    }
+}
+
+
+static void
+ngx_http_broadcast_metric_listening(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_value(b, st->listens == NGX_BROADCAST_LISTENS_YES);
 }
 
 

@@ -12,8 +12,6 @@ static ngx_int_t ngx_http_broadcast_status_collect(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_broadcast_status_format(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_broadcast_status_accepts(ngx_http_request_t *r,
     const char *type);
-static void ngx_http_broadcast_status_database(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b);
 static void ngx_http_broadcast_status_endpoints(
     ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b);
 static void ngx_http_broadcast_status_hub(ngx_broadcast_buf_t *b,
@@ -34,7 +32,6 @@ static const char  *ngx_http_broadcast_db_states[] = {
 static const char  *ngx_http_broadcast_relay_states[] = {
     "off", "leader", "follower", "listen"
 };
-
 
 ngx_int_t
 ngx_http_broadcast_status_handler(ngx_http_request_t *r)
@@ -207,6 +204,8 @@ ngx_http_broadcast_status_collect(ngx_http_request_t *r,
         state = ngx_broadcast_pg_state();
         relay = ngx_broadcast_stats_get(zone, NGX_BROADCAST_GAUGE_RELAY_STATE);
         st->lag = ngx_broadcast_stats_get(zone, NGX_BROADCAST_GAUGE_RELAY_LAG);
+
+        ngx_http_broadcast_status_session(st);
     }
 
     st->state = ngx_http_broadcast_db_states[ngx_min(state, 3)];
@@ -234,11 +233,6 @@ ngx_http_broadcast_status_seconds(ngx_broadcast_buf_t *b, uint64_t usec)
 
     ngx_broadcast_buf_append(b, text, p - text);
 }
-
-
-#define ngx_http_broadcast_status_member(b, name, value)                      \
-    ngx_broadcast_buf_literal(b, name);                                       \
-    ngx_broadcast_buf_uint(b, value)
 
 
 void
@@ -333,55 +327,6 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
 #endif
 
     ngx_broadcast_buf_literal(b, "}\n");
-}
-
-
-/* behind the members of "stateful" */
-
-static void
-ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b)
-{
-    uint64_t   *n;
-    ngx_str_t   text;
-
-    n = st->counter;
-
-    text.data = (u_char *) st->state;
-    text.len = ngx_strlen(st->state);
-
-    ngx_broadcast_buf_literal(b, "},\"database\":{\"state\":");
-    ngx_broadcast_buf_json(b, &text);
-
-    text.data = (u_char *) st->relay;
-    text.len = ngx_strlen(st->relay);
-
-    ngx_broadcast_buf_literal(b, ",\"relay\":");
-    ngx_broadcast_buf_json(b, &text);
-
-    ngx_broadcast_buf_literal(b, ",\"lag_seconds\":");
-    ngx_http_broadcast_status_seconds(b, st->lag);
-
-    ngx_http_broadcast_status_member(b, ",\"reconnects\":",
-                                     n[NGX_BROADCAST_DB_RECONNECTS]);
-    ngx_http_broadcast_status_member(b, ",\"calls\":",
-                                     n[NGX_BROADCAST_DB_CALLS]);
-    ngx_http_broadcast_status_member(b, ",\"errors\":",
-                                     n[NGX_BROADCAST_DB_ERRORS]);
-    ngx_http_broadcast_status_member(b, ",\"streams\":", st->streams);
-    ngx_http_broadcast_status_member(b, ",\"streams_refused\":",
-                                     n[NGX_BROADCAST_REFUSED_STREAM]);
-    ngx_http_broadcast_status_member(b, ",\"errors_dropped\":",
-                                     n[NGX_BROADCAST_ERRORS_DROPPED]);
-    ngx_http_broadcast_status_member(b, ",\"methods_left_out\":",
-                                     n[NGX_BROADCAST_METHODS_OVER]);
-    ngx_http_broadcast_status_member(b, ",\"unsettled\":",
-                                     st->zone.unsettled);
-    ngx_http_broadcast_status_member(b, ",\"abandoned\":",
-                                     n[NGX_BROADCAST_DB_ABANDONED]);
-    ngx_broadcast_buf_literal(b, ",\"paced_seconds\":");
-    ngx_http_broadcast_status_seconds(b, n[NGX_BROADCAST_RELAY_PAUSED] * 1000);
-    ngx_broadcast_buf_char(b, '}');
 }
 
 

@@ -9,6 +9,7 @@
 
 
 #include "http/ngx_http_broadcast_endpoint.h"
+#include "shm/ngx_broadcast_note.h"
 #include "shm/ngx_broadcast_stats.h"
 
 
@@ -35,6 +36,16 @@ typedef struct {
     const char                 *relay;
     uint64_t                    lag;       /* microseconds */
 
+    ngx_uint_t                  session;   /* 1: the relay has one */
+    uint64_t                    connected; /* milliseconds: it runs so long */
+    uint64_t                    heard;     /* and answered so long ago */
+    uint64_t                    retry;     /* 1: none, the next in so long */
+    uint64_t                    failures;
+    ngx_uint_t                  listens;   /* NGX_BROADCAST_LISTENS_… */
+    ngx_uint_t                  pooler;    /* NGX_BROADCAST_POOLER_… */
+    u_char                      server[NGX_BROADCAST_NOTE_SIZE];
+    u_char                      reason[NGX_BROADCAST_NOTE_SIZE];
+
 #if (NGX_BROADCAST_DEBUG)
     u_char                      check[256];    /* the broken invariant */
     size_t                      check_len;
@@ -49,8 +60,20 @@ void ngx_http_broadcast_status_prometheus(ngx_http_broadcast_status_t *st,
 void ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b);
 
+/* reads how the relay's session fares; the member "database" */
+void ngx_http_broadcast_status_session(ngx_http_broadcast_status_t *st);
+void ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b);
+
+#define ngx_http_broadcast_status_member(b, name, value)                      \
+    ngx_broadcast_buf_literal(b, name);                                       \
+    ngx_broadcast_buf_uint(b, value)
+
 /* microseconds as seconds, with six digits behind the point */
 void ngx_http_broadcast_status_seconds(ngx_broadcast_buf_t *b, uint64_t usec);
+
+/* why sessions of the relay were lost, or not made; NULL behind the last */
+extern const char  *ngx_http_broadcast_lost[];
 
 /* by NGX_BROADCAST_WEBSOCKET, … */
 extern ngx_str_t  ngx_http_broadcast_transport_names[NGX_BROADCAST_TRANSPORTS];

@@ -72,6 +72,16 @@ ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,
 
     ngx_http_broadcast_page_word(b, "Database", st->state);
     ngx_http_broadcast_page_word(b, "Relay", st->relay);
+
+    if (st->session) {
+        ngx_http_broadcast_page_row(b, "Seconds since it answered",
+                                    st->heard / 1000);
+
+    } else {
+        ngx_http_broadcast_page_row(b, "Failed tries to connect",
+                                    st->failures);
+    }
+
     ngx_http_broadcast_page_row(b, "Function calls", n[NGX_BROADCAST_DB_CALLS]);
     ngx_http_broadcast_page_row(b, "Database errors",
                                 n[NGX_BROADCAST_DB_ERRORS]);

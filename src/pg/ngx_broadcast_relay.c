@@ -17,7 +17,9 @@ static void ngx_broadcast_relay_ready(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_relay_lost(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_relay_notify(ngx_broadcast_pg_conn_t *conn,
     const char *channel, const char *payload);
+static void ngx_broadcast_relay_answered(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_relay_timer(ngx_event_t *ev);
+static void ngx_broadcast_relay_away(const u_char *why, ngx_uint_t changed);
 
 
 ngx_broadcast_relay_t  ngx_broadcast_relay;
@@ -40,6 +42,7 @@ ngx_broadcast_relay_start(void)
     relay->conn.ready = ngx_broadcast_relay_ready;
     relay->conn.lost = ngx_broadcast_relay_lost;
     relay->conn.notify = ngx_broadcast_relay_notify;
+    relay->conn.answered = ngx_broadcast_relay_answered;
 
     relay->timer.handler = ngx_broadcast_relay_timer;
     relay->timer.data = relay;
@@ -63,6 +66,8 @@ ngx_broadcast_relay_start(void)
                             NGX_BROADCAST_RELAY_OFF);
     ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_SLOT,
                             ngx_broadcast_bus.slot + 1);
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_DB_SINCE, 0);
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_DB_RETRY, 0);
 
     ngx_log_error(NGX_LOG_INFO, ngx_broadcast_pg.log, 0,
                   "broadcast: this worker relays from the database");
@@ -121,6 +126,8 @@ ngx_broadcast_relay_ready(ngx_broadcast_pg_conn_t *conn)
     relay->lock.data = NULL;
     relay->beats.data = NULL;
     relay->about.data = NULL;
+    relay->probe.data = NULL;
+    relay->lost_as = 0;
     relay->look.data = NULL;
     relay->bindings.data = NULL;
     relay->unseat.data = NULL;
@@ -135,11 +142,14 @@ ngx_broadcast_relay_ready(ngx_broadcast_pg_conn_t *conn)
 static void
 ngx_broadcast_relay_lost(ngx_broadcast_pg_conn_t *conn)
 {
+    ngx_msec_t              wait;
     ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
 
     if (relay->phase != NGX_BROADCAST_RELAY_RUNNING) {
         relay->tries++;
     }
+
+    relay->failures++;
 
     relay->phase = NGX_BROADCAST_RELAY_CLOSED;
 
@@ -148,9 +158,20 @@ ngx_broadcast_relay_lost(ngx_broadcast_pg_conn_t *conn)
 
     ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_STATE,
                             NGX_BROADCAST_RELAY_OFF);
+    ngx_broadcast_relay_about_lost();
     ngx_broadcast_relay_state(NGX_BROADCAST_DB_DOWN, conn->error);
 
-    ngx_add_timer(&relay->timer, ngx_broadcast_backoff(&relay->backoff));
+    wait = ngx_broadcast_backoff(&relay->backoff);
+
+    ngx_broadcast_relay_about_retry(wait);
+    ngx_add_timer(&relay->timer, wait);
+}
+
+
+static void
+ngx_broadcast_relay_answered(ngx_broadcast_pg_conn_t *conn)
+{
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_DB_HEARD, ngx_current_msec);
 }
 
 
@@ -187,6 +208,8 @@ ngx_broadcast_relay_notify(ngx_broadcast_pg_conn_t *conn, const char *channel,
 
     if (ngx_strcmp(channel, "broadcast_doorbell") == 0) {
 
+        ngx_broadcast_count(NGX_BROADCAST_DOORBELLS, 1);
+
         /* a follower waits for the batch that the leader makes of it */
 
         if (relay->leader) {
@@ -202,6 +225,11 @@ ngx_broadcast_relay_notify(ngx_broadcast_pg_conn_t *conn, const char *channel,
     } else if (ngx_strcmp(channel, "broadcast_bindings") == 0) {
         relay->looking = 1;
         ngx_broadcast_relay_turn();
+
+    } else if (ngx_strcmp(channel, "broadcast_probe") == 0
+               && ngx_strcmp(payload, relay->node) == 0)
+    {
+        ngx_broadcast_relay_probed();
     }
 
     ngx_broadcast_listen_notify(channel, payload);
@@ -230,7 +258,6 @@ ngx_broadcast_relay_good(ngx_uint_t status, PGresult *result,
 {
     char                    why[256];
     ngx_str_t               state, message;
-    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
 
     if (status == NGX_BROADCAST_PG_OK) {
         return 1;
@@ -245,10 +272,22 @@ ngx_broadcast_relay_good(ngx_uint_t status, PGresult *result,
         why[sizeof(why) - 1] = '\0';
 
         ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
-        ngx_broadcast_pg_conn_drop(&relay->conn, why);
+        ngx_broadcast_relay_drop(NGX_BROADCAST_LOST_ERROR, why);
     }
 
     return 0;
+}
+
+
+void
+ngx_broadcast_relay_drop(ngx_uint_t as, const char *why)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    if (!relay->conn.broken) {
+        relay->lost_as = as;
+        ngx_broadcast_pg_conn_drop(&relay->conn, why);
+    }
 }
 
 
@@ -261,6 +300,10 @@ ngx_broadcast_relay_state(ngx_uint_t state, const u_char *why)
     const char  *name;
 
     was = ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_DB_STATE);
+
+    if (state == NGX_BROADCAST_DB_DOWN) {
+        ngx_broadcast_relay_away(why, was != state);
+    }
 
     if (was == state) {
         return;
@@ -292,7 +335,32 @@ ngx_broadcast_relay_state(ngx_uint_t state, const u_char *why)
         break;
 
     default:
-        ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
-                      "broadcast: the database is away: %s", why);
+        break;
     }
+}
+
+
+/* at once if it is news, else seldom: the reason may be another one by now */
+
+static void
+ngx_broadcast_relay_away(const u_char *why, ngx_uint_t changed)
+{
+    ngx_msec_t              since;
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    since = ngx_current_msec - relay->said;
+
+    if (!changed
+        && since < (ngx_strcmp(why, relay->said_why) == 0
+                    ? NGX_BROADCAST_RELAY_SAY_AGAIN
+                    : NGX_BROADCAST_RELAY_SAY))
+    {
+        return;
+    }
+
+    relay->said = ngx_current_msec;
+    ngx_cpystrn(relay->said_why, (u_char *) why, sizeof(relay->said_why));
+
+    ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
+                  "broadcast: the database is away: %s", why);
 }

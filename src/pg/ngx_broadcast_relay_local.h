@@ -45,6 +45,11 @@ typedef enum {
 #define NGX_BROADCAST_RELAY_SWEEP     100     /* connections, at once */
 #define NGX_BROADCAST_RELAY_CONNECT   5000    /* ms, at most */
 #define NGX_BROADCAST_RELAY_PATIENCE  12000   /* ms, above the statement's */
+#define NGX_BROADCAST_RELAY_PROBE     30000   /* ms, are NOTIFYs heard? */
+#define NGX_BROADCAST_RELAY_ECHO      2500    /* ms, for such a one */
+#define NGX_BROADCAST_RELAY_SAY       5000    /* ms, between two lines about
+                                                 different failures */
+#define NGX_BROADCAST_RELAY_SAY_AGAIN 60000   /* ms, about the same one */
 
 
 typedef enum {
@@ -59,6 +64,11 @@ typedef struct {
     ngx_uint_t                  running;    /* 1: this worker has the lease */
     ngx_uint_t                  phase;
     ngx_uint_t                  tries;      /* to connect, that failed */
+    ngx_uint_t                  failures;   /* of them, since it ran */
+    ngx_uint_t                  lost_as;    /* 0, or the counter of the reason
+                                               for which it is dropped */
+    ngx_msec_t                  said;       /* last line about a failure */
+    u_char                      said_why[256];
     ngx_broadcast_backoff_t     backoff;
     ngx_event_t                 timer;      /* poll, or the next connect */
 
@@ -101,6 +111,10 @@ typedef struct {
     char                        about_session[NGX_INT64_LEN + 2];
     char                        about_pool[NGX_INT64_LEN + 2];
 
+    ngx_broadcast_pg_query_t    probe;
+    ngx_msec_t                  probed;     /* sent, or heard; 0: never */
+    ngx_uint_t                  probing;    /* 1: not heard yet */
+
     ngx_uint_t                  turning;    /* 1: the answer to read is due */
     ngx_uint_t                  due;        /* 1: another turn behind it */
     ngx_uint_t                  looking;    /* 1: look at head and bindings */
@@ -132,6 +146,9 @@ void ngx_broadcast_relay_send(ngx_broadcast_pg_query_t *query,
 ngx_uint_t ngx_broadcast_relay_good(ngx_uint_t status, PGresult *result,
     const char *what);
 
+/* the session is dropped; as: NGX_BROADCAST_LOST_… */
+void ngx_broadcast_relay_drop(ngx_uint_t as, const char *why);
+
 /* the node's state; a change is logged with its reason, NULL for UP */
 void ngx_broadcast_relay_state(ngx_uint_t state, const u_char *why);
 
@@ -146,8 +163,21 @@ void ngx_broadcast_relay_ask_again(void);
 
 /* relay_about.c */
 
-/* tells the database how this session is connected, for its doctor() */
+/* the session runs; it is lost, for relay->conn.error */
+void ngx_broadcast_relay_about_begun(void);
+void ngx_broadcast_relay_about_lost(void);
+/* it will be tried again in so many milliseconds */
+void ngx_broadcast_relay_about_retry(ngx_msec_t wait);
+
+/*
+ * Tells the database how this session is connected, for its doctor(), and
+ * learns whether a pooler is between.
+ */
 void ngx_broadcast_relay_about(void);
+
+/* is what is NOTIFYed heard? with each poll; and it was */
+void ngx_broadcast_relay_probe(void);
+void ngx_broadcast_relay_probed(void);
 
 
 /* relay_bind.c */

@@ -86,10 +86,11 @@ static const char  *ngx_broadcast_relay_channels[] = {
     "broadcast_doorbell",
     "broadcast_batch",
     "broadcast_bindings",
+    "broadcast_probe",
     NULL
 };
 
-#define NGX_BROADCAST_RELAY_CHANNELS  3
+#define NGX_BROADCAST_RELAY_CHANNELS  4
 
 
 void
@@ -215,8 +216,8 @@ ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
     case NGX_BROADCAST_STEP_SETTINGS:
 
         if (ngx_broadcast_pg_value(result, 0, 0).data[0] == 't') {
-            ngx_broadcast_pg_conn_drop(&relay->conn,
-                                       "the server is a standby");
+            ngx_broadcast_relay_drop(NGX_BROADCAST_LOST_STANDBY,
+                                     "the server is a standby");
             return;
         }
 
@@ -369,6 +370,7 @@ ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result)
 
     relay->phase = NGX_BROADCAST_RELAY_NO_SCHEMA;
     ngx_broadcast_backoff_init(&relay->backoff);
+    ngx_broadcast_relay_about_begun();
 
     ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_STATE,
                             conf->listen && conf->listen->nelts

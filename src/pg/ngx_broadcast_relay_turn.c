@@ -60,8 +60,10 @@ ngx_broadcast_relay_run(void)
     ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_STATE,
                             NGX_BROADCAST_RELAY_FOLLOWER);
 
+    ngx_broadcast_relay_about_begun();
     ngx_broadcast_relay_beat();
     ngx_broadcast_relay_court();
+    ngx_broadcast_relay_probe();
     ngx_broadcast_relay_turn();
 
     ngx_add_timer(&relay->timer, ngx_broadcast_relay_pause());
@@ -80,6 +82,8 @@ ngx_broadcast_relay_poll(void)
     if (ngx_current_msec - relay->beat >= ngx_broadcast_relay_rhythm()) {
         ngx_broadcast_relay_beat();
     }
+
+    ngx_broadcast_relay_probe();
 
     relay->looking = 1;
     ngx_broadcast_relay_turn();
@@ -287,8 +291,8 @@ ngx_broadcast_relay_looked(ngx_broadcast_pg_query_t *query,
 
         /* never waited for: a new session starts anew */
 
-        ngx_broadcast_pg_conn_drop(&relay->conn,
-                                   "the database is behind what was read");
+        ngx_broadcast_relay_drop(NGX_BROADCAST_LOST_BEHIND,
+                                 "the database is behind what was read");
         return;
     }
 

@@ -63,6 +63,14 @@ typedef enum {
     NGX_BROADCAST_DB_ABANDONED,         /* `disconnected`, settled without the
                                            functions: they failed too often */
     NGX_BROADCAST_RELAY_PAUSED,         /* milliseconds, for slow workers */
+    NGX_BROADCAST_DOORBELLS,            /* heard by the relay */
+
+    NGX_BROADCAST_LOST_CONNECT,         /* sessions of the relay: not made */
+    NGX_BROADCAST_LOST_STANDBY,         /* the server was a standby */
+    NGX_BROADCAST_LOST_CLOSED,          /* broke, or was ended */
+    NGX_BROADCAST_LOST_SILENT,          /* did not answer in time */
+    NGX_BROADCAST_LOST_BEHIND,          /* the database was put back */
+    NGX_BROADCAST_LOST_ERROR,           /* a statement of its own failed */
 
     NGX_BROADCAST_COUNTERS
 } ngx_broadcast_counter_e;
@@ -94,6 +102,20 @@ typedef enum {
 } ngx_broadcast_relay_state_e;
 
 typedef enum {
+    NGX_BROADCAST_LISTENS_UNKNOWN = 0,
+    NGX_BROADCAST_LISTENS_YES,
+    NGX_BROADCAST_LISTENS_NO                /* what it sent itself did not come
+                                               back: only the poll serves */
+} ngx_broadcast_listens_e;
+
+typedef enum {
+    NGX_BROADCAST_POOLER_UNKNOWN = 0,
+    NGX_BROADCAST_POOLER_NONE,
+    NGX_BROADCAST_POOLER_SESSION,           /* one that keeps sessions */
+    NGX_BROADCAST_POOLER_TRANSACTION        /* one that moves them */
+} ngx_broadcast_pooler_e;
+
+typedef enum {
     NGX_BROADCAST_GAUGE_DB_STATE = 0,
     NGX_BROADCAST_GAUGE_RELAY_STATE,
     NGX_BROADCAST_GAUGE_RELAY_LAG,          /* microseconds */
@@ -106,6 +128,15 @@ typedef enum {
     NGX_BROADCAST_GAUGE_BINDINGS,           /* version of the bindings */
     NGX_BROADCAST_GAUGE_CUT_OFF,            /* 1 + how often the node was not
                                                heard of for its lease */
+
+    /* of the relay's session; times are monotonic milliseconds, 0: none */
+
+    NGX_BROADCAST_GAUGE_DB_SINCE,           /* it runs since */
+    NGX_BROADCAST_GAUGE_DB_HEARD,           /* its last answer */
+    NGX_BROADCAST_GAUGE_DB_FAILURES,        /* tries since it was lost */
+    NGX_BROADCAST_GAUGE_DB_RETRY,           /* the next one */
+    NGX_BROADCAST_GAUGE_DB_LISTENS,         /* NGX_BROADCAST_LISTENS_… */
+    NGX_BROADCAST_GAUGE_DB_POOLER,          /* NGX_BROADCAST_POOLER_… */
     NGX_BROADCAST_GAUGES
 } ngx_broadcast_gauge_e;
 

@@ -12,6 +12,7 @@
 #include "shm/ngx_broadcast_hub.h"
 #include "shm/ngx_broadcast_slot.h"
 #include "shm/ngx_broadcast_lease.h"
+#include "shm/ngx_broadcast_note.h"
 #include "shm/ngx_broadcast_stats.h"
 #include "shm/ngx_broadcast_registry.h"
 #include "shm/ngx_broadcast_rule.h"
@@ -345,6 +346,8 @@ struct ngx_broadcast_zone_s {
     uint64_t                  rules_refused;
     uint32_t                  rules_next;   /* a hint */
     uint32_t                  unused;
+    u_char                    note[NGX_BROADCAST_NOTES]
+                                  [NGX_BROADCAST_NOTE_SIZE];
     uint32_t                  tombstones;   /* d */
     uint32_t                  unsettled;    /* d */
     ngx_broadcast_lease_t     lease[NGX_BROADCAST_LEASES];
