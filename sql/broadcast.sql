@@ -2470,7 +2470,8 @@ AS $$
 DECLARE
     proc oid := broadcast.bound_oid(function);
     ret oid;
-    prior text;
+    prior text := pg_catalog.current_setting('role');
+    path text := pg_catalog.current_setting('search_path');
     result jsonb;
 BEGIN
     IF proc IS NULL THEN
@@ -2498,7 +2499,7 @@ BEGIN
                 (event - '{body,bodyBase64,arguments}'::text[])::text, true);
 
     IF role_claim IS NOT NULL THEN
-        prior := broadcast.assume(event, role_claim, role_default, proc);
+        PERFORM broadcast.assume(event, role_claim, role_default, proc);
     END IF;
 
     -- nginx looks for the mark in the context of an error: the function's
@@ -2514,8 +2515,15 @@ BEGIN
            INTO result USING event;
     END IF;
 
-    IF role_claim IS NOT NULL THEN
+    -- another may be set for good, and the next call has this session
+
+    IF pg_catalog.current_setting('role') OPERATOR(pg_catalog.<>) prior THEN
         PERFORM pg_catalog.set_config('role', prior, false);
+    END IF;
+
+    IF pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) path
+    THEN
+        PERFORM pg_catalog.set_config('search_path', path, false);
     END IF;
 
     RETURN result;
@@ -3087,9 +3095,7 @@ BEGIN
         event := event || pg_catalog.jsonb_build_object('hub', t.hub);
     END IF;
 
-    -- What would fail at the commit fails here, where it can be told.  The
-    -- function may have become another role, so the last word is in here,
-    -- too; after an error it is this one again.
+    -- what would fail at the commit fails here, where it can be told
 
     BEGIN
         PERFORM broadcast.act(t.hub, broadcast.run(t.function, event));
@@ -3709,19 +3715,33 @@ COMMENT ON FUNCTION broadcast.argument_default(oid, int) IS
 'Internal: the default of the n-th argument that is given to a function';
 
 
+CREATE OR REPLACE FUNCTION broadcast.clean_statement() RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT 'CURRENT_USER OPERATOR(pg_catalog.=) SESSION_USER AND pg_catalog.current_setting(''search_path'') OPERATOR(pg_catalog.=) '
+        || quote_literal(coalesce(current_setting('broadcast.path', true), ''))
+        || ' OR pg_catalog.set_config(''role'', NULL, false) IS NOT NULL AND pg_catalog.set_config(''search_path'', NULL, false) IS NOT NULL'
+$$;
+
+COMMENT ON FUNCTION broadcast.clean_statement() IS
+'Internal: is true, and takes back a role and a search_path that were set for the session; broadcast.path is the one that it begins with';
+
+
 CREATE OR REPLACE FUNCTION broadcast.call_statement(context text,
     result text) RETURNS text
-LANGUAGE sql IMMUTABLE
+LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT 'SELECT CASE WHEN pg_catalog.set_config(''broadcast.call'', '
         || $1 || ', true) IS NOT NULL THEN ' || $2 || ' END,'
-        || ' CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL'
-        || ' THEN false ELSE broadcast.done_if($1) END'
+        || ' CASE WHEN ' || broadcast.clean_statement()
+        || ' THEN CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL'
+        || ' THEN false ELSE broadcast.done_if($1) END END'
 $$;
 
 COMMENT ON FUNCTION broadcast.call_statement(text, text) IS
-'Internal: sets the context, makes the result, tells whether something was staged: in the order of the columns. What wrote nothing has staged nothing';
+'Internal: sets the context, makes the result, takes back what is not the session''s, tells whether something was staged: in the order of the columns. What wrote nothing has staged nothing';
 
 
 -- version 4 had not the column plain; grants stay, else
@@ -3967,6 +3987,9 @@ AS $$
 BEGIN
     role_claim := nullif(role_claim, '');
     role_default := nullif(role_default, '');
+
+    PERFORM set_config('broadcast.path', s.reset_val, true)
+       FROM pg_settings s WHERE s.name = 'search_path';
 
     RETURN QUERY
     SELECT b.hub, b.event, 'message', b.function, NULL::int,
@@ -4225,6 +4248,7 @@ LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     prior text;
+    path text := pg_catalog.current_setting('search_path');
 BEGIN
     PERFORM pg_catalog.set_config('broadcast.call', context, true);
 
@@ -4241,6 +4265,11 @@ BEGIN
     EXECUTE call INTO v USING context, arguments;
 
     PERFORM pg_catalog.set_config('role', prior, false);
+
+    IF pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) path
+    THEN
+        PERFORM pg_catalog.set_config('search_path', path, false);
+    END IF;
 
     staged := broadcast.done_if(context);
 END

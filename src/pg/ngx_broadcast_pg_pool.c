@@ -21,6 +21,7 @@ ngx_broadcast_pg_pool_t  ngx_broadcast_pg_pool;
 void
 ngx_broadcast_pg_pool_init(ngx_broadcast_pg_conf_t *conf, ngx_log_t *log)
 {
+    char                        settings[192];
     ngx_uint_t                  i;
     ngx_msec_t                  limit;
     ngx_broadcast_pg_pool_t    *pool = &ngx_broadcast_pg_pool;
@@ -54,11 +55,16 @@ ngx_broadcast_pg_pool_init(ngx_broadcast_pg_conf_t *conf, ngx_log_t *log)
 
     limit = conf->timeout - ngx_min(conf->timeout / 10, 500);
 
-    (void) ngx_snprintf((u_char *) pool->setup, sizeof(pool->setup),
-              "SELECT pg_catalog.pg_is_in_recovery(),"
-              " pg_catalog.set_config('statement_timeout', '%M', false),"
+    (void) ngx_snprintf((u_char *) settings, sizeof(settings),
+              "pg_catalog.set_config('statement_timeout', '%M', false),"
               " pg_catalog.set_config('client_min_messages', 'error', false)"
               "%Z", limit);
+
+    (void) ngx_snprintf((u_char *) pool->setup, sizeof(pool->setup),
+              "SELECT pg_catalog.pg_is_in_recovery(), %s%Z", settings);
+
+    (void) ngx_broadcast_pg_reset_text((u_char *) pool->reset,
+                                       sizeof(pool->reset), settings);
 
     pool->members = ngx_calloc(conf->pool * sizeof(ngx_broadcast_pg_member_t),
                                log);
@@ -226,6 +232,8 @@ ngx_broadcast_pg_pool_tick(void)
     }
 
     pool->state = state;
+
+    ngx_broadcast_pg_pool_reset();
 }
 
 

@@ -83,6 +83,8 @@ ngx_broadcast_pg_pool_look(void)
         }
     }
 
+    ngx_broadcast_pg_pool_reset();
+
     if (pool->learned != ngx_broadcast_pg_pace_learned) {
         pool->learned = ngx_broadcast_pg_pace_learned;
         ngx_broadcast_pg_pool_promote();
@@ -160,6 +162,7 @@ ngx_broadcast_pg_pool_hand_out(ngx_queue_t *queue, ngx_uint_t urgency)
 
         if (ngx_broadcast_pg_conn_send(&m->conn, query) == NGX_OK) {
             m->alone = !ngx_broadcast_pg_pool_trusted(query);
+            m->used |= !query->quick;
 
         } else {
 
@@ -216,6 +219,7 @@ ngx_broadcast_pg_pool_hand_spare(void)
 
         if (ngx_broadcast_pg_conn_send(&m->conn, query) == NGX_OK) {
             m->spare = 1;
+            m->used = 1;
             m->alone = !ngx_broadcast_pg_pool_trusted(query);
             n++;
 

@@ -10,6 +10,7 @@
 
 #include "pg/ngx_broadcast_pg_local.h"
 #include "pg/ngx_broadcast_pg_pool.h"
+#include "pg/ngx_broadcast_pg_reset.h"
 #include "pg/ngx_broadcast_backoff.h"
 
 
@@ -24,7 +25,11 @@
 typedef struct {
     ngx_broadcast_pg_conn_t     conn;
     ngx_broadcast_pg_query_t    setup;
+    ngx_broadcast_pg_query_t    reset;
+    ngx_msec_t                  clean;      /* when it was reset, or set up */
     ngx_uint_t                  up;         /* 1: set up, takes queries */
+    ngx_uint_t                  used;       /* 1: functions ran on it since */
+    ngx_uint_t                  resetting;  /* 1: reset is in flight */
     ngx_uint_t                  spare;      /* 1: a spare query is on it */
     ngx_uint_t                  alone;      /* 1: nothing goes behind what is
                                                on it */
@@ -56,6 +61,7 @@ typedef struct {
     ngx_event_t                 work;       /* posted: hand out, or refuse */
 
     char                        setup[256];
+    char                        reset[256 + NGX_BROADCAST_PG_RESET_ROOM];
 } ngx_broadcast_pg_pool_t;
 
 extern ngx_broadcast_pg_pool_t  ngx_broadcast_pg_pool;
@@ -76,6 +82,10 @@ ngx_uint_t ngx_broadcast_pg_pool_known(ngx_broadcast_pg_query_t *query);
  * are not enough of them for all that waits.
  */
 void ngx_broadcast_pg_pool_hand(ngx_uint_t *quick, ngx_uint_t *slow);
+
+
+/* takes back what functions left in sessions, for those that are due */
+void ngx_broadcast_pg_pool_reset(void);
 
 
 /* the life of a connection: one more is opened; the hooks of each */

@@ -104,6 +104,9 @@ ngx_broadcast_pg_pool_set_up(ngx_broadcast_pg_query_t *query,
     m->up = 1;
     m->spare = 0;
     m->alone = 0;
+    m->used = 0;
+    m->resetting = 0;
+    m->clean = ngx_current_msec;
 
     ngx_broadcast_backoff_init(&pool->backoff);
 

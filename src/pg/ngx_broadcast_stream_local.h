@@ -10,6 +10,7 @@
 
 #include "pg/ngx_broadcast_stream.h"
 #include "pg/ngx_broadcast_pg_conn.h"
+#include "pg/ngx_broadcast_pg_reset.h"
 
 
 /*
@@ -59,6 +60,7 @@ typedef enum {
     NGX_BROADCAST_SEAT_DONE,
     NGX_BROADCAST_SEAT_COMMIT,
     NGX_BROADCAST_SEAT_ROLLBACK,
+    NGX_BROADCAST_SEAT_RESET,               /* behind it */
     NGX_BROADCAST_SEAT_SETUP,
     NGX_BROADCAST_SEAT_QUERIES
 } ngx_broadcast_seat_query_e;
@@ -106,6 +108,7 @@ typedef struct {
     ngx_uint_t                  tries;
     ngx_event_t                 work;       /* posted: hand out seats */
     char                        setup[384];
+    char                        reset[384 + NGX_BROADCAST_PG_RESET_ROOM];
 } ngx_broadcast_stream_t;
 
 extern ngx_broadcast_stream_t  ngx_broadcast_stream;

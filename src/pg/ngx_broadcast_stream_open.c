@@ -32,6 +32,7 @@ static void ngx_broadcast_seat_lost(ngx_broadcast_pg_conn_t *conn);
 ngx_int_t
 ngx_broadcast_seat_init(void)
 {
+    char                     settings[320];
     ngx_uint_t               i;
     ngx_msec_t               limit;
     ngx_broadcast_seat_t    *seat;
@@ -53,15 +54,20 @@ ngx_broadcast_seat_init(void)
     limit = stream->conf->timeout;
     limit -= ngx_min(limit / 10, 500);
 
-    (void) ngx_snprintf((u_char *) stream->setup, sizeof(stream->setup),
-              "SELECT pg_catalog.pg_is_in_recovery(),"
-              " pg_catalog.pg_backend_pid(),"
-              " pg_catalog.set_config('statement_timeout', '%M', false),"
+    (void) ngx_snprintf((u_char *) settings, sizeof(settings),
+              "pg_catalog.set_config('statement_timeout', '%M', false),"
               " pg_catalog.set_config('idle_in_transaction_session_timeout',"
               " '%M', false),"
               " pg_catalog.set_config('client_min_messages', 'error', false)"
               "%Z", limit,
               stream->conf->stream_timeout + NGX_BROADCAST_SEAT_SPARE);
+
+    (void) ngx_snprintf((u_char *) stream->setup, sizeof(stream->setup),
+              "SELECT pg_catalog.pg_is_in_recovery(),"
+              " pg_catalog.pg_backend_pid(), %s%Z", settings);
+
+    (void) ngx_broadcast_pg_reset_text((u_char *) stream->reset,
+                                       sizeof(stream->reset), settings);
 
     stream->seats = ngx_calloc(stream->conf->streams
                                * sizeof(ngx_broadcast_seat_t), stream->log);

@@ -38,14 +38,14 @@ static const char  ngx_broadcast_stream_context[] =
     "SELECT pg_catalog.set_config('broadcast.call', $1, true),"
     " pg_catalog.pg_backend_pid(), pg_catalog.current_setting('role')";
 
-/* `before` set another, and the function may have set one for the session */
+/* `before` may have set another, and the function one for the session */
 
 static const char  ngx_broadcast_stream_role[] =
     "SELECT pg_catalog.set_config('role', $1, false)";
 
 static const char  ngx_broadcast_stream_done[] =
     "SELECT CASE WHEN pg_catalog.current_setting('broadcast.staged', true)"
-    " = '1' THEN broadcast.done($1) ELSE false END";
+    " OPERATOR(pg_catalog.=) '1' THEN broadcast.done($1) ELSE false END";
 
 
 /* the first FETCH is sent with what opens it: one way to the server and back */
@@ -106,10 +106,6 @@ static ngx_int_t
 ngx_broadcast_stream_reset(ngx_broadcast_rows_t *rows)
 {
     ngx_broadcast_seat_t  *seat = rows->seat;
-
-    if (rows->in.before == NULL) {
-        return NGX_OK;
-    }
 
     seat->values[0] = seat->role;
 

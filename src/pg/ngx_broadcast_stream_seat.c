@@ -83,7 +83,16 @@ ngx_broadcast_seat_answered(ngx_broadcast_pg_query_t *query,
         return;
     }
 
-    if (status != NGX_BROADCAST_PG_OK) {
+    if (which == NGX_BROADCAST_SEAT_RESET) {
+
+        /* of the one before: no error of who has the seat now */
+
+        if (status == NGX_BROADCAST_PG_FAILED) {
+            ngx_broadcast_pg_conn_drop(&seat->conn,
+                                       "the session was not reset");
+        }
+
+    } else if (status != NGX_BROADCAST_PG_OK) {
         ngx_broadcast_seat_fail(seat, status, result);
 
     } else if (!seat->failed) {
@@ -208,6 +217,12 @@ ngx_broadcast_seat_settle(ngx_broadcast_seat_t *seat)
             ngx_broadcast_pg_conn_drop(&seat->conn, "a transaction is left");
 
         } else {
+
+            /* what the function left in the session is not for the next one */
+
+            (void) ngx_broadcast_seat_send(seat, NGX_BROADCAST_SEAT_RESET,
+                                           ngx_broadcast_stream.reset, 0, NULL);
+
             ngx_add_timer(&seat->timer, NGX_BROADCAST_SEAT_IDLE);
         }
     }

@@ -1,0 +1,230 @@
+#!/usr/bin/perl
+
+# Copyright (C) The nginx-broadcast authors
+#
+# What a function leaves in its session is not there for others.  The pool is
+# one connection, and streams have one, so each call has the session that the
+# one before has left.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+
+use Broadcast::HTTP qw(http);
+use Broadcast::Hub;
+use Broadcast::Nginx qw(wait_for);
+use Broadcast::Postgres;
+use Broadcast::Token qw(client_token);
+
+my $key = '0123456789abcdef0123456789abcdef';
+my $pg = Broadcast::Postgres->new;
+my @at = (db => 'app', user => 'app');
+
+$pg->createdb('app', 'app');
+$pg->file("$FindBin::Bin/../sql/broadcast.sql", @at);
+
+# the one may call functions of the schema, the other none
+
+$pg->psql(<<'EOS');
+create role web nologin;
+create role other nologin;
+grant web, other to app;
+EOS
+
+$pg->psql(<<'EOS', @at);
+create schema elsewhere;
+create schema hub;
+
+create function public.leave() returns void language plpgsql as $$
+begin
+    set search_path = elsewhere, pg_catalog;
+    set role other;
+end $$;
+
+create function public.litter() returns void language plpgsql as $$
+begin
+    set bytea_output = escape;
+    set statement_timeout = '123s';
+    listen left_behind;
+    create temp table left_behind (i int);
+    perform pg_advisory_lock(7);
+end $$;
+
+create function public.seen() returns text language sql
+as $$ select current_setting('role') || ' ' || current_setting('search_path')
+$$;
+
+create function public.litters() returns text language sql as $$
+    select concat_ws(' ', current_setting('bytea_output'),
+                     nullif(current_setting('statement_timeout') <> '123s',
+                            true),
+                     (select c from pg_listening_channels() c),
+                     (select 'table' from pg_class
+                       where relname = 'left_behind'),
+                     (select 'lock' from pg_locks
+                       where locktype = 'advisory' and objid = 7))
+$$;
+
+create function hub.session() returns text language sql
+    as 'select public.seen()';
+create function hub.leave() returns text language sql
+    as $$ select public.leave(); select 'left' $$;
+create function hub.path() returns void language plpgsql
+    as $$ begin set search_path = elsewhere; end $$;
+create function hub.litter() returns void language sql
+    as 'select public.litter()';
+create function hub.litters() returns text language sql
+    as 'select public.litters()';
+
+create function hub.says(hub text) returns text language plpgsql as $$
+begin
+    perform broadcast.send_all(hub, 'said', '[1]');
+    perform public.leave();
+    return 'said';
+end $$;
+
+create function hub.leaves() returns setof text language plpgsql as $$
+begin
+    perform public.leave();
+    perform public.litter();
+    return next 'left';
+end $$;
+create function hub.breaks() returns setof text language plpgsql as $$
+begin
+    perform public.litter();
+    return next 'left';
+    raise exception 'no';
+end $$;
+create function hub.sessions() returns setof text language sql
+    as $$ select public.seen() || ' ' || public.litters() $$;
+
+create function leaves(event jsonb) returns jsonb language sql
+    as $$ select public.leave(); select '{"body":"left"}'::jsonb $$;
+create function session(event jsonb) returns jsonb language sql
+    as $$ select jsonb_build_object('body', public.seen()) $$;
+create function enters(event jsonb) returns void language sql
+    as 'select public.leave()';
+create function msg(event jsonb) returns jsonb language sql
+    as $$ select public.leave(); select '{"result":"left"}'::jsonb $$;
+
+select broadcast.expose('chat', 'hub');
+select broadcast.bind('http', 'leaves'), broadcast.bind('http', 'session');
+select broadcast.bind('message', 'msg', 'chat', 'msg');
+select broadcast.bind('connected', 'enters', 'noisy');
+
+grant usage on schema hub, public to web;
+grant execute on all functions in schema hub, public to web;
+EOS
+
+my ($nginx, $port, $id);
+
+sub start {
+    my ($settings) = @_;
+
+    $nginx = Broadcast::Nginx->new(
+        http => "broadcast_zone hubs 4m; broadcast_key $key;"
+              . 'broadcast_database "' . $pg->conninfo('app', 'app')
+              . "\" pool=1 streams=1 $settings;",
+        server => <<'EOC')->start;
+        location /client     { broadcast_hub; }
+        location /functions/ { broadcast_function; }
+        location = /status   { broadcast_status; }
+EOC
+
+    $port = $nginx->port;
+
+    ok((wait_for {
+        my $d = http($port, 'GET', '/status?format=json')->{json}{database};
+        $d->{state} eq 'up' && $d->{relay} eq 'leader';
+    } 10), "the database is there, '$settings'");
+}
+
+sub client {
+    my ($hub) = @_;
+
+    return Broadcast::Hub->connect($port, "/client?hub=$hub",
+        token => client_token($key, $hub, sub => 'ann', role => 'web'));
+}
+
+sub invoke {
+    my ($hub, $target, @arguments) = @_;
+    my @items;
+
+    $hub->send({ type => $target =~ /s$/ && $target !~ /says|litters/ ? 4 : 1,
+                 invocationId => '' . ++$id, target => $target,
+                 arguments => \@arguments });
+
+    while (my $record = $hub->next) {
+        next unless ($record->{invocationId} // '') eq $id;
+        push @items, $record->{item} if $record->{type} == 2;
+        next unless $record->{type} == 3;
+        return $record->{error} // $record->{result} // join ', ', @items;
+    }
+
+    return undef;
+}
+
+sub call { http($port, 'GET', "/functions/$_[0]")->{body} }
+
+my $clean = 'none "$user", public';
+
+
+# --- a role and a search_path, at once ---------------------------------------
+
+for my $settings ('', 'role_claim=role') {
+    start($settings);
+
+    my $ann = client('chat');
+    my $bob = client('chat');
+    my $session = $settings ? 'web "$user", public' : $clean;
+
+    is invoke($bob, 'session'), $session, 'a method sees its own session';
+
+    for (1 .. 2) {
+        is invoke($ann, 'path'), '', 'a method sets a search_path for good';
+        is invoke($bob, 'session'), $session, '... the next call has it not';
+    }
+
+    if (!$settings) {
+        for my $target ('leave', 'msg') {
+            is invoke($ann, $target), 'left',
+                "$target: another role and search_path, set for good";
+            is invoke($bob, 'session'), $session, '... the next call is clean';
+        }
+
+        is invoke($ann, 'says', 'chat'), 'said',
+            'a role that may not send, behind a send';
+        is_deeply $bob->invocation('said'), [ 1 ], '... which comes';
+
+        is call('leaves'), 'left', 'an http function that does it';
+        is call('session'), $session, '... leaves nothing';
+
+        my $noisy = client('noisy');
+        ok((wait_for { $pg->psql(q{select count(*) from broadcast.connections
+                                    where hub = 'noisy'}, @at) } 5),
+           'a connected function that does it');
+        is call('session'), $session, '... leaves nothing';
+
+        is invoke($ann, 'leaves'), 'left', 'a stream that does it';
+        is invoke($bob, 'sessions'), "$session hex", '... is clean behind it';
+        is invoke($ann, 'breaks'), 'An error occurred on the server while '
+            . 'streaming results. HubException: no', 'one that fails';
+        is invoke($bob, 'sessions'), "$session hex", '... too';
+    }
+
+    is invoke($ann, 'litter'), '', 'a method that leaves more';
+    isnt invoke($bob, 'litters'), 'hex', '... which the next call may see';
+
+    ok((wait_for { $pg->psql(q{select count(*) = 0 from pg_locks
+                                where locktype = 'advisory' and objid = 7})
+                   eq 't' } 5), '... is gone soon, without another call');
+    is invoke($bob, 'litters'), 'hex', '... all of it';
+
+    $nginx->stop_ok;
+}
+
+done_testing;
