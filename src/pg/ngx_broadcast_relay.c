@@ -163,6 +163,13 @@ ngx_broadcast_relay_lost(ngx_broadcast_pg_conn_t *conn)
 
     wait = ngx_broadcast_backoff(&relay->backoff);
 
+    if (relay->lease) {
+
+        /* a node that waits too long is taken for lost */
+
+        wait = ngx_min(wait, relay->lease / 3);
+    }
+
     ngx_broadcast_relay_about_retry(wait);
     ngx_add_timer(&relay->timer, wait);
 }

@@ -20,6 +20,10 @@ package Broadcast::Cluster;
 #   $cluster->super('...');              # as postgres, in the same database
 #   $cluster->rest($node, 'HEAD', 'users/ann');
 #   $cluster->seen('kind = ...');        # rows of what note() has noted
+#   my $p = $cluster->publisher(@nodes); # a process that publishes "w1", ...
+#   my @kept = $p->stop;                 # those that were said to be kept
+#
+# status, database and publish die where nobody answers.
 #
 # note(event), a function of the database, is bound as connected and
 # disconnected of the hub chat and notes each event in the table `seen`.
@@ -29,6 +33,9 @@ use warnings;
 
 use Cwd ();
 use File::Basename ();
+use File::Temp ();
+use IO::Handle ();
+use POSIX ();
 
 use Broadcast::HTTP qw(http);
 use Broadcast::Hub ();
@@ -37,6 +44,7 @@ use Broadcast::Plain ();
 use Broadcast::Postgres ();
 use Broadcast::SSE ();
 use Broadcast::Token qw(client_token);
+use Broadcast::Wait ();
 use Broadcast::Wire ();
 
 my $top = Cwd::abs_path(File::Basename::dirname(__FILE__) . '/../../..');
@@ -53,7 +61,8 @@ my $server = <<'EOS';
 EOS
 
 my $note = <<'EOS';
-create table seen (n serial, kind text, id text, "user" text, error text);
+create table seen (n serial, kind text, id text, "user" text, error text,
+                   at timestamptz default clock_timestamp());
 create function note(event jsonb) returns jsonb language plpgsql as $$
 begin
     insert into seen (kind, id, "user", error)
@@ -110,7 +119,8 @@ sub add {
         workers => $self->{workers},
         http    => "broadcast_zone hubs 8m; broadcast_key $key;"
                  . "broadcast_database \"$conninfo\""
-                 . " timeout=$self->{timeout}; $self->{http}",
+                 . " timeout=$self->{timeout}; broadcast_client_timeout 5m;"
+                 . $self->{http},
         server  => $server . $self->{server});
 
     $node->{wire} = $wire;
@@ -248,6 +258,71 @@ sub publish {
     return http($node->port, 'POST', '/publish/chat?target=m' . ($o{to} // ''),
                 body => $words, timeout => $o{timeout} // 10,
                 headers => [ 'Content-Type' => 'text/plain' ]);
+}
+
+
+# Messages one after the other, by HTTP at these nodes in turn and by SQL.  What
+# is asked again has other words: none of them is ever sent twice.
+
+sub publisher {
+    my ($self, @nodes) = @_;
+
+    my $file = File::Temp->new;
+    my $pid = fork() // die "fork: $!\n";
+
+    return bless { pid => $pid, file => $file }, 'Broadcast::Cluster::Publisher'
+        if $pid;
+
+    my $end = 0;
+    $SIG{TERM} = sub { $end = 1 };
+    Broadcast::Wait::alone();
+
+    open my $out, '>>', "$file" or POSIX::_exit(1);
+    $out->autoflush(1);
+
+    for (my $i = 1; !$end; $i++) {
+        my $node = $nodes[$i % @nodes];
+        my $kept = $i % 5 == 0
+            ? eval { ($self->{pg}->try(
+                  "select broadcast.send_all('chat', 'm', '[\"w$i\"]')",
+                  db => 'app', user => 'app'))[0] }
+            : eval { $self->publish($node, "w$i")->{status} =~ /^20[02]$/ };
+
+        print $out "w$i\n" if $kept;
+    }
+
+    POSIX::_exit(0);
+}
+
+
+package Broadcast::Cluster::Publisher;
+
+use strict;
+use warnings;
+
+
+sub so_far {
+    return split /\n/, Broadcast::Wait::slurp("$_[0]{file}");
+}
+
+
+sub stop {
+    my ($self) = @_;
+
+    if (my $pid = delete $self->{pid}) {
+        kill 'TERM', $pid;
+        Broadcast::Wait::reap($pid, 30) or kill 'KILL', $pid;
+    }
+
+    return $self->so_far;
+}
+
+
+sub DESTROY {
+    my ($self) = @_;
+
+    local ($?, $!, $@);
+    $self->stop;
 }
 
 

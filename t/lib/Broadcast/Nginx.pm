@@ -473,6 +473,23 @@ sub behead {
 }
 
 
+# Processes stand still: their sockets stay open, and nobody reads them.
+
+sub freeze {
+    my ($self) = @_;
+
+    kill 'STOP', $self->{pid};
+    kill 'STOP', children($self->{pid});
+}
+
+
+sub thaw {
+    my ($self) = @_;
+
+    kill 'CONT', children($self->{pid}), $self->{pid};
+}
+
+
 sub stop_ok {
     my ($self, %o) = @_;
 

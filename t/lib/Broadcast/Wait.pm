@@ -13,7 +13,7 @@ use POSIX ();
 use Time::HiRes qw(time sleep);
 
 our @EXPORT_OK = qw(
-    wait_for free_port children cmdline spawn become reap slurp);
+    wait_for free_port children cmdline spawn become alone reap slurp);
 
 
 # wait_for(sub, seconds): the first true value of sub, or undef at the deadline.
@@ -112,6 +112,17 @@ sub become {
     POSIX::setuid($uid) or die "setuid($user): $!\n";
     $ENV{HOME} = $home;
     chdir '/';
+}
+
+
+# In a child: the sockets of its parent's clients are the parent's alone, so what
+# that closes is closed.  But for those of the list.
+
+sub alone {
+    my %keep = map { $_ => 1 } 0 .. 2, @_;
+
+    POSIX::close($_) for grep { !$keep{$_} }
+                         map { m{/(\d+)$} ? $1 : () } glob "/proc/$$/fd/*";
 }
 
 

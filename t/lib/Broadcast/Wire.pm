@@ -17,7 +17,7 @@ use IO::Select;
 use IO::Socket::INET;
 use POSIX ();
 
-use Broadcast::Wait qw(free_port reap wait_for);
+use Broadcast::Wait qw(alone free_port reap);
 
 my $owner = $$;
 
@@ -49,12 +49,7 @@ sub mend {
         $SIG{$_} = 'DEFAULT' for qw(TERM INT);
         $SIG{PIPE} = 'IGNORE';
 
-        # clients of the test that it closes are to be closed
-
-        POSIX::close($_) for grep { $_ != fileno $listen }
-                             map { m{/(\d+)$} && $1 > 2 ? $1 : () }
-                             glob "/proc/$$/fd/*";
-
+        alone(fileno $listen);
         eval { forward($listen, $self->{to}) };
         POSIX::_exit(0);
     }
