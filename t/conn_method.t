@@ -3,8 +3,8 @@
 # Copyright (C) The nginx-broadcast authors
 
 # A Completion and the record that it waits for: while the sequencer stands
-# still, when that record is too late, is another's, or when nobody waits; and
-# a large catalogue.
+# still, when that record is too late, is another's, or when nobody waits; a
+# large catalogue; and who asks for what is in none.
 
 use strict;
 use warnings;
@@ -181,6 +181,24 @@ my $found = wait_for(sub {
 }, 10);
 
 is $found, 'result j3000', 'the last of 3000 methods is found';
+
+# What is not there is asked for, at most so often: ten questions a tenth of a
+# second apart, then one after 0.2, 0.4, 0.8 and 1 s.
+
+my $asked = time;
+
+for (1 .. 15) {
+    invoke($_, 'Nothing', 'k');
+    my $words = said();
+    is $words, "Unknown hub method 'Nothing'", 'nothing is found' if $_ == 1;
+}
+
+cmp_ok time - $asked, '>', 2.7, 'who asks again and again waits longer';
+
+$pg->psql(q{create function hub.nothing(x text) returns text language sql
+            as 'select x'}, @at);
+invoke(16, 'Nothing', 'l');
+is said(), 'result l', 'what is made then is found by the next question';
 
 $hub->close;
 $nginx->stop_ok;

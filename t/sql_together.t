@@ -3,7 +3,8 @@
 # Copyright (C) The nginx-broadcast authors
 #
 # Deployments at the same time: who binds or exposes waits for who else does,
-# and neither fails for it.
+# and neither fails for it; and who looks at the version of all this in a session
+# of his own sees each change, once it is committed.
 
 use strict;
 use warnings;
@@ -68,5 +69,65 @@ is($pg->psql(q{select count(*) from broadcast.binding where kind = 'message'}, @
 like(together("expose('chat', 'one')", "expose('chat', 'two')"),
      qr/one\.say\(integer\) and two\."Say"\(integer\) have the same name/,
      'methods of the same name are seen by the second');
+
+# the version, which a session keeps as long as its snapshot is the same
+
+my ($looks, $makes, $other) = map { $pg->session(@owner) } 1 .. 3;
+my $seen = '';
+
+sub version {
+    my ($changed, $name) = @_;
+
+    my $version = $looks->run('select broadcast.bindings_version()');
+
+    if ($changed) {
+        isnt($version, $seen, $name);
+
+    } else {
+        is($version, $seen, $name);
+    }
+
+    $seen = $version;
+}
+
+$makes->run("select broadcast.unexpose('chat'), broadcast.expose('chat', 'one')");
+
+version(1, 'there is a version');
+version(0, '... which stays while nothing happens');
+is($looks->run("select current_setting('broadcast.bindings')") =~ s/.* //r, $seen,
+   '... and is kept by the session');
+
+$pg->psql('create table t(i int)', @owner);
+version(0, '... while something else happens');
+
+$makes->run('begin; create function one.more(int) returns int language sql '
+            . "as 'select 1'");
+version(0, 'what is not committed is not seen');
+
+$other->run('insert into t values (1)');
+version(0, '... though others commit');
+
+$makes->run('commit');
+version(1, 'committed, it is');
+
+$makes->run('begin; drop function one.more(int); rollback');
+version(0, 'what was rolled back never was');
+
+$makes->run('revoke execute on function one.more(int) from public');
+version(1, 'a right is a change');
+
+$makes->run('create function two.more(int) returns int language sql '
+            . "as 'select 1'");
+version(0, 'a function elsewhere is none');
+
+$looks->run('begin');
+$looks->run('drop function one.more(int)');
+version(1, 'one sees what one does oneself');
+$looks->run('rollback');
+
+$seen = $pg->psql('select broadcast.bindings_version()', @owner);
+version(0, '... as long as one has');
+
+$_->close for $looks, $makes, $other;
 
 done_testing();

@@ -18,10 +18,15 @@
  * for.  Who asks is told by a question that was sent behind it, at the latest
  * after the time that a call may take; calls meanwhile go by the old one.
  * Clients may ask as often as they like for what does not exist: they wait for
- * each other, so that there are few questions.
+ * each other, so that there are few questions, and fewer while all is as it
+ * was.  Nobody waits longer than a change may take anyway.
  */
 
 #define NGX_BROADCAST_METHOD_ASK    100     /* ms between two questions */
+#define NGX_BROADCAST_METHOD_SAME   10      /* so many in a row found nothing:
+                                               the pause grows */
+#define NGX_BROADCAST_METHOD_PAUSE  1000    /* ms, the longest one */
+#define NGX_BROADCAST_METHOD_QUIET  5000    /* ms without one: as at first */
 #define NGX_BROADCAST_METHOD_AGAIN  1000    /* ms: after one that failed */
 
 
@@ -38,6 +43,7 @@ typedef struct {
     uint64_t                        seen;   /* version in the zone, when it was
                                                read or tried last */
     ngx_msec_t                      asked;  /* last question, by a call */
+    ngx_uint_t                      same;   /* in a row that found no change */
     ngx_msec_t                      failed; /* last failure, 0: none since */
     ngx_uint_t                      logged; /* that it fails */
     ngx_queue_t                     asking; /* whose question is under way */
@@ -51,6 +57,7 @@ typedef struct {
 
 static void ngx_broadcast_method_enter(ngx_str_t *claim, ngx_str_t *role);
 static void ngx_broadcast_method_soon(void);
+static ngx_msec_t ngx_broadcast_method_pause(void);
 static void ngx_broadcast_method_next(ngx_event_t *ev);
 static ngx_int_t ngx_broadcast_method_send(const char *text,
     ngx_broadcast_pg_done_pt done);
@@ -291,10 +298,34 @@ ngx_broadcast_method_soon(void)
         return;
     }
 
-    left = (ngx_msec_int_t) (load->asked + NGX_BROADCAST_METHOD_ASK
+    left = (ngx_msec_int_t) (load->asked + ngx_broadcast_method_pause()
                              - ngx_current_msec);
 
     ngx_add_timer(&load->next, (ngx_msec_t) ngx_max(left, 0));
+}
+
+
+static ngx_msec_t
+ngx_broadcast_method_pause(void)
+{
+    ngx_msec_t                    pause;
+    ngx_uint_t                    i;
+    ngx_broadcast_method_load_t  *load = &ngx_broadcast_method_load;
+
+    if (ngx_current_msec - load->asked > NGX_BROADCAST_METHOD_QUIET) {
+        load->same = 0;
+    }
+
+    pause = NGX_BROADCAST_METHOD_ASK;
+
+    for (i = NGX_BROADCAST_METHOD_SAME;
+         i < load->same && pause < NGX_BROADCAST_METHOD_PAUSE;
+         i++)
+    {
+        pause = ngx_min(2 * pause, NGX_BROADCAST_METHOD_PAUSE);
+    }
+
+    return pause;
 }
 
 
@@ -370,11 +401,18 @@ ngx_broadcast_method_versioned(ngx_broadcast_pg_query_t *query,
 
     version = ngx_broadcast_pg_number(result, 0, 0);
 
-    if (version == ngx_broadcast_methods->version
-        || ngx_broadcast_method_read() != NGX_OK)
-    {
-        ngx_broadcast_method_tell(NGX_BROADCAST_CALL_OK);
+    if (version == ngx_broadcast_methods->version) {
+        load->same++;
+
+    } else {
+        load->same = 0;
+
+        if (ngx_broadcast_method_read() == NGX_OK) {
+            return;
+        }
     }
+
+    ngx_broadcast_method_tell(NGX_BROADCAST_CALL_OK);
 }
 
 
