@@ -3736,18 +3736,8 @@ COMMENT ON FUNCTION broadcast.argument_default(oid, int) IS
 'Internal: the default of the n-th argument that is given to a function';
 
 
-CREATE OR REPLACE FUNCTION broadcast.clean_statement() RETURNS text
-LANGUAGE sql STABLE
-SET search_path = pg_catalog, pg_temp
-AS $$
-    SELECT 'CURRENT_USER OPERATOR(pg_catalog.=) SESSION_USER AND pg_catalog.current_setting(''search_path'') OPERATOR(pg_catalog.=) '
-        || quote_literal(coalesce(current_setting('broadcast.path', true), ''))
-        || ' OR pg_catalog.set_config(''role'', NULL, false) IS NOT NULL AND pg_catalog.set_config(''search_path'', NULL, false) IS NOT NULL'
-$$;
-
-COMMENT ON FUNCTION broadcast.clean_statement() IS
-'Internal: is true, and takes back a role and a search_path that were set for the session; broadcast.path is the one that it begins with';
-
+-- Each function in a statement costs as much as a small call, so a role is
+-- looked at only where it could have been set.
 
 CREATE OR REPLACE FUNCTION broadcast.call_statement(context text,
     result text) RETURNS text
@@ -3756,13 +3746,20 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT 'SELECT CASE WHEN pg_catalog.set_config(''broadcast.call'', '
         || $1 || ', true) IS NOT NULL THEN ' || $2 || ' END,'
-        || ' CASE WHEN ' || broadcast.clean_statement()
-        || ' THEN CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL'
-        || ' THEN false ELSE broadcast.done_if($1) END END'
+        || ' CASE WHEN '
+        || CASE WHEN EXISTS (SELECT FROM pg_roles r
+                              WHERE r.rolname = session_user
+                                AND (r.rolsuper
+                                     OR EXISTS (SELECT FROM pg_auth_members m
+                                                 WHERE m.member = r.oid)))
+                THEN '(CURRENT_USER OPERATOR(pg_catalog.=) SESSION_USER OR pg_catalog.set_config(''role'', NULL, false) IS NOT NULL) AND '
+                ELSE '' END
+        || 'pg_catalog.pg_current_xact_id_if_assigned() IS NULL'
+        || ' THEN false ELSE broadcast.done_if($1) END'
 $$;
 
 COMMENT ON FUNCTION broadcast.call_statement(text, text) IS
-'Internal: sets the context, makes the result, takes back what is not the session''s, tells whether something was staged: in the order of the columns. What wrote nothing has staged nothing';
+'Internal: sets the context, makes the result, takes back a role that was set for the session, tells whether something was staged: in the order of the columns. What wrote nothing has staged nothing';
 
 
 -- version 4 had not the column plain; grants stay, else
@@ -4008,9 +4005,6 @@ AS $$
 BEGIN
     role_claim := nullif(role_claim, '');
     role_default := nullif(role_default, '');
-
-    PERFORM set_config('broadcast.path', s.reset_val, true)
-       FROM pg_settings s WHERE s.name = 'search_path';
 
     RETURN QUERY
     SELECT b.hub, b.event, 'message', b.function, NULL::int,
