@@ -4,12 +4,8 @@
  */
 
 
-#include "conn/ngx_broadcast_conn.h"
-#include "proto/ngx_broadcast_hub_json.h"
-#include "proto/ngx_broadcast_hub_msgpack.h"
+#include "conn/ngx_broadcast_frame_local.h"
 #include "proto/ngx_broadcast_plain.h"
-#include "proto/ngx_broadcast_recode.h"
-#include "proto/ngx_broadcast_scan.h"
 #include "proto/ngx_broadcast_sse.h"
 #include "proto/ngx_broadcast_ws.h"
 
@@ -18,19 +14,6 @@
 
 
 static ngx_broadcast_frame_t *ngx_broadcast_frame_new(size_t len);
-static ngx_broadcast_frame_t *ngx_broadcast_frame_open(ngx_uint_t framing,
-    ngx_uint_t opcode, size_t len, u_char **p);
-static ngx_broadcast_frame_t *ngx_broadcast_frame_json(ngx_uint_t framing,
-    const ngx_broadcast_message_t *m);
-static ngx_broadcast_frame_t *ngx_broadcast_frame_msgpack(ngx_uint_t framing,
-    const ngx_broadcast_message_t *m);
-static ngx_broadcast_frame_t *ngx_broadcast_frame_plain(ngx_uint_t framing,
-    ngx_str_t *id, ngx_str_t *target, ngx_str_t *arguments);
-static void ngx_broadcast_frame_unsaid(ngx_uint_t protocol,
-    ngx_broadcast_record_t *rec);
-static void ngx_broadcast_frame_id(ngx_str_t *id, u_char *buf,
-    ngx_broadcast_position_t *position);
-static u_char *ngx_broadcast_frame_scratch(size_t len);
 static void ngx_broadcast_frame_scratch_free(void);
 
 
@@ -38,11 +21,6 @@ static void ngx_broadcast_frame_scratch_free(void);
 
 static u_char  *ngx_broadcast_scratch;          /* owned */
 static size_t   ngx_broadcast_scratch_size;
-
-/* values on their way to the other encoding, emptied behind each message */
-
-static ngx_pool_t  *ngx_broadcast_recode_pool;  /* owned */
-
 
 static ngx_broadcast_frame_t *
 ngx_broadcast_frame_new(size_t len)
@@ -68,12 +46,7 @@ ngx_broadcast_frame_new(size_t len)
 }
 
 
-/*
- * A frame around len bytes, which the caller writes at *p; opcode is of a
- * WebSocket, NGX_BROADCAST_WS_TEXT or _BINARY.
- */
-
-static ngx_broadcast_frame_t *
+ngx_broadcast_frame_t *
 ngx_broadcast_frame_open(ngx_uint_t framing, ngx_uint_t opcode, size_t len,
     u_char **p)
 {
@@ -180,207 +153,6 @@ ngx_broadcast_frame_error(ngx_str_t *text)
 
 
 ngx_broadcast_frame_t *
-ngx_broadcast_frame_message(ngx_uint_t protocol, ngx_uint_t framing,
-    ngx_broadcast_record_t *rec)
-{
-    u_char                    buf[NGX_BROADCAST_POSITION_LEN];
-    ngx_str_t                 id;
-    ngx_broadcast_frame_t    *frame;
-    ngx_broadcast_message_t   m;
-
-    if (protocol == NGX_BROADCAST_PLAIN) {
-        ngx_str_null(&id);
-
-        if (!(rec->flags & NGX_BROADCAST_REC_UNNUMBERED)) {
-            ngx_broadcast_frame_id(&id, buf, &rec->position);
-        }
-
-        frame = ngx_broadcast_frame_plain(framing, &id, &rec->target,
-                                          &rec->arguments);
-
-    } else {
-        ngx_broadcast_frame_invocation(protocol, rec, &m);
-        frame = ngx_broadcast_frame_hub_message(protocol, framing, &m);
-    }
-
-    if (frame == NULL) {
-        ngx_broadcast_frame_unsaid(protocol, rec);
-        return NULL;
-    }
-
-    /* the first microsecond of 1970 stands for a record without time */
-
-    frame->time = rec->time ? rec->time : 1;
-    frame->sql = (rec->source == NGX_BROADCAST_SRC_SQL);
-
-    ngx_broadcast_count(NGX_BROADCAST_FRAMES_ENCODED, 1);
-
-    return frame;
-}
-
-
-/*
- * No way into the log lets a message in that has no words in a protocol; what
- * was kept by an older version may be one.  Its clients are closed, each time,
- * so the log says why, once a second.
- */
-
-static void
-ngx_broadcast_frame_unsaid(ngx_uint_t protocol, ngx_broadcast_record_t *rec)
-{
-    u_char                    buf[NGX_BROADCAST_POSITION_LEN];
-    ngx_str_t                 id, hub;
-    ngx_broadcast_hub_info_t  info;
-
-    static time_t             last;
-
-    if (protocol != NGX_BROADCAST_HUB_MSGPACK || last == ngx_time()) {
-        return;
-    }
-
-    last = ngx_time();
-
-    ngx_broadcast_hub_info(ngx_broadcast_bus.zone, rec->hub, &info);
-    ngx_broadcast_frame_id(&id, buf, &rec->position);
-
-    hub.data = info.name;
-    hub.len = info.len;
-
-    ngx_log_error(NGX_LOG_ERR, ngx_broadcast_bus.log, 0,
-                  "broadcast message %V of hub \"%V\" cannot be said in "
-                  "MessagePack, it is nested deeper than %d levels: clients "
-                  "that speak it are closed",
-                  &id, &hub, NGX_BROADCAST_SCAN_DEPTH);
-}
-
-
-void
-ngx_broadcast_frame_invocation(ngx_uint_t protocol,
-    ngx_broadcast_record_t *rec, ngx_broadcast_message_t *m)
-{
-    ngx_memzero(m, sizeof(ngx_broadcast_message_t));
-
-    m->type = NGX_BROADCAST_MESSAGE_INVOCATION;
-    m->encoding = NGX_BROADCAST_HUB_JSON;
-    m->target = rec->target;
-    m->arguments = rec->arguments;
-
-    if (protocol == NGX_BROADCAST_HUB_MSGPACK && rec->packed.len) {
-
-        /* JSON would have lost dates and bytes */
-
-        m->encoding = NGX_BROADCAST_HUB_MSGPACK;
-        m->arguments = rec->packed;
-    }
-}
-
-
-ngx_broadcast_frame_t *
-ngx_broadcast_frame_hub_message(ngx_uint_t protocol, ngx_uint_t framing,
-    const ngx_broadcast_message_t *m)
-{
-    ngx_broadcast_frame_t    *frame;
-    ngx_broadcast_message_t   own;
-
-    frame = NULL;
-
-    if ((ngx_uint_t) m->encoding != protocol) {
-
-        if (ngx_broadcast_recode_pool == NULL) {
-            ngx_broadcast_recode_pool = ngx_create_pool(4096,
-                                                        ngx_broadcast_bus.log);
-            if (ngx_broadcast_recode_pool == NULL) {
-                return NULL;
-            }
-        }
-
-        if (ngx_broadcast_recode_message(m, protocol,
-                                         ngx_broadcast_recode_pool, &own)
-            != NGX_OK)
-        {
-            ngx_reset_pool(ngx_broadcast_recode_pool);
-            return NULL;
-        }
-
-        m = &own;
-    }
-
-    switch (protocol) {
-
-    case NGX_BROADCAST_HUB_JSON:
-        frame = ngx_broadcast_frame_json(framing, m);
-        break;
-
-    case NGX_BROADCAST_HUB_MSGPACK:
-        frame = ngx_broadcast_frame_msgpack(framing, m);
-        break;
-    }
-
-    if (frame) {
-        frame->counted = ngx_broadcast_message_counted(m);
-    }
-
-    if (m == &own) {
-        ngx_reset_pool(ngx_broadcast_recode_pool);
-    }
-
-    return frame;
-}
-
-
-static ngx_broadcast_frame_t *
-ngx_broadcast_frame_json(ngx_uint_t framing, const ngx_broadcast_message_t *m)
-{
-    u_char                 *p;
-    ngx_str_t               text;
-    ngx_broadcast_frame_t  *frame;
-
-    text.len = ngx_broadcast_hub_json_len(m);
-
-    if (framing == NGX_BROADCAST_FRAME_WS
-        || framing == NGX_BROADCAST_FRAME_BYTES)
-    {
-        frame = ngx_broadcast_frame_open(framing, NGX_BROADCAST_WS_TEXT,
-                                         text.len, &p);
-
-        if (frame) {
-            ngx_broadcast_hub_json_write(p, m);
-        }
-
-        return frame;
-    }
-
-    text.data = ngx_broadcast_frame_scratch(text.len);
-    if (text.data == NULL) {
-        return NULL;
-    }
-
-    ngx_broadcast_hub_json_write(text.data, m);
-
-    return ngx_broadcast_frame_text(framing, &text);
-}
-
-
-/* MessagePack does not go over an event stream */
-
-static ngx_broadcast_frame_t *
-ngx_broadcast_frame_msgpack(ngx_uint_t framing,
-    const ngx_broadcast_message_t *m)
-{
-    u_char                 *p;
-    ngx_broadcast_frame_t  *frame;
-
-    frame = ngx_broadcast_frame_open(framing, NGX_BROADCAST_WS_BINARY,
-                                     ngx_broadcast_hub_msgpack_len(m), &p);
-    if (frame) {
-        ngx_broadcast_hub_msgpack_write(p, m);
-    }
-
-    return frame;
-}
-
-
-static ngx_broadcast_frame_t *
 ngx_broadcast_frame_plain(ngx_uint_t framing, ngx_str_t *id, ngx_str_t *target,
     ngx_str_t *arguments)
 {
@@ -408,34 +180,6 @@ ngx_broadcast_frame_plain(ngx_uint_t framing, ngx_str_t *id, ngx_str_t *target,
     }
 
     return frame;
-}
-
-
-ngx_broadcast_frame_t *
-ngx_broadcast_frame_gap(ngx_uint_t framing, ngx_str_t *requested,
-    ngx_broadcast_position_t *oldest, ngx_broadcast_position_t *from)
-{
-    u_char                  buf[NGX_BROADCAST_POSITION_LEN];
-    u_char                  old[NGX_BROADCAST_POSITION_LEN];
-    ngx_str_t               id, text, target, data;
-    ngx_uint_t              array;
-
-    ngx_broadcast_frame_id(&id, buf, from);
-    ngx_broadcast_frame_id(&text, old, oldest);
-
-    ngx_str_set(&target, NGX_BROADCAST_PLAIN_GAP);
-
-    array = (framing == NGX_BROADCAST_FRAME_WS);
-
-    data.len = ngx_broadcast_plain_gap_len(requested, &text, array);
-    data.data = ngx_broadcast_frame_scratch(data.len);
-    if (data.data == NULL) {
-        return NULL;
-    }
-
-    ngx_broadcast_plain_gap_write(data.data, requested, &text, array);
-
-    return ngx_broadcast_frame_plain(framing, &id, &target, &data);
 }
 
 
@@ -496,7 +240,7 @@ ngx_broadcast_frame_ping(ngx_uint_t protocol, ngx_uint_t framing,
 }
 
 
-static void
+void
 ngx_broadcast_frame_id(ngx_str_t *id, u_char *buf,
     ngx_broadcast_position_t *position)
 {
@@ -507,7 +251,7 @@ ngx_broadcast_frame_id(ngx_str_t *id, u_char *buf,
 }
 
 
-static u_char *
+u_char *
 ngx_broadcast_frame_scratch(size_t len)
 {
     if (ngx_broadcast_scratch_size < len
@@ -566,9 +310,5 @@ void
 ngx_broadcast_frame_stop(void)
 {
     ngx_broadcast_frame_scratch_free();
-
-    if (ngx_broadcast_recode_pool) {
-        ngx_destroy_pool(ngx_broadcast_recode_pool);
-        ngx_broadcast_recode_pool = NULL;
-    }
+    ngx_broadcast_frame_recode_free();
 }

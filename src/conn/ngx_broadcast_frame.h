@@ -33,7 +33,7 @@ struct ngx_broadcast_frame_s {
                                            publish or of the commit; 0: not a
                                            message, not counted as delivered */
     unsigned                sql:1;      /* came by the database's commit */
-    unsigned                counted:1;  /* a hub message of types 1 to 5, which
+    unsigned                counted:2;  /* hub messages of types 1 to 5, which
                                            a stateful reconnect numbers */
     unsigned                bits:4;     /* of a form: its window */
     unsigned                tried:16;   /* windows (1 << bits) for which there
@@ -44,6 +44,10 @@ struct ngx_broadcast_frame_s {
 
 
 #define ngx_broadcast_frame_data(f)  ((u_char *) ((f) + 1))
+
+/* the invocation that tells a hub's client its position */
+
+#define NGX_BROADCAST_TOLD  "broadcast.position"
 
 
 /* each returns a frame with one reference, the caller's; NULL: no memory */
@@ -78,12 +82,23 @@ ngx_broadcast_frame_t *ngx_broadcast_frame_message(ngx_uint_t protocol,
     ngx_uint_t framing, ngx_broadcast_record_t *rec);
 
 /*
- * The gap event of plain subscribers: requested is text or empty (null); the
- * stream goes on behind `from`.
+ * The same with the text of a position: the id of a plain subscriber's, in
+ * place of its own; behind a hub's as a message of its own, in the same frame.
  */
-ngx_broadcast_frame_t *ngx_broadcast_frame_gap(ngx_uint_t framing,
-    ngx_str_t *requested, ngx_broadcast_position_t *oldest,
-    ngx_broadcast_position_t *from);
+ngx_broadcast_frame_t *ngx_broadcast_frame_placed(ngx_uint_t protocol,
+    ngx_uint_t framing, ngx_broadcast_record_t *rec, ngx_str_t *position);
+
+/* that message alone, of a hub's protocol */
+ngx_broadcast_frame_t *ngx_broadcast_frame_position(ngx_uint_t protocol,
+    ngx_uint_t framing, ngx_str_t *position);
+
+/*
+ * The gap event: requested is text or empty (null); the stream of a plain
+ * subscriber goes on behind `from`.
+ */
+ngx_broadcast_frame_t *ngx_broadcast_frame_gap(ngx_uint_t protocol,
+    ngx_uint_t framing, ngx_str_t *requested,
+    ngx_broadcast_position_t *oldest, ngx_broadcast_position_t *from);
 
 /* keep-alives: SignalR's Ping, an id alone, a WebSocket ping */
 ngx_broadcast_frame_t *ngx_broadcast_frame_ping(ngx_uint_t protocol,

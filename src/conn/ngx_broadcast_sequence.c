@@ -7,6 +7,10 @@
 #include "conn/ngx_broadcast_sequence.h"
 
 
+static ngx_int_t ngx_broadcast_sequence_number(ngx_broadcast_sequence_t *s,
+    ngx_broadcast_frame_t *frame);
+
+
 void
 ngx_broadcast_sequence_init(ngx_broadcast_sequence_t *s, size_t limit)
 {
@@ -28,7 +32,7 @@ ngx_broadcast_sequence_send(ngx_broadcast_sequence_t *s,
     ngx_broadcast_frame_t *frame)
 {
     if (s->waiting.count == 0 && s->unacked.bytes < s->limit) {
-        return ngx_broadcast_outq_push(&s->unacked, frame);
+        return ngx_broadcast_sequence_number(s, frame);
     }
 
     if (ngx_broadcast_outq_push(&s->waiting, frame) != NGX_OK) {
@@ -39,23 +43,46 @@ ngx_broadcast_sequence_send(ngx_broadcast_sequence_t *s,
 }
 
 
-ngx_int_t
-ngx_broadcast_sequence_ack(ngx_broadcast_sequence_t *s, int64_t n)
+static ngx_int_t
+ngx_broadcast_sequence_number(ngx_broadcast_sequence_t *s,
+    ngx_broadcast_frame_t *frame)
 {
-    if (n > ngx_broadcast_sequence_sent(s)) {
+    if (ngx_broadcast_outq_push(&s->unacked, frame) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (n <= s->acked) {
-        return NGX_DECLINED;
-    }
-
-    while (s->acked < n) {
-        ngx_broadcast_frame_free(ngx_broadcast_outq_shift(&s->unacked));
-        s->acked++;
-    }
+    s->sent += frame->counted;
 
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_broadcast_sequence_ack(ngx_broadcast_sequence_t *s, int64_t n)
+{
+    ngx_int_t               rc;
+    ngx_broadcast_frame_t  *frame;
+
+    if (n > s->sent) {
+        return NGX_ERROR;
+    }
+
+    rc = NGX_DECLINED;
+
+    while (s->unacked.count) {
+        frame = ngx_broadcast_outq_frame(&s->unacked, 0);
+
+        if (s->acked + frame->counted > n) {
+            break;
+        }
+
+        s->acked += frame->counted;
+        rc = NGX_OK;
+
+        ngx_broadcast_frame_free(ngx_broadcast_outq_shift(&s->unacked));
+    }
+
+    return rc;
 }
 
 
@@ -71,7 +98,7 @@ ngx_broadcast_sequence_next(ngx_broadcast_sequence_t *s,
 
     *frame = ngx_broadcast_outq_shift(&s->waiting);
 
-    rc = ngx_broadcast_outq_push(&s->unacked, *frame);
+    rc = ngx_broadcast_sequence_number(s, *frame);
 
     ngx_broadcast_frame_free(*frame);
 

@@ -27,7 +27,8 @@
  *                      received + 1, or less while the client repeats
  *
  * Frames are shared with the output queue and with other connections: keeping
- * one costs a pointer.
+ * one costs a pointer.  A frame that holds several messages is forgotten when
+ * the last of them was acknowledged, and goes out whole.
  */
 
 #define NGX_BROADCAST_SEQUENCE_LIMIT  100000    /* bytes, signalr.md 6.2 */
@@ -37,7 +38,8 @@ typedef struct {
     ngx_broadcast_outq_t   waiting;     /* until acks make room */
     size_t                 limit;       /* bytes of unacked: from there on
                                            messages wait */
-    int64_t                acked;
+    int64_t                acked;       /* up to a frame's end */
+    int64_t                sent;
     int64_t                received;
     int64_t                next;
     ngx_msec_t             due;         /* of the Ack that is owed */
@@ -49,8 +51,7 @@ typedef struct {
 } ngx_broadcast_sequence_t;
 
 
-#define ngx_broadcast_sequence_sent(s)                                        \
-    ((s)->acked + (int64_t) (s)->unacked.count)
+#define ngx_broadcast_sequence_sent(s)  ((s)->sent)
 
 
 /* zeroed memory becomes the state of a connection that said nothing */

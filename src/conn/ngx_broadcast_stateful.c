@@ -433,6 +433,7 @@ ngx_broadcast_stateful_get(ngx_broadcast_state_in_t *in,
     bc->sequence = s;
 
     s->acked = ngx_broadcast_state_get(in);
+    s->sent = s->acked;
     s->received = ngx_broadcast_state_get(in);
     s->next = s->received + 1;
 
@@ -451,6 +452,7 @@ ngx_broadcast_stateful_get(ngx_broadcast_state_in_t *in,
         }
 
         frame = ngx_broadcast_outq_shift(&s->waiting);
+        s->sent += frame->counted;
         rc = ngx_broadcast_outq_push(&s->unacked, frame);
         ngx_broadcast_frame_free(frame);
     }

@@ -6,6 +6,7 @@
 
 /*
  * links: src/conn/ngx_broadcast_outq.c src/conn/ngx_broadcast_frame.c
+ *        src/conn/ngx_broadcast_frame_message.c
  *        src/proto/ngx_broadcast_hub_json_write.c
  *        src/proto/ngx_broadcast_hub_msgpack_write.c
  *        src/proto/ngx_broadcast_recode.c
@@ -46,6 +47,14 @@ ngx_broadcast_stats_add(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
     if (counter == NGX_BROADCAST_SENT_BYTES_WEBSOCKET) {
         bytes_sent += n;
     }
+}
+
+
+void
+ngx_broadcast_hub_info(ngx_broadcast_zone_t *z, ngx_uint_t i,
+    ngx_broadcast_hub_info_t *info)
+{
+    ngx_memzero(info, sizeof(ngx_broadcast_hub_info_t));
 }
 
 
@@ -153,6 +162,7 @@ frames(void)
     ngx_str_t                  none;
     ngx_broadcast_record_t     rec;
     ngx_broadcast_position_t   position, nowhere;
+    static u_char              longer[1000];
 
     ngx_memzero(&rec, sizeof(ngx_broadcast_record_t));
 
@@ -249,9 +259,40 @@ frames(void)
                                       NGX_BROADCAST_FRAME_WS, &position),
              "\x81\x0b{\"type\":6}\x1e", "or SignalR's");
 
+    none = tap_str("e-7..1f");
+
+    frame_is(ngx_broadcast_frame_placed(NGX_BROADCAST_HUB_JSON,
+                                        NGX_BROADCAST_FRAME_BYTES, &rec,
+                                        &none),
+             "{\"type\":1,\"target\":\"t\",\"arguments\":[1]}\x1e"
+             "{\"type\":1,\"target\":\"broadcast.position\","
+             "\"arguments\":[\"e-7..1f\"]}\x1e",
+             "a message with its position is one frame");
+
+    frame = ngx_broadcast_frame_placed(NGX_BROADCAST_HUB_MSGPACK,
+                                       NGX_BROADCAST_FRAME_WS, &rec, &none);
+    is_int(frame->counted, 2, "of two messages, in MessagePack as well");
+    ngx_broadcast_frame_free(frame);
+
+    frame_is(ngx_broadcast_frame_placed(NGX_BROADCAST_PLAIN,
+                                        NGX_BROADCAST_FRAME_SSE, &rec, &none),
+             "id: e-7..1f\nevent: t\ndata: [1]\n\n",
+             "for a plain subscriber it is the id");
+
+    memset(longer, '1', sizeof(longer));
+    none.data = longer;
+    none.len = sizeof(longer);
+
+    frame = ngx_broadcast_frame_position(NGX_BROADCAST_HUB_JSON,
+                                         NGX_BROADCAST_FRAME_BYTES, &none);
+    ok(frame->len > sizeof(longer) && frame->counted == 1,
+       "a position may be long");
+    ngx_broadcast_frame_free(frame);
+
     ngx_str_null(&none);
 
-    frame_is(ngx_broadcast_frame_gap(NGX_BROADCAST_FRAME_SSE, &none,
+    frame_is(ngx_broadcast_frame_gap(NGX_BROADCAST_PLAIN,
+                                     NGX_BROADCAST_FRAME_SSE, &none,
                                      &nowhere, &position),
              "id: e-7\nevent: broadcast.gap\n"
              "data: {\"requested\":null,\"oldest\":null}\n\n",
