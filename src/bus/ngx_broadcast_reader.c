@@ -392,7 +392,10 @@ ngx_broadcast_replay(ngx_uint_t hub, ngx_broadcast_position_t *after,
                 continue;
             }
 
-            if (n == max) {
+            if (n == max
+                || (rec.type == NGX_BROADCAST_REC_MESSAGE
+                    && handler(&rec, data) == NGX_AGAIN))
+            {
                 place = ngx_broadcast_replay_place(hub, after);
                 place->hub = hub;
                 place->after = *after;
@@ -403,10 +406,6 @@ ngx_broadcast_replay(ngx_uint_t hub, ngx_broadcast_position_t *after,
 
             after->seq = rec.position.seq;
             n++;
-
-            if (rec.type == NGX_BROADCAST_REC_MESSAGE) {
-                handler(&rec, data);
-            }
 
             if (after->seq >= upto) {
                 return NGX_OK;

@@ -43,8 +43,9 @@ void ngx_broadcast_reader_drain(ngx_event_t *ev);
  * Replays from the log the hub's messages with after < seq <= upto, in order,
  * to the handler, at most `max` a call.  NGX_OK: all were given; NGX_AGAIN:
  * call again, *after was moved; NGX_DECLINED: the log does not reach back.
+ * A handler that says NGX_AGAIN has not taken the record, and ends the call.
  */
-typedef void (*ngx_broadcast_replay_pt)(ngx_broadcast_record_t *rec,
+typedef ngx_int_t (*ngx_broadcast_replay_pt)(ngx_broadcast_record_t *rec,
     void *data);
 ngx_int_t ngx_broadcast_replay(ngx_uint_t hub, ngx_broadcast_position_t *after,
     uint64_t upto, ngx_uint_t max, ngx_broadcast_replay_pt handler,
@@ -55,8 +56,10 @@ ngx_int_t ngx_broadcast_replay(ngx_uint_t hub, ngx_broadcast_position_t *after,
  * without it, to the handler, in this call.  NGX_OK; NGX_DECLINED: some of
  * them are not in the log any more; NGX_ERROR: no memory.
  */
+typedef void (*ngx_broadcast_reread_pt)(ngx_broadcast_record_t *rec,
+    void *data);
 ngx_int_t ngx_broadcast_reread(uint64_t from, uint64_t upto,
-    ngx_broadcast_replay_pt handler, void *data);
+    ngx_broadcast_reread_pt handler, void *data);
 
 
 #endif /* _NGX_BROADCAST_READER_H_INCLUDED_ */

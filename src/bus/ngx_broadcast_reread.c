@@ -18,7 +18,7 @@
 
 ngx_int_t
 ngx_broadcast_reread(uint64_t from, uint64_t upto,
-    ngx_broadcast_replay_pt handler, void *data)
+    ngx_broadcast_reread_pt handler, void *data)
 {
     u_char                  *buf, *pos;
     size_t                   size, len;

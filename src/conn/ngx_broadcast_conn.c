@@ -256,10 +256,21 @@ ngx_broadcast_conn_enter(ngx_broadcast_conn_t *bc, ngx_broadcast_open_t *in,
         if (ngx_broadcast_plain_rights(bc, in) != NGX_OK) {
             return NGX_ERROR;
         }
+    }
 
-        if (in->has_resume
-            && ngx_broadcast_resume_open(bc, in, claimed) != NGX_OK)
-        {
+    if (in->has_resume && bc->protocol != NGX_BROADCAST_ECHO) {
+
+        if (bc->protocol != NGX_BROADCAST_PLAIN) {
+            bc->told = ngx_calloc(sizeof(ngx_broadcast_position_t),
+                                  ngx_broadcast_bus.log);
+            if (bc->told == NULL) {
+                return NGX_ERROR;
+            }
+
+            bc->tells = 1;
+        }
+
+        if (ngx_broadcast_resume_open(bc, in, claimed) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -304,6 +315,13 @@ ngx_broadcast_conn_poll(ngx_broadcast_conn_t *bc, void *data)
 {
     bc->data = data;
     bc->idle = 0;
+
+    if (bc->tells) {
+
+        /* its keep-alives are due earlier than the next poll was */
+
+        ngx_broadcast_wheel_set(bc);
+    }
 
     ngx_broadcast_conn_writable(bc);
 }
@@ -578,7 +596,10 @@ ngx_broadcast_conn_free(ngx_broadcast_conn_t *bc)
         ngx_free(bc->input);
     }
 
-    if (bc->rights) {
+    if (bc->tells) {
+        ngx_free(bc->told);
+
+    } else if (bc->rights) {
         ngx_free(bc->rights);
     }
 

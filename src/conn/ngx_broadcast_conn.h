@@ -156,10 +156,14 @@ typedef struct {
                                                    with coae */
     ngx_uint_t                handshake;    /* seconds that it may take, 0 =
                                                by limits */
-    ngx_broadcast_position_t  resume;       /* epoch 0 = none asked */
+    ngx_broadcast_position_t  resume;       /* epoch 0 and no such number if
+                                               it did not parse */
     ngx_str_t                 requested;    /* its text, for the gap event;
-                                               also when it did not parse */
-    ngx_uint_t                has_resume;
+                                               empty: from now on */
+    ngx_str_t                 suffix;       /* the end of that: what it leaves
+                                               out; may be empty */
+    ngx_uint_t                has_resume;   /* a hub's client is told its
+                                               position then */
     ngx_uint_t                limit;        /* broadcast_connections */
     uint64_t                  key;
     ngx_uint_t                hub_limit;    /* beside a key's */

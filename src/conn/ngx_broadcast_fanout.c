@@ -20,8 +20,10 @@
 
 #define NGX_BROADCAST_FANOUT_TURN   4096    /* pointers queued in a turn */
 
+/* with its position, and without */
+
 #define NGX_BROADCAST_FORMS                                                   \
-    (NGX_BROADCAST_PROTOCOLS * NGX_BROADCAST_FRAMES)
+    (NGX_BROADCAST_PROTOCOLS * NGX_BROADCAST_FRAMES * 2)
 
 
 /* a record on its way to its connections: its frames, made as needed */
@@ -47,6 +49,8 @@ static ngx_uint_t ngx_broadcast_fanout_meant(ngx_broadcast_conn_t *bc,
     ngx_broadcast_record_t *rec);
 static void ngx_broadcast_fanout_message(ngx_broadcast_record_t *rec);
 static void ngx_broadcast_fanout_spread(ngx_broadcast_conn_t *bc, void *data);
+static ngx_broadcast_frame_t *ngx_broadcast_fanout_frame(
+    ngx_broadcast_conn_t *bc, ngx_broadcast_record_t *rec, ngx_uint_t tells);
 static void ngx_broadcast_fanout_join(ngx_broadcast_conn_t *bc, void *data);
 static void ngx_broadcast_fanout_leave(ngx_broadcast_conn_t *bc, void *data);
 static void ngx_broadcast_fanout_close(ngx_broadcast_record_t *rec);
@@ -381,17 +385,23 @@ ngx_broadcast_fanout_spread(ngx_broadcast_conn_t *bc, void *data)
 {
     ngx_broadcast_spread_t *spread = data;
 
-    ngx_broadcast_frame_t  **frame;
+    ngx_uint_t                form, tells;
+    ngx_broadcast_frame_t   **frame;
+    ngx_broadcast_record_t   *rec;
 
     if (!bc->live || bc->verdict) {
         return;
     }
 
-    frame = &spread->frames[bc->protocol * NGX_BROADCAST_FRAMES + bc->framing];
+    rec = spread->rec;
+    tells = bc->tells && !(rec->flags & NGX_BROADCAST_REC_UNNUMBERED);
+
+    form = bc->protocol * NGX_BROADCAST_FRAMES + bc->framing;
+    frame = &spread->frames[form * 2 + tells];
 
     if (*frame == NULL) {
-        *frame = ngx_broadcast_frame_message(bc->protocol, bc->framing,
-                                             spread->rec);
+        *frame = ngx_broadcast_fanout_frame(bc, rec, tells);
+
         if (*frame == NULL) {
 
             /* it would miss a message: it must know */
@@ -403,11 +413,34 @@ ngx_broadcast_fanout_spread(ngx_broadcast_conn_t *bc, void *data)
 
     ngx_broadcast_fanout_turn++;
 
-    if (bc->resume && ngx_broadcast_resume_hold(bc, *frame, spread->rec)) {
+    if (bc->resume && ngx_broadcast_resume_hold(bc, *frame, rec)) {
         return;
     }
 
+    if (tells) {
+        *bc->told = rec->position;
+    }
+
     ngx_broadcast_conn_queue(bc, *frame);
+}
+
+
+static ngx_broadcast_frame_t *
+ngx_broadcast_fanout_frame(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_record_t *rec, ngx_uint_t tells)
+{
+    u_char     buf[NGX_BROADCAST_POSITION_LEN];
+    ngx_str_t  position;
+
+    if (!tells) {
+        return ngx_broadcast_frame_message(bc->protocol, bc->framing, rec);
+    }
+
+    position.data = buf;
+    position.len = ngx_broadcast_position_print(buf, &rec->position) - buf;
+
+    return ngx_broadcast_frame_placed(bc->protocol, bc->framing, rec,
+                                      &position);
 }
 
 
@@ -501,7 +534,8 @@ ngx_broadcast_fanout_gap(ngx_broadcast_local_t *hub,
         }
 
         if (frames[bc->framing] == NULL) {
-            frames[bc->framing] = ngx_broadcast_frame_gap(bc->framing, &none,
+            frames[bc->framing] = ngx_broadcast_frame_gap(bc->protocol,
+                                                          bc->framing, &none,
                                                           &oldest, from);
             if (frames[bc->framing] == NULL) {
                 ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_ERROR, NULL);

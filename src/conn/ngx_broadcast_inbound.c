@@ -261,6 +261,7 @@ ngx_broadcast_inbound_handshake(ngx_broadcast_conn_t *bc, u_char **pos,
         return NGX_DONE;
     }
 
+    ngx_broadcast_resume_begin(bc);
     ngx_broadcast_conn_turn(bc, NGX_BROADCAST_ACTIVE);
     ngx_broadcast_function_connected(bc);
 

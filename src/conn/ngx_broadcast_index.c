@@ -33,6 +33,7 @@ static ngx_broadcast_label_t *ngx_broadcast_label_make(
     ngx_broadcast_table_t *t, ngx_uint_t hub, ngx_str_t *name);
 static void ngx_broadcast_label_drop(ngx_broadcast_table_t *t,
     ngx_broadcast_label_t *label);
+static void ngx_broadcast_index_changed(ngx_broadcast_conn_t *bc);
 static void ngx_broadcast_joined_free(ngx_broadcast_joined_t *joined);
 
 
@@ -507,7 +508,7 @@ ngx_broadcast_index_join(ngx_broadcast_conn_t *bc, ngx_str_t *group)
     joined->next = bc->groups;
     bc->groups = joined;
 
-    ngx_broadcast_keep_changed(bc);
+    ngx_broadcast_index_changed(bc);
 
     return NGX_OK;
 }
@@ -566,7 +567,7 @@ ngx_broadcast_index_leave(ngx_broadcast_conn_t *bc, ngx_str_t *group)
 
             (void) ngx_broadcast_registry_leave(ngx_broadcast_bus.zone,
                                                 bc->row, &bc->id, group);
-            ngx_broadcast_keep_changed(bc);
+            ngx_broadcast_index_changed(bc);
             return;
         }
     }
@@ -580,7 +581,7 @@ ngx_broadcast_index_leave_all(ngx_broadcast_conn_t *bc)
     ngx_broadcast_joined_t  *joined;
 
     if (bc->groups) {
-        ngx_broadcast_keep_changed(bc);
+        ngx_broadcast_index_changed(bc);
     }
 
     while (bc->groups) {
@@ -594,6 +595,17 @@ ngx_broadcast_index_leave_all(ngx_broadcast_conn_t *bc)
                                             &bc->id, &group);
 
         ngx_broadcast_joined_free(joined);
+    }
+}
+
+
+static void
+ngx_broadcast_index_changed(ngx_broadcast_conn_t *bc)
+{
+    ngx_broadcast_keep_changed(bc);
+
+    if (bc->resume) {
+        bc->resume->changed = 1;
     }
 }
 

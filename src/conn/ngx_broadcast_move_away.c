@@ -121,7 +121,8 @@ ngx_broadcast_move_go(ngx_broadcast_conn_t *bc)
 {
     ngx_broadcast_row_info_t  info;
 
-    if (bc->task || bc->keeping || bc->asking || bc->resume || bc->inside
+    if (bc->task || bc->keeping || bc->asking || bc->inside
+        || (bc->resume && bc->resume->asked)
         || bc->state == NGX_BROADCAST_NEW)
     {
         return NGX_AGAIN;

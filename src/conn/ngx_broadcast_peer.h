@@ -119,17 +119,38 @@ typedef struct {
 
 typedef struct {
     ngx_broadcast_outq_t      held;
+    ngx_broadcast_outq_t      early;        /* of the time of waiting: what
+                                               takes no number */
     ngx_broadcast_position_t  after;        /* replayed up to here */
     ngx_broadcast_position_t  upto;
     ngx_broadcast_position_t  skip;         /* live messages up to here were
                                                replayed, or known before;
                                                epoch 0: none */
-    ngx_msec_t                deadline;     /* of waiting for a position */
+    ngx_msec_t                deadline;     /* of waiting for a position, or
+                                               for the database */
+    ngx_msec_t                again;        /* away: when it is asked again */
+    ngx_msec_t                delay;        /* and how long after that */
     ngx_str_t                 requested;    /* for the gap event; bytes stand
                                                behind */
+    ngx_str_t                 suffix;       /* its end: what the position
+                                               leaves out; may be empty */
+    u_char                   *place;        /* room for a position with it */
+    ngx_uint_t                page;         /* rows to ask for */
+    ngx_uint_t                rows;         /* taken of those */
+    unsigned                  begun:1;      /* bc gets what is live */
+    unsigned                  fresh:1;      /* from now on: all is there */
     unsigned                  waiting:1;    /* hub's position is not known */
+    unsigned                  none:1;       /* nothing was ever sent to it */
     unsigned                  checked:1;    /* after was compared with upto */
     unsigned                  asked:1;      /* history is being read */
+    unsigned                  away:1;       /* it could not be */
+    unsigned                  unsettled:1;  /* what the suffix leaves out has
+                                               no number yet */
+    unsigned                  settled:1;    /* it has */
+    unsigned                  moved:1;      /* upto was, meanwhile */
+    unsigned                  kept:1;       /* something without a number is
+                                               held */
+    unsigned                  changed:1;    /* its groups have */
     unsigned                  through:1;    /* nothing is held any more; kept
                                                for what is to be skipped */
     unsigned                  ahead:1;      /* the client knows more than this
@@ -158,7 +179,12 @@ struct ngx_broadcast_conn_s {
     ngx_broadcast_task_t       *task;       /* owned, or NULL */
     ngx_broadcast_resume_t     *resume;     /* owned, or NULL */
     struct ngx_broadcast_invocation_s  *invocation;  /* owned, or NULL */
-    ngx_broadcast_rights_t     *rights;     /* owned, or NULL */
+    union {
+        ngx_broadcast_rights_t    *rights;  /* owned, or NULL: PLAIN */
+        ngx_broadcast_position_t  *told;    /* owned, or NULL: of a hub's, the
+                                               last position that its client
+                                               was told */
+    };
     ngx_broadcast_sequence_t   *sequence;   /* owned; NULL: the connection
                                                goes with its socket */
     ngx_broadcast_frame_t      *event;      /* owned until the database has
@@ -212,6 +238,8 @@ struct ngx_broadcast_conn_s {
     unsigned                    lacks:1;    /* in the list of those to enrol */
     unsigned                    asking:1;   /* its row is being made, or looked
                                                for */
+    unsigned                    tells:1;    /* told is there: made with
+                                               ?position= */
     u_char                      text[1];    /* id, address */
 };
 
@@ -397,13 +425,34 @@ void ngx_broadcast_plain_refuse(ngx_broadcast_conn_t *bc, const char *text);
 ngx_int_t ngx_broadcast_resume_open(ngx_broadcast_conn_t *bc,
     ngx_broadcast_open_t *in, ngx_broadcast_claimed_t *claimed);
 
+/* bc gets messages from now on: ACTIVE */
+void ngx_broadcast_resume_begin(ngx_broadcast_conn_t *bc);
+
 /* goes on if it can; called when the queue has room, and by the wheel */
 void ngx_broadcast_resume_run(ngx_broadcast_conn_t *bc);
 
-/* fan-out: 1 if the live frame was held or is not for it */
+/*
+ * Fan-out: 1 if the live frame was held or is not for it; rec is NULL where
+ * there is none.
+ */
 ngx_uint_t ngx_broadcast_resume_hold(ngx_broadcast_conn_t *bc,
     ngx_broadcast_frame_t *frame, ngx_broadcast_record_t *rec);
+
+/* everything up to here was queued to bc; epoch 0: that is not known */
+void ngx_broadcast_resume_position(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_position_t *position);
+
+/* a keep-alive of one that is told its position: tells it if it moved */
+void ngx_broadcast_resume_alive(ngx_broadcast_conn_t *bc);
+
 void ngx_broadcast_resume_free(ngx_broadcast_conn_t *bc);
+
+/* a part of ngx_broadcast_state.c */
+void ngx_broadcast_resume_put(ngx_broadcast_buf_t *b,
+    ngx_broadcast_conn_t *bc);
+struct ngx_broadcast_state_in_s;
+ngx_int_t ngx_broadcast_resume_get(struct ngx_broadcast_state_in_s *in,
+    ngx_broadcast_conn_t *bc);
 
 
 #endif /* _NGX_BROADCAST_PEER_H_INCLUDED_ */

@@ -13,10 +13,10 @@
 
 #define NGX_BROADCAST_STATE_SIZE  sizeof(uint64_t)      /* of a number */
 
-/* frames of the queue */
+/* frames of the queue: behind the flag, how many messages count */
 
 #define NGX_BROADCAST_STATE_SQL      0x01
-#define NGX_BROADCAST_STATE_COUNTED  0x02
+#define NGX_BROADCAST_STATE_COUNTED  1          /* bits to the left */
 
 
 /* what of the base part is no member of ngx_broadcast_open_t */
@@ -80,7 +80,8 @@ static const ngx_broadcast_state_part_t  ngx_broadcast_state_parts[] = {
     { ngx_broadcast_state_put_input, ngx_broadcast_state_get_input },
     { ngx_broadcast_state_put_event, ngx_broadcast_state_get_event },
     { ngx_broadcast_invocation_put, ngx_broadcast_invocation_got },
-    { ngx_broadcast_stateful_put, ngx_broadcast_stateful_get }
+    { ngx_broadcast_stateful_put, ngx_broadcast_stateful_get },
+    { ngx_broadcast_resume_put, ngx_broadcast_resume_get }
 };
 
 #define NGX_BROADCAST_STATE_PARTS                                             \
@@ -461,8 +462,8 @@ ngx_broadcast_state_put_frames(ngx_broadcast_buf_t *b,
 
         ngx_broadcast_state_put(b, frame->time);
         ngx_broadcast_state_put(b,
-                           (frame->sql ? NGX_BROADCAST_STATE_SQL : 0)
-                           |(frame->counted ? NGX_BROADCAST_STATE_COUNTED : 0));
+                              (frame->sql ? NGX_BROADCAST_STATE_SQL : 0)
+                              | frame->counted << NGX_BROADCAST_STATE_COUNTED);
         ngx_broadcast_state_put_bytes(b, ngx_broadcast_frame_data(frame),
                                       frame->len);
     }
@@ -495,7 +496,7 @@ ngx_broadcast_state_get_frames(ngx_broadcast_state_in_t *in,
 
         frame->time = time;
         frame->sql = (flags & NGX_BROADCAST_STATE_SQL) ? 1 : 0;
-        frame->counted = (flags & NGX_BROADCAST_STATE_COUNTED) ? 1 : 0;
+        frame->counted = (flags >> NGX_BROADCAST_STATE_COUNTED) & 0x03;
 
         rc = ngx_broadcast_outq_push(q, frame);
 

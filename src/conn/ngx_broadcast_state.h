@@ -28,7 +28,7 @@
  * reload another version of the module may read it.
  */
 
-#define NGX_BROADCAST_STATE_VERSION  3
+#define NGX_BROADCAST_STATE_VERSION  4
 
 #define NGX_BROADCAST_STATE_WHOLE    0
 #define NGX_BROADCAST_STATE_GONE     1      /* it has ended: no part follows */
@@ -36,11 +36,13 @@
                                                is under way */
 
 
-typedef struct {
+typedef struct ngx_broadcast_state_in_s  ngx_broadcast_state_in_t;
+
+struct ngx_broadcast_state_in_s {
     u_char                   *pos;
     u_char                   *last;
     ngx_uint_t                failed;       /* 1: it was shorter than that */
-} ngx_broadcast_state_in_t;
+};
 
 
 typedef struct {

@@ -34,6 +34,13 @@ static ngx_uint_t ngx_broadcast_wheel_mute(ngx_broadcast_conn_t *bc);
 static ngx_msec_t ngx_broadcast_wheel_alive(ngx_broadcast_conn_t *bc);
 
 
+/* there is something to replay, or to wait for */
+
+#define ngx_broadcast_wheel_resumes(bc)                                       \
+    ((bc)->resume && (bc)->resume->begun && !(bc)->resume->through            \
+     && !(bc)->resume->asked)
+
+
 static ngx_queue_t       ngx_broadcast_wheel[NGX_BROADCAST_WHEEL_SLOTS];
 static ngx_uint_t        ngx_broadcast_wheel_count;
 static ngx_msec_t        ngx_broadcast_wheel_tick;  /* last one worked off */
@@ -243,14 +250,20 @@ ngx_broadcast_wheel_look(ngx_broadcast_conn_t *bc)
 static ngx_uint_t
 ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc)
 {
-    ngx_msec_t                 now;
-    ngx_broadcast_position_t   none, *position;
+    ngx_msec_t                now;
+    ngx_broadcast_position_t  position;
 
     now = ngx_current_msec;
 
     if (bc->expires && ngx_time() >= bc->expires) {
         ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_EXPIRED, 0, NULL);
         return 0;
+    }
+
+    /* what it waits for may be there */
+
+    if (ngx_broadcast_wheel_resumes(bc)) {
+        ngx_broadcast_fanout_flush(bc);
     }
 
     if (bc->type == NGX_BROADCAST_LONGPOLL) {
@@ -295,23 +308,15 @@ ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc)
     {
         bc->pinged = now;
 
-        /* during a replay the hub's position would skip what is to come */
-
-        none.epoch = 0;
-        none.seq = 0;
-
-        position = bc->resume == NULL ? &bc->hub->position
-                   : bc->resume->through ? &bc->resume->skip
-                   : &none;
+        ngx_broadcast_resume_position(bc, &position);
 
         ngx_broadcast_conn_queue_new(bc,
                                      ngx_broadcast_frame_ping(bc->protocol,
                                                               bc->framing,
-                                                              position));
-    }
-
-    if (bc->resume && bc->resume->waiting) {
-        ngx_broadcast_fanout_flush(bc);
+                                                              &position));
+        if (bc->tells) {
+            ngx_broadcast_resume_alive(bc);
+        }
     }
 
     return 1;
@@ -333,6 +338,16 @@ ngx_broadcast_wheel_poll(ngx_broadcast_conn_t *bc)
     {
         ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_TIMEOUT, 0, NULL);
         return 0;
+    }
+
+    /* there is no ping; a position that moved ends a poll */
+
+    if (bc->tells
+        && !bc->blocked
+        && bc->limits->keepalive
+        && ngx_current_msec - bc->sent >= bc->limits->keepalive)
+    {
+        ngx_broadcast_resume_alive(bc);
     }
 
     return 1;
@@ -421,7 +436,7 @@ ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
         return NGX_MAX_INT32_VALUE;
     }
 
-    if (bc->resume && bc->resume->waiting) {
+    if (ngx_broadcast_wheel_resumes(bc)) {
         return 0;
     }
 
@@ -432,6 +447,13 @@ ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
         if (bc->idle) {
             next = ngx_broadcast_wheel_until(bc->polled,
                                              NGX_BROADCAST_POLL_GAP);
+
+        } else if (bc->tells && bc->limits->keepalive) {
+            next = ngx_broadcast_wheel_until(bc->sent, bc->limits->keepalive);
+
+            if (next <= 0) {
+                next = 1000;
+            }
         }
 
         goto expires;

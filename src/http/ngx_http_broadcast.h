@@ -560,9 +560,13 @@ ngx_int_t ngx_http_broadcast_again(ngx_http_request_t *r, ngx_str_t *id,
 /* 409 while the id's connection lives, else 404 */
 ngx_int_t ngx_http_broadcast_in_use(ngx_http_request_t *r, ngx_str_t *id);
 
-/* a position that a client asks for, borrowed; an empty one is none */
+/* a position that a client asks for, borrowed */
 void ngx_http_broadcast_resume(ngx_broadcast_open_t *in,
     ngx_str_t *position);
+
+/* the same from the query, if it is there; NGX_ERROR: no memory */
+ngx_int_t ngx_http_broadcast_resume_arg(ngx_http_request_t *r,
+    const char *name, ngx_broadcast_open_t *in);
 
 
 #endif /* _NGX_HTTP_BROADCAST_H_INCLUDED_ */

@@ -263,8 +263,6 @@ static ngx_int_t
 ngx_http_broadcast_events_position(ngx_http_request_t *r,
     ngx_broadcast_open_t *in)
 {
-    ngx_int_t         rc;
-    ngx_str_t         position;
     ngx_table_elt_t  *h;
 
     h = ngx_http_broadcast_header_in(r, "last-event-id");
@@ -274,15 +272,5 @@ ngx_http_broadcast_events_position(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    rc = ngx_http_broadcast_arg(r, "last_event_id", &position);
-
-    if (rc == NGX_ERROR) {
-        return NGX_ERROR;
-    }
-
-    if (rc != NGX_DECLINED) {
-        ngx_http_broadcast_resume(in, &position);
-    }
-
-    return NGX_OK;
+    return ngx_http_broadcast_resume_arg(r, "last_event_id", in);
 }

@@ -294,7 +294,6 @@ ngx_http_broadcast_hub_get(ngx_http_request_t *r)
 {
     u_char                         *p, raw[NGX_BROADCAST_ID_BYTES];
     ngx_int_t                       rc, refuse;
-    ngx_str_t                       position;
     ngx_uint_t                      answered, transport;
     ngx_broadcast_open_t           *in;
     ngx_http_broadcast_ctx_t       *ctx;
@@ -377,14 +376,8 @@ ngx_http_broadcast_hub_get(ngx_http_request_t *r)
         }
     }
 
-    rc = ngx_http_broadcast_arg(r, "position", &position);
-
-    if (rc == NGX_ERROR) {
+    if (ngx_http_broadcast_resume_arg(r, "position", in) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (rc != NGX_DECLINED) {
-        ngx_http_broadcast_resume(in, &position);
     }
 
     return ngx_http_broadcast_connect(r, in, transport);
@@ -442,19 +435,63 @@ ngx_http_broadcast_in_use(ngx_http_request_t *r, ngx_str_t *id)
 }
 
 
+ngx_int_t
+ngx_http_broadcast_resume_arg(ngx_http_request_t *r, const char *name,
+    ngx_broadcast_open_t *in)
+{
+    ngx_int_t  rc;
+    ngx_str_t  position;
+
+    rc = ngx_http_broadcast_arg(r, name, &position);
+
+    switch (rc) {
+
+    case NGX_ERROR:
+        return NGX_ERROR;
+
+    case NGX_DECLINED:
+        return NGX_OK;
+
+    case NGX_ABORT:
+
+        /* not well encoded: as it stands, it is no position anyway */
+
+        (void) ngx_broadcast_query_get(&r->args, name, &position);
+    }
+
+    ngx_http_broadcast_resume(in, &position);
+
+    return NGX_OK;
+}
+
+
+/*
+ * What is no position is one that cannot be served: a gap.  An empty one is
+ * that of a plain subscriber which has none; a hub's client that gives it asks
+ * to be told.
+ */
+
 void
 ngx_http_broadcast_resume(ngx_broadcast_open_t *in, ngx_str_t *position)
 {
-    if (position->len == 0) {
+    if (position->len == 0 && in->protocol == NGX_BROADCAST_PLAIN) {
         return;
     }
 
     in->has_resume = 1;
     in->requested = *position;
 
-    if (ngx_broadcast_position_parse(position, &in->resume) != NGX_OK) {
+    if (position->len == 0) {
+        return;
+    }
+
+    if (ngx_broadcast_position_split(position, &in->resume, &in->suffix)
+        != NGX_OK)
+    {
         in->resume.epoch = 0;
-        in->resume.seq = 0;
+        in->resume.seq = (uint64_t) -1;
+
+        ngx_str_null(&in->suffix);
     }
 }
 

@@ -9,6 +9,10 @@
 #include "http/ngx_http_broadcast_endpoint.h"
 
 
+static ngx_int_t ngx_http_broadcast_negotiate_position(ngx_http_request_t *r,
+    ngx_str_t *url);
+
+
 /* NGX_OK, NGX_ABORT: broken encoding, NGX_ERROR; no value is an empty one */
 
 ngx_int_t
@@ -99,7 +103,49 @@ ngx_http_broadcast_negotiate_url(ngx_http_request_t *r, ngx_str_t *hub,
     ngx_broadcast_buf_literal(&b, "?hub=");
     ngx_broadcast_buf_append(&b, name, last - name);
 
-    return ngx_broadcast_buf_done(&b, aud);
+    if (ngx_broadcast_buf_done(&b, aud) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_broadcast_negotiate_position(r, url);
+}
+
+
+/*
+ * A client sets its position in the URL that it knows, which is this one; it
+ * reconnects to the one in the answer.  The value is taken over as it is
+ * encoded.
+ */
+
+static ngx_int_t
+ngx_http_broadcast_negotiate_position(ngx_http_request_t *r, ngx_str_t *url)
+{
+    u_char               *p;
+    ngx_str_t             args, position;
+    ngx_broadcast_buf_t   b;
+
+    if (ngx_broadcast_query_get(&r->args, "position", &position) != NGX_OK) {
+        return NGX_OK;
+    }
+
+    p = ngx_strlchr(url->data, url->data + url->len, '?');
+
+    if (p) {
+        args.data = p + 1;
+        args.len = url->data + url->len - args.data;
+
+        if (ngx_broadcast_query_count(&args, "position")) {
+            return NGX_OK;
+        }
+    }
+
+    ngx_broadcast_buf_init(&b, r->pool, url->len + position.len + 16);
+    ngx_broadcast_buf_str(&b, url);
+    ngx_broadcast_buf_char(&b, p ? '&' : '?');
+    ngx_broadcast_buf_literal(&b, "position=");
+    ngx_broadcast_buf_str(&b, &position);
+
+    return ngx_broadcast_buf_done(&b, url);
 }
 
 

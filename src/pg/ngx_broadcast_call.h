@@ -71,25 +71,35 @@ void ngx_broadcast_call_cancel(ngx_broadcast_call_t *call);
  * after < seq <= upto in pages of at most `max`, given one by one to `row`,
  * then `done` once: status OK with *reached (the last seq given or covered),
  * or FAILED/…  `gap` in done is 1 if rows were aged out or the epoch is
- * another; then oldest tells from where the history goes on.
+ * another; then oldest tells from where the history goes on.  A `row` that
+ * says NGX_AGAIN has not taken it, and ends the page: cut and more are 1.
+ *
+ * suffix, which may be empty, is that of a position: what it says was seen is
+ * left out.  Until all of that has a number nothing is given, and unsettled is
+ * 1; then messages behind newest were not seen, whatever upto was.
  */
 typedef struct {
     ngx_uint_t                status;
     ngx_uint_t                gap;
     ngx_uint_t                more;         /* ask again from reached */
+    ngx_uint_t                cut;          /* of those that were read some
+                                               were not taken */
+    ngx_uint_t                unsettled;
     ngx_broadcast_position_t  oldest;
     ngx_broadcast_position_t  reached;
+    uint64_t                  newest;
 } ngx_broadcast_history_t;
 
-typedef void (*ngx_broadcast_history_row_pt)(ngx_broadcast_record_t *rec,
+typedef ngx_int_t (*ngx_broadcast_history_row_pt)(ngx_broadcast_record_t *rec,
     void *data);
 typedef void (*ngx_broadcast_history_pt)(ngx_broadcast_history_t *history,
     void *data);
 
 ngx_int_t ngx_broadcast_history(ngx_uint_t hub,
-    ngx_broadcast_position_t *after, uint64_t upto, ngx_uint_t max,
-    ngx_broadcast_history_row_pt row, ngx_broadcast_history_pt done,
-    const void *data, size_t size, ngx_broadcast_call_t **call);
+    ngx_broadcast_position_t *after, ngx_str_t *suffix, uint64_t upto,
+    ngx_uint_t max, ngx_broadcast_history_row_pt row,
+    ngx_broadcast_history_pt done, const void *data, size_t size,
+    ngx_broadcast_call_t **call);
 
 
 #endif /* _NGX_BROADCAST_CALL_H_INCLUDED_ */

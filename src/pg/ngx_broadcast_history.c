@@ -13,9 +13,23 @@
 #include "pg/ngx_broadcast_row.h"
 
 
+/* columns of the statement */
+
+enum {
+    NGX_BROADCAST_HISTORY_EPOCH = 0,
+    NGX_BROADCAST_HISTORY_OLDEST,
+    NGX_BROADCAST_HISTORY_NEWEST,
+    NGX_BROADCAST_HISTORY_SETTLED,
+    NGX_BROADCAST_HISTORY_MESSAGE       /* and what belongs to it */
+};
+
+#define NGX_BROADCAST_HISTORY_PARAMS  6
+
+
 typedef struct {
     ngx_broadcast_job_t             job;
     ngx_uint_t                      hub;
+    ngx_uint_t                      suffix;     /* 1: there is one */
     ngx_broadcast_position_t        after;
     uint64_t                        upto;
     ngx_uint_t                      max;
@@ -32,9 +46,9 @@ static void ngx_broadcast_history_rows(ngx_broadcast_replayer_t *r,
 
 ngx_int_t
 ngx_broadcast_history(ngx_uint_t hub, ngx_broadcast_position_t *after,
-    uint64_t upto, ngx_uint_t max, ngx_broadcast_history_row_pt row,
-    ngx_broadcast_history_pt done, const void *data, size_t size,
-    ngx_broadcast_call_t **call)
+    ngx_str_t *suffix, uint64_t upto, ngx_uint_t max,
+    ngx_broadcast_history_row_pt row, ngx_broadcast_history_pt done,
+    const void *data, size_t size, ngx_broadcast_call_t **call)
 {
     ngx_str_t                  name;
     ngx_uint_t                 i;
@@ -52,6 +66,7 @@ ngx_broadcast_history(ngx_uint_t hub, ngx_broadcast_position_t *after,
     }
 
     r->hub = hub;
+    r->suffix = (suffix->len != 0);
     r->after = *after;
     r->upto = ngx_min(upto, (uint64_t) INT64_MAX);
     r->max = ngx_max(max, 1);
@@ -66,14 +81,15 @@ ngx_broadcast_history(ngx_uint_t hub, ngx_broadcast_position_t *after,
     name.len = info.len;
 
     r->job.query.statement = NGX_BROADCAST_PG_HISTORY;
-    r->job.query.nparams = 5;
+    r->job.query.nparams = NGX_BROADCAST_HISTORY_PARAMS;
     r->job.query.params[0] = ngx_broadcast_job_text(&r->job, &name);
     r->job.query.params[1] = ngx_broadcast_job_number(&r->job, r->after.epoch);
     r->job.query.params[2] = ngx_broadcast_job_number(&r->job, r->after.seq);
     r->job.query.params[3] = ngx_broadcast_job_number(&r->job, r->upto);
     r->job.query.params[4] = ngx_broadcast_job_number(&r->job, r->max);
+    r->job.query.params[5] = ngx_broadcast_job_text(&r->job, suffix);
 
-    for (i = 0; i < 5; i++) {
+    for (i = 0; i < NGX_BROADCAST_HISTORY_PARAMS; i++) {
         if (r->job.query.params[i] == NULL) {
             ngx_broadcast_job_destroy(&r->job);
             return NGX_BUSY;
@@ -129,14 +145,18 @@ ngx_broadcast_history_rows(ngx_broadcast_replayer_t *r, PGresult *result,
 
         /* a hub that the database does not know (any more) */
 
-        history->gap = (r->after.epoch != 0);
+        history->gap = (r->after.epoch || r->after.seq);
+        history->unsettled = r->suffix;
         return;
     }
 
-    history->oldest.epoch = ngx_broadcast_pg_number(result, 0, 0);
-    history->oldest.seq = ngx_broadcast_pg_number(result, 0, 1);
-    newest = ngx_broadcast_pg_number(result, 0, 2);
+    history->oldest.epoch = ngx_broadcast_pg_number(result, 0,
+                                                NGX_BROADCAST_HISTORY_EPOCH);
+    history->oldest.seq = ngx_broadcast_pg_number(result, 0,
+                                                NGX_BROADCAST_HISTORY_OLDEST);
+    newest = ngx_broadcast_pg_number(result, 0, NGX_BROADCAST_HISTORY_NEWEST);
 
+    history->newest = newest;
     end = ngx_min(r->upto, newest);
 
     /* "0-0" is the position of a hub in which nothing was sent yet */
@@ -153,14 +173,28 @@ ngx_broadcast_history_rows(ngx_broadcast_replayer_t *r, PGresult *result,
         return;
     }
 
-    if (PQgetisnull(result, 0, 3)) {
+    if (PQgetisnull(result, 0, NGX_BROADCAST_HISTORY_SETTLED)) {
+
+        /* it only looks like a suffix */
+
+        history->gap = 1;
+        return;
+    }
+
+    if (*PQgetvalue(result, 0, NGX_BROADCAST_HISTORY_SETTLED) != 't') {
+        history->unsettled = 1;
+        return;
+    }
+
+    if (PQgetisnull(result, 0, NGX_BROADCAST_HISTORY_MESSAGE)) {
         n = 0;
     }
 
     bytes = 0;
 
     for (i = 0; i < n; i++) {
-        seq = ngx_broadcast_pg_number(result, i, 3);
+        seq = ngx_broadcast_pg_number(result, i,
+                                      NGX_BROADCAST_HISTORY_MESSAGE);
 
         if (seq != reached->seq + 1) {
 
@@ -175,18 +209,23 @@ ngx_broadcast_history_rows(ngx_broadcast_replayer_t *r, PGresult *result,
             return;
         }
 
-        bytes += ngx_broadcast_row_record(result, i, 3, &rec);
+        bytes += ngx_broadcast_row_record(result, i,
+                                          NGX_BROADCAST_HISTORY_MESSAGE, &rec);
 
         rec.hub = r->hub;
         rec.position.epoch = r->after.epoch;
         rec.position.seq = seq;
         rec.flags = NGX_BROADCAST_REC_NUMBERED;
 
-        reached->seq = seq;
-
-        if (rec.type == NGX_BROADCAST_REC_MESSAGE) {
-            r->row(&rec, r->job.call.data);
+        if (rec.type == NGX_BROADCAST_REC_MESSAGE
+            && r->row(&rec, r->job.call.data) == NGX_AGAIN)
+        {
+            history->more = 1;
+            history->cut = 1;
+            return;
         }
+
+        reached->seq = seq;
     }
 
     if (reached->seq >= end) {

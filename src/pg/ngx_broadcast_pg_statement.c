@@ -52,12 +52,12 @@ static const ngx_broadcast_pg_prepared_t
       " pg_catalog.to_timestamp($4::double precision / 1000))" },
 
     { "broadcast_history",
-      "SELECT s.epoch, s.oldest, s.newest, r.seq, r.type, r.scope, r.source,"
-      " r.name, r.grp, r.target, r.arguments, r.excluded, r.mark, r.created"
-      " FROM broadcast.replay_state($1::text) s"
+      "SELECT s.epoch, s.oldest, s.newest, s.settled, r.seq, r.type, r.scope,"
+      " r.source, r.name, r.grp, r.target, r.arguments, r.excluded, r.mark,"
+      " r.created FROM broadcast.replay_state($1::text, $6::text) s"
       " LEFT JOIN LATERAL broadcast.replay($1::text,"
       " coalesce(nullif($2::bigint, 0), s.epoch), $3::bigint, $4::bigint,"
-      " $5::int) r ON true ORDER BY r.seq" },
+      " $5::int, $6::text) r ON s.settled ORDER BY r.seq" },
 
     { "broadcast_sequence",
       "SELECT broadcast.sequence($1::int)" },

@@ -105,5 +105,15 @@ u_char *ngx_broadcast_position_print(u_char *p,
 ngx_int_t ngx_broadcast_position_parse(ngx_str_t *text,
     ngx_broadcast_position_t *position);
 
+/*
+ * The same of a text that may have a suffix, from a "." on: what the database
+ * saw beyond the number.  Borrowed from the text, empty if there is none; only
+ * its characters and its length are checked.
+ */
+#define NGX_BROADCAST_SUFFIX_LEN  1001
+
+ngx_int_t ngx_broadcast_position_split(ngx_str_t *text,
+    ngx_broadcast_position_t *position, ngx_str_t *suffix);
+
 
 #endif /* _NGX_BROADCAST_HUB_H_INCLUDED_ */

@@ -83,3 +83,41 @@ ngx_broadcast_position_parse(ngx_str_t *text,
 
     return NGX_OK;
 }
+
+
+ngx_int_t
+ngx_broadcast_position_split(ngx_str_t *text,
+    ngx_broadcast_position_t *position, ngx_str_t *suffix)
+{
+    u_char     *p, *last, c;
+    ngx_str_t   head;
+
+    p = text->data;
+    last = p + text->len;
+
+    while (p < last && *p != '.') {
+        p++;
+    }
+
+    head.data = text->data;
+    head.len = p - text->data;
+
+    suffix->data = p;
+    suffix->len = last - p;
+
+    if (suffix->len == 1 || suffix->len > NGX_BROADCAST_SUFFIX_LEN) {
+        return NGX_ERROR;
+    }
+
+    for ( /* void */ ; p < last; p++) {
+        c = *p;
+
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')
+              || c == '.' || c == '-' || c == '_' || c == '~'))
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_broadcast_position_parse(&head, position);
+}

@@ -661,13 +661,15 @@ again(void)
 
 /* --- replay -------------------------------------------------------------- */
 
-static void
+static ngx_int_t
 replayed(ngx_broadcast_record_t *rec, void *data)
 {
     uint64_t  *next = data;
 
     wrong += (rec->position.seq != *next || rec->hub != chat);
     (*next)++;
+
+    return NGX_OK;
 }
 
 

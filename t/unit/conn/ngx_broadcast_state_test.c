@@ -7,6 +7,8 @@
 /*
  * links: src/conn/ngx_broadcast_state.c src/conn/ngx_broadcast_outq.c
  *        src/conn/ngx_broadcast_frame.c
+ *        src/conn/ngx_broadcast_frame_message.c
+ *        src/conn/ngx_broadcast_resume_state.c
  *        src/proto/ngx_broadcast_hub_json_write.c
  *        src/proto/ngx_broadcast_hub_msgpack_write.c
  *        src/proto/ngx_broadcast_recode.c
@@ -28,6 +30,7 @@
 #include "conn/ngx_broadcast_keep.h"
 #include "conn/ngx_broadcast_state.h"
 #include "conn/ngx_broadcast_stateful.h"
+#include "conn/ngx_broadcast_resume.h"
 #include "conn/ngx_broadcast_rows.h"
 
 
@@ -47,6 +50,14 @@ void
 ngx_broadcast_stats_add(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
     ngx_uint_t counter, uint64_t n)
 {
+}
+
+
+void
+ngx_broadcast_hub_info(ngx_broadcast_zone_t *z, ngx_uint_t i,
+    ngx_broadcast_hub_info_t *info)
+{
+    ngx_memzero(info, sizeof(ngx_broadcast_hub_info_t));
 }
 
 
@@ -203,11 +214,13 @@ unmake(ngx_broadcast_conn_t *bc)
     }
 
     ngx_broadcast_outq_clear(&bc->outq, 0);
+    ngx_broadcast_resume_free(bc);
 
     if (bc->event) {
         ngx_broadcast_frame_free(bc->event);
     }
 
+    free(bc->told);
     free(bc->input);
     free(bc->user);
     free(bc->hub);
@@ -230,7 +243,7 @@ static ngx_pool_t             *pool;
 
 
 static void
-queue(ngx_broadcast_conn_t *bc, const char *text, uint64_t time,
+push(ngx_broadcast_outq_t *q, const char *text, uint64_t time,
     ngx_uint_t counted)
 {
     ngx_broadcast_frame_t  *frame;
@@ -241,8 +254,46 @@ queue(ngx_broadcast_conn_t *bc, const char *text, uint64_t time,
     frame->sql = (time != 0);
     frame->counted = counted;
 
-    (void) ngx_broadcast_outq_push(&bc->outq, frame);
+    (void) ngx_broadcast_outq_push(q, frame);
     ngx_broadcast_frame_free(frame);
+}
+
+
+/* in the middle of a replay */
+
+static void
+replays(ngx_broadcast_conn_t *bc)
+{
+    ngx_str_t                requested;
+    ngx_broadcast_resume_t  *r;
+
+    bc->told = calloc(1, sizeof(ngx_broadcast_position_t));
+    bc->told->epoch = 14;
+    bc->told->seq = 5;
+    bc->tells = 1;
+
+    requested = tap_str("e-3..1f_2~a_1");
+
+    r = ngx_broadcast_resume_new(&requested, 10);
+    bc->resume = r;
+
+    r->after = *bc->told;
+    r->upto.epoch = 14;
+    r->upto.seq = 9;
+    r->skip = r->upto;
+    r->page = 7;
+    r->delay = 500;
+    r->deadline = ngx_current_msec + 3000;
+    r->again = ngx_current_msec + 250;
+    r->begun = 1;
+    r->checked = 1;
+    r->settled = 1;
+    r->away = 1;
+    r->kept = 1;
+
+    push(&r->early, "early", 0, 1);
+    push(&r->held, "live", 99, 2);
+    push(&r->held, "done", 0, 1);
 }
 
 
@@ -283,9 +334,11 @@ sample(void)
     group = tap_str("two");
     (void) ngx_broadcast_index_join(bc, &group);
 
-    queue(bc, "{\"type\":1}\x1e", 1234567, 1);
-    queue(bc, "{\"type\":3}\x1e", 0, 1);
-    queue(bc, "{}\x1e", 0, 0);
+    push(&bc->outq, "{\"type\":1}\x1e", 1234567, 2);
+    push(&bc->outq, "{\"type\":3}\x1e", 0, 1);
+    push(&bc->outq, "{}\x1e", 0, 0);
+
+    replays(bc);
 
     bc->input = malloc(sizeof(ngx_broadcast_input_t) + 8);
     bc->input->len = 6;
@@ -337,12 +390,12 @@ parsed(ngx_str_t *text, ngx_broadcast_state_t *state,
 
 
 static int
-same_frame(ngx_broadcast_conn_t *bc, uint32_t i, const char *text,
+same_frame(ngx_broadcast_outq_t *q, uint32_t i, const char *text,
     uint64_t time, ngx_uint_t counted)
 {
     ngx_broadcast_frame_t  *f;
 
-    f = ngx_broadcast_outq_frame(&bc->outq, i);
+    f = ngx_broadcast_outq_frame(q, i);
 
     return f->len == strlen(text)
            && ngx_memcmp(ngx_broadcast_frame_data(f), text, f->len) == 0
@@ -355,9 +408,10 @@ same_frame(ngx_broadcast_conn_t *bc, uint32_t i, const char *text,
 static void
 whole(void)
 {
-    ngx_str_t               text, again;
-    ngx_broadcast_conn_t   *bc, *to;
-    ngx_broadcast_state_t   state;
+    ngx_str_t                text, again;
+    ngx_broadcast_conn_t    *bc, *to;
+    ngx_broadcast_state_t    state;
+    ngx_broadcast_resume_t  *r;
 
     bc = sample();
     text = composed(bc);
@@ -391,15 +445,41 @@ whole(void)
     ok(to->groups && to->groups->next && to->groups->next->next == NULL,
        "groups");
     ok(to->outq.count == 3
-       && same_frame(to, 0, "{\"type\":1}\x1e", 1234567, 1)
-       && same_frame(to, 1, "{\"type\":3}\x1e", 0, 1)
-       && same_frame(to, 2, "{}\x1e", 0, 0),
+       && same_frame(&to->outq, 0, "{\"type\":1}\x1e", 1234567, 2)
+       && same_frame(&to->outq, 1, "{\"type\":3}\x1e", 0, 1)
+       && same_frame(&to->outq, 2, "{}\x1e", 0, 0),
        "the queue, frame by frame");
     ok(to->input && to->input->len == 4 && to->input->pos == 0
        && ngx_memcmp(ngx_broadcast_input_data(to->input), "{\"ty", 4) == 0,
        "input, but what was taken of it");
     ok(to->event && to->event->len == 11, "the event that is still owed");
 
+    r = to->resume;
+
+    ok(to->tells && to->told->epoch == 14 && to->told->seq == 5,
+       "the position that it was told");
+    ok(r && r->after.seq == 5 && r->upto.seq == 9 && r->skip.seq == 9
+       && r->page == 7 && r->begun && r->checked && r->settled && r->away
+       && r->kept && !r->fresh && !r->waiting && !r->through && !r->ahead
+       && !r->changed && !r->asked,
+       "how far its replay is");
+    ok(r->requested.len == 13
+       && ngx_memcmp(r->requested.data, "e-3..1f_2~a_1", 13) == 0
+       && r->suffix.len == 10
+       && ngx_memcmp(r->suffix.data, "..1f_2~a_1", 10) == 0
+       && r->place == r->requested.data + 13,
+       "what was asked for, and what that leaves out");
+    ok(r->deadline - ngx_current_msec == 3000
+       && r->again - ngx_current_msec == 250 && r->delay == 500,
+       "how long it waits for the database");
+    ok(r->early.count == 1 && r->held.count == 2
+       && same_frame(&r->early, 0, "early", 0, 1)
+       && same_frame(&r->held, 0, "live", 99, 2)
+       && same_frame(&r->held, 1, "done", 0, 1),
+       "what is held behind it");
+
+    bc->resume->deadline += 100000;
+    bc->resume->again += 100000;
     bc->since += 100000;
     bc->received += 100000;
     bc->sent += 100000;

@@ -28,6 +28,7 @@
 static void zones(void);
 static void hubs(void);
 static void texts(void);
+static void suffixes(void);
 static void bindings(void);
 static void counters(void);
 
@@ -38,6 +39,7 @@ main(void)
     zones();
     hubs();
     texts();
+    suffixes();
     bindings();
     counters();
 
@@ -265,6 +267,49 @@ texts(void)
 
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         is_int(parse(bad[i], 0, 0), NGX_ERROR, "no position");
+    }
+}
+
+
+static void
+suffixes(void)
+{
+    size_t                    i;
+    u_char                    text[NGX_BROADCAST_SUFFIX_LEN + 8];
+    ngx_str_t                 s, suffix;
+    ngx_broadcast_position_t  p;
+
+    static const char  *bad[] = {
+        "", ".", "a-1.", "a-1..g", "a-1..1A", "a-1..1 ", "a-1..1\"", "a.-1",
+        ".a-1", "a-01..1"
+    };
+
+    s = tap_str("a-10..1f_2.3~9_1-b");
+    is_int(ngx_broadcast_position_split(&s, &p, &suffix), NGX_OK,
+           "a position with a suffix");
+    ok(p.epoch == 10 && p.seq == 10, "is the position");
+    is_mem(suffix.data, suffix.len, "..1f_2.3~9_1-b", 14, "and the suffix");
+
+    s = tap_str("a-10");
+    is_int(ngx_broadcast_position_split(&s, &p, &suffix), NGX_OK,
+           "a position without one");
+    is_int(suffix.len, 0, "has an empty one");
+
+    memset(text, '1', sizeof(text));
+    ngx_memcpy(text, "a-1..", 5);
+
+    s.data = text;
+    s.len = NGX_BROADCAST_SUFFIX_LEN + 3;
+    is_int(ngx_broadcast_position_split(&s, &p, &suffix), NGX_OK,
+           "one may be so long");
+    s.len++;
+    is_int(ngx_broadcast_position_split(&s, &p, &suffix), NGX_ERROR,
+           "and not longer");
+
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        s = tap_str(bad[i]);
+        is_int(ngx_broadcast_position_split(&s, &p, &suffix), NGX_ERROR,
+               "no position with a suffix");
     }
 }
 

@@ -1,0 +1,50 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#ifndef _NGX_BROADCAST_RESUME_H_INCLUDED_
+#define _NGX_BROADCAST_RESUME_H_INCLUDED_
+
+
+#include "conn/ngx_broadcast_index.h"
+
+
+/* The inside of a resume: for those who replay. */
+
+
+#define NGX_BROADCAST_RESUME_PAGE  64           /* messages */
+#define NGX_BROADCAST_RESUME_FULL  (64 * 1024)  /* bytes queued: wait */
+
+
+/* bytes that may be queued before a page waits */
+
+#define ngx_broadcast_resume_room(bc)                                         \
+    ngx_min(NGX_BROADCAST_RESUME_FULL, (bc)->limits->queue / 2)
+
+/* bytes that the client has not got: queued, or without a number yet */
+
+#define ngx_broadcast_resume_queued(bc)                                       \
+    ((bc)->outq.bytes                                                         \
+     + ((bc)->sequence ? (bc)->sequence->waiting.bytes : 0))
+
+
+/* with memory of its own for the texts; NULL: no memory */
+ngx_broadcast_resume_t *ngx_broadcast_resume_new(ngx_str_t *requested,
+    size_t suffix);
+
+/* what comes next of what is missing; from the log if it has it */
+void ngx_broadcast_resume_page(ngx_broadcast_conn_t *bc);
+
+/* the same from the database */
+void ngx_broadcast_resume_ask(ngx_broadcast_conn_t *bc);
+
+/* all of it was queued, or told as a gap; may leave bc without a resume */
+void ngx_broadcast_resume_finish(ngx_broadcast_conn_t *bc);
+void ngx_broadcast_resume_gap(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_position_t *oldest);
+void ngx_broadcast_resume_local_gap(ngx_broadcast_conn_t *bc);
+
+
+#endif /* _NGX_BROADCAST_RESUME_H_INCLUDED_ */
