@@ -63,10 +63,10 @@ CREATE TABLE IF NOT EXISTS broadcast.setting (
 );
 
 COMMENT ON TABLE broadcast.setting IS
-'Settings of the schema: doorbell (commit, off), history_age (interval), history_count (messages a hub), message_size (bytes), node_lease (interval). doorbell can also be set for a session: SET broadcast.doorbell = off';
+'Settings of the schema: doorbell (commit, adaptive, off), history_age (interval), history_count (messages a hub), message_size (bytes), node_lease (interval). doorbell can also be set for a session: SET broadcast.doorbell = off';
 
 INSERT INTO broadcast.setting (name, value) VALUES
-    ('doorbell', 'commit'),
+    ('doorbell', 'adaptive'),
     ('history_age', '1 day'),
     ('history_count', '100000'),
     ('message_size', '1048576'),
@@ -427,6 +427,36 @@ COMMENT ON FUNCTION broadcast.store(text, int, int, int, text, text, text,
 'Internal: keeps one record until it is numbered';
 
 
+-- In a sequence: setval() is seen at once by everybody, locks no row, leaves
+-- no dead one, and to read it costs a sender next to nothing.
+
+CREATE SEQUENCE IF NOT EXISTS broadcast.promised MINVALUE 0 START 0;
+
+COMMENT ON SEQUENCE broadcast.promised IS
+'Until then, in milliseconds of the server''s clock, the leading relay looks for what was sent every few milliseconds: an adaptive doorbell does not ring';
+
+
+CREATE OR REPLACE FUNCTION broadcast.promise(ms int) RETURNS void
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- nothing is lost if it is
+
+    PERFORM set_config('synchronous_commit', 'off', true);
+
+    PERFORM setval('broadcast.promised',
+                   (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+                   + ms);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.promise(int) IS
+'The leading relay: it will look for what was sent every few milliseconds, for so many milliseconds; 0: not any more';
+
+
+-- The payload tells the relay whose rings it could spare.
+
 CREATE OR REPLACE FUNCTION broadcast.bell() RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
@@ -438,14 +468,23 @@ BEGIN
          WHERE s.name = 'doorbell';
     END IF;
 
-    IF bell IS DISTINCT FROM 'off' THEN
+    IF bell IS NOT DISTINCT FROM 'off' THEN
+        RETURN;
+    END IF;
+
+    IF bell IS DISTINCT FROM 'adaptive' THEN
         PERFORM pg_notify('broadcast_doorbell', '');
+
+    ELSIF (SELECT p.last_value FROM broadcast.promised p)
+          <= extract(epoch FROM clock_timestamp()) * 1000
+    THEN
+        PERFORM pg_notify('broadcast_doorbell', 'adaptive');
     END IF;
 END
 $$;
 
 COMMENT ON FUNCTION broadcast.bell() IS
-'Internal: rings for what was sent in this transaction, unless the doorbell is off';
+'Internal: rings for what was sent in this transaction, unless the doorbell is off, or adaptive and the relay looks anyway';
 
 
 CREATE OR REPLACE FUNCTION broadcast.put(hub text, type int, scope int,
@@ -4554,8 +4593,8 @@ BEGIN
         RETURN 'is missing';
     END IF;
 
-    IF name = 'doorbell' AND value NOT IN ('commit', 'off') THEN
-        RETURN 'must be commit or off';
+    IF name = 'doorbell' AND value NOT IN ('commit', 'adaptive', 'off') THEN
+        RETURN 'must be commit, adaptive or off';
     END IF;
 
     IF name IN ('history_age', 'node_lease')
@@ -4616,8 +4655,10 @@ BEGIN
         CASE WHEN s.value = 'off' THEN 'warn' ELSE 'ok' END,
         CASE WHEN s.value = 'off'
              THEN 'it is off: what is sent waits up to a second'
+             WHEN s.value = 'adaptive'
+             THEN 'it rings unless the relay is busy anyway'
              ELSE 'it rings with each commit' END,
-        'UPDATE broadcast.setting SET value = ''commit'' WHERE name = ''doorbell'''
+        'UPDATE broadcast.setting SET value = ''adaptive'' WHERE name = ''doorbell'''
       FROM (SELECT (SELECT x.value FROM broadcast.setting x
                      WHERE x.name = 'doorbell')) s(value);
 END

@@ -21,7 +21,7 @@ ngx_broadcast_pg_pool_t  ngx_broadcast_pg_pool;
 void
 ngx_broadcast_pg_pool_init(ngx_broadcast_pg_conf_t *conf, ngx_log_t *log)
 {
-    char                        settings[192];
+    char                        settings[320];
     ngx_uint_t                  i;
     ngx_msec_t                  limit;
     ngx_broadcast_pg_pool_t    *pool = &ngx_broadcast_pg_pool;
@@ -50,14 +50,16 @@ ngx_broadcast_pg_pool_init(ngx_broadcast_pg_conf_t *conf, ngx_log_t *log)
 
     /*
      * The server ends a statement by itself shortly before its caller would
-     * give up: then the outcome is known, and the connection lives on.
+     * give up: then the outcome is known, and the connection lives on.  What
+     * functions send rings no NOTIFY: this node's relay is woken instead.
      */
 
     limit = conf->timeout - ngx_min(conf->timeout / 10, 500);
 
     (void) ngx_snprintf((u_char *) settings, sizeof(settings),
               "pg_catalog.set_config('statement_timeout', '%M', false),"
-              " pg_catalog.set_config('client_min_messages', 'error', false)"
+              " pg_catalog.set_config('client_min_messages', 'error', false),"
+              " pg_catalog.set_config('broadcast.doorbell', 'off', false)"
               "%Z", limit);
 
     (void) ngx_snprintf((u_char *) pool->setup, sizeof(pool->setup),

@@ -60,8 +60,8 @@ typedef struct {
     ngx_event_t                 retry;      /* the next try after a failure */
     ngx_event_t                 work;       /* posted: hand out, or refuse */
 
-    char                        setup[256];
-    char                        reset[256 + NGX_BROADCAST_PG_RESET_ROOM];
+    char                        setup[384];
+    char                        reset[384 + NGX_BROADCAST_PG_RESET_ROOM];
 } ngx_broadcast_pg_pool_t;
 
 extern ngx_broadcast_pg_pool_t  ngx_broadcast_pg_pool;

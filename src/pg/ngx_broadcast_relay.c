@@ -49,6 +49,11 @@ ngx_broadcast_relay_start(void)
     relay->timer.log = ngx_broadcast_pg.log;
     relay->timer.cancelable = 1;
 
+    relay->quick.handler = ngx_broadcast_relay_bell_poll;
+    relay->quick.data = relay;
+    relay->quick.log = ngx_broadcast_pg.log;
+    relay->quick.cancelable = 1;
+
     relay->pause.handler = ngx_broadcast_relay_pause_over;
     relay->pause.data = relay;
     relay->pause.log = ngx_broadcast_pg.log;
@@ -89,6 +94,7 @@ ngx_broadcast_relay_stop(void)
     relay->phase = NGX_BROADCAST_RELAY_CLOSED;
 
     ngx_broadcast_relay_undelivered();
+    ngx_broadcast_relay_bell_stop();
     ngx_broadcast_timer_stop();
 
     if (relay->timer.timer_set) {
@@ -154,6 +160,7 @@ ngx_broadcast_relay_lost(ngx_broadcast_pg_conn_t *conn)
     relay->phase = NGX_BROADCAST_RELAY_CLOSED;
 
     ngx_broadcast_relay_undelivered();
+    ngx_broadcast_relay_bell_stop();
     ngx_broadcast_timer_stop();
 
     ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_STATE,
@@ -220,6 +227,7 @@ ngx_broadcast_relay_notify(ngx_broadcast_pg_conn_t *conn, const char *channel,
         /* a follower waits for the batch that the leader makes of it */
 
         if (relay->leader) {
+            ngx_broadcast_relay_bell(ngx_strcmp(payload, "adaptive") == 0);
             ngx_broadcast_relay_turn();
         }
 

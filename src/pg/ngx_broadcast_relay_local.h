@@ -38,6 +38,12 @@ typedef enum {
 #define NGX_BROADCAST_RELAY_RECORDS   64      /* one append to the log */
 #define NGX_BROADCAST_RELAY_PAUSE     2       /* ms, for slow workers */
 #define NGX_BROADCAST_RELAY_POLL      1000    /* ms, the doorbell's backup */
+#define NGX_BROADCAST_RELAY_QUICK     2       /* ms, a poll while there is what
+                                                 nobody rings for */
+#define NGX_BROADCAST_RELAY_PROMISE   1000    /* ms, that it goes on so */
+#define NGX_BROADCAST_RELAY_WINDOW    100     /* ms, of what follows */
+#define NGX_BROADCAST_RELAY_RINGS     20      /* promised from so many rings */
+#define NGX_BROADCAST_RELAY_FINDS     5       /* until turns find so seldom */
 #define NGX_BROADCAST_RELAY_COURT     100     /* ms, tries for the lock of
                                                  one that has just died */
 #define NGX_BROADCAST_RELAY_BEAT      3000    /* ms, of node_beat(), a fifth
@@ -119,6 +125,20 @@ typedef struct {
     ngx_uint_t                  due;        /* 1: another turn behind it */
     ngx_uint_t                  looking;    /* 1: look at head and bindings */
     ngx_uint_t                  numbered;   /* rows that sequence() moved */
+
+    /* relay_bell.c */
+
+    ngx_event_t                 quick;      /* a poll before the timer */
+    ngx_msec_t                  soon;       /* to it; 0: none */
+    ngx_uint_t                  rung;       /* 1: somebody rang for what the
+                                               next turn finds */
+    ngx_uint_t                  asked;      /* 1: the same of this turn */
+    ngx_msec_t                  window;     /* began */
+    ngx_uint_t                  rings;      /* in it, of adaptive senders */
+    ngx_uint_t                  finds;      /* turns in it that found rows */
+    ngx_msec_t                  promised;   /* polls are, until; 0: not */
+    ngx_broadcast_pg_query_t    promise;
+    char                        promise_text[NGX_INT_T_LEN + 1];
 
     /* what was read and is not in the log yet */
 
@@ -216,6 +236,19 @@ void ngx_broadcast_relay_poll(void);
  * lost nodes, a follower the session of a leader that stands still.
  */
 void ngx_broadcast_relay_judge(ngx_msec_t lease, uint64_t clock);
+
+
+/* relay_bell.c */
+
+/* a doorbell was heard, of a sender that may be told not to ring if adaptive */
+void ngx_broadcast_relay_bell(ngx_uint_t adaptive);
+/* this relay leads from now on; the session is no more */
+void ngx_broadcast_relay_bell_lead(void);
+void ngx_broadcast_relay_bell_stop(void);
+/* a turn begins; it has ended, all that it found is in the log */
+void ngx_broadcast_relay_bell_turn(void);
+void ngx_broadcast_relay_bell_turned(void);
+void ngx_broadcast_relay_bell_poll(ngx_event_t *ev);
 
 
 /* relay_deliver.c */

@@ -156,6 +156,7 @@ ngx_broadcast_relay_locked(ngx_broadcast_pg_query_t *query,
                   "broadcast: this node's relay leads");
 
     ngx_broadcast_timer_start();
+    ngx_broadcast_relay_bell_lead();
     ngx_broadcast_relay_turn();
 }
 
@@ -240,6 +241,8 @@ ngx_broadcast_relay_turn(void)
     relay->turning = 1;
     relay->due = 0;
     relay->numbered = 0;
+
+    ngx_broadcast_relay_bell_turn();
 
     /* cleared before the database is asked: what is staged later sets it */
 
@@ -380,6 +383,8 @@ ngx_broadcast_relay_delivered(void)
     ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
 
     relay->turning = 0;
+
+    ngx_broadcast_relay_bell_turned();
 
     if (relay->due) {
         ngx_broadcast_relay_turn();

@@ -61,6 +61,7 @@ ngx_broadcast_relay_woken(void)
     if (ngx_broadcast_relay.running
         && ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_RELAY_DUE))
     {
+        ngx_broadcast_relay.rung = 1;
         ngx_broadcast_relay_turn();
     }
 }

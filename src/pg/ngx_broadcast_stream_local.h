@@ -107,8 +107,8 @@ typedef struct {
     ngx_msec_t                  since;      /* when */
     ngx_uint_t                  tries;
     ngx_event_t                 work;       /* posted: hand out seats */
-    char                        setup[384];
-    char                        reset[384 + NGX_BROADCAST_PG_RESET_ROOM];
+    char                        setup[512];
+    char                        reset[512 + NGX_BROADCAST_PG_RESET_ROOM];
 } ngx_broadcast_stream_t;
 
 extern ngx_broadcast_stream_t  ngx_broadcast_stream;

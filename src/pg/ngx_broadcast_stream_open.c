@@ -32,7 +32,7 @@ static void ngx_broadcast_seat_lost(ngx_broadcast_pg_conn_t *conn);
 ngx_int_t
 ngx_broadcast_seat_init(void)
 {
-    char                     settings[320];
+    char                     settings[384];
     ngx_uint_t               i;
     ngx_msec_t               limit;
     ngx_broadcast_seat_t    *seat;
@@ -58,7 +58,8 @@ ngx_broadcast_seat_init(void)
               "pg_catalog.set_config('statement_timeout', '%M', false),"
               " pg_catalog.set_config('idle_in_transaction_session_timeout',"
               " '%M', false),"
-              " pg_catalog.set_config('client_min_messages', 'error', false)"
+              " pg_catalog.set_config('client_min_messages', 'error', false),"
+              " pg_catalog.set_config('broadcast.doorbell', 'off', false)"
               "%Z", limit,
               stream->conf->stream_timeout + NGX_BROADCAST_SEAT_SPARE);
 
