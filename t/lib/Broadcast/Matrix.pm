@@ -16,6 +16,8 @@ package Broadcast::Matrix;
 #       $run->fault;                      # now
 #       $run->over;                       # it is whole again, if it broke
 #       $run->flows;                      # waits: everybody gets from everybody
+#                                         # seconds => 30, of => [publishers],
+#                                         # to => [clients]
 #   }, then => sub {                      # after the end, logs compared
 #       my ($run) = @_;
 #       $run->pauses_at_most(1.5, @clients);
@@ -78,7 +80,21 @@ sub at    { return (db => 'app', user => 'app') }
 sub install {
     my ($self) = @_;
 
-    $self->pg->createdb('app', 'app');
+    # a tablespace: a folder for all that the database keeps
+
+    if (defined $self->{tablespace}) {
+        $self->pg->psql("create tablespace small location"
+                        . " '$self->{tablespace}'");
+        $self->pg->psql('alter system set default_tablespace = small');
+        $self->pg->psql('select pg_reload_conf()');
+        $self->pg->psql('create database app tablespace small');
+        $self->pg->psql('create role app login');
+        $self->pg->psql('alter database app owner to app');
+
+    } else {
+        $self->pg->createdb('app', 'app');
+    }
+
     $self->pg->file("$here/../../../sql/broadcast.sql", $self->at);
 }
 
@@ -390,10 +406,10 @@ sub over  { $_[0]{over} = time }
 # Waits until each client has words of each publisher that were sent after now.
 
 sub flows {
-    my ($self, $seconds, @publishers) = @_;
+    my ($self, %o) = @_;
+    my @publishers = @{ $o{of} // $self->{publishers} };
+    my @clients = @{ $o{to} // $self->{clients} };
     my (%sent, $behind);
-
-    @publishers = @{ $self->{publishers} } unless @publishers;
 
     for my $name (@publishers) {
         $sent{$name} = scalar $self->lines($name);
@@ -402,7 +418,7 @@ sub flows {
     wait_for {
         $behind = undef;
 
-        for my $client (@{ $self->{clients} }) {
+        for my $client (@clients) {
             my %most;
 
             for ($self->lines($client)) {
@@ -419,7 +435,7 @@ sub flows {
         }
 
         1;
-    } $seconds // 30
+    } $o{seconds} // 30
         or die "$behind\n";
 }
 

@@ -12,6 +12,8 @@ package Broadcast::Postgres;
 #       base  => '/folder',              # a base backup instead of an empty one
 #       initdb => [ '--wal-segsize=1' ], # more words for it
 #       env   => { },                    # of the server
+#       listen => '10.0.0.1',            # instead of tcp, another address
+#       hba   => 'host ...',             # one more line of pg_hba.conf
 #       prefix => [ 'ip', ... ],         # what runs the server, as root
 #   );
 #
@@ -24,7 +26,7 @@ package Broadcast::Postgres;
 #   my $session = $pg->session(db => 'app');    # an open psql
 #   $session->run('begin; ...');
 #
-#   $pg->restart; $pg->crash; $pg->start; $pg->stop;
+#   $pg->restart; $pg->crash; $pg->start; $pg->stop; $pg->power_off;
 #   $pg->freeze; $pg->thaw;                     # alive, but says nothing
 #
 #   my $base = $pg->backup;                     # a folder: a base backup
@@ -93,6 +95,8 @@ sub new {
 
     $self->append('postgresql.conf',
         map { "$_ = '$conf{$_}'" } sort keys %conf);
+
+    $self->append('pg_hba.conf', $self->{hba}) if defined $self->{hba};
 
     $self->start unless $self->{stopped};
 
@@ -193,6 +197,33 @@ sub stop {
 
 
 sub crash { $_[0]->stop('immediate') }
+
+
+# All its processes at once, as a power cut does.
+
+sub power_off {
+    my ($self) = @_;
+
+    my $pid = delete $self->{pid} or return;
+    my @all = ($pid, children($pid));
+
+    kill 'STOP', $pid;
+    kill 'KILL', @all, children($pid);
+    reap($pid, 10);
+    wait_for { !grep { kill 0, $_ } @all } 10;
+}
+
+
+# True if it is not there any more, though nobody has stopped it.
+
+sub ended {
+    my ($self) = @_;
+
+    return 0 if $self->{pid} && waitpid($self->{pid}, POSIX::WNOHANG()) == 0;
+
+    $self->{pid} = undef;
+    return 1;
+}
 
 
 sub restart {

@@ -77,6 +77,7 @@ sub sql {
 
         return 'refused' if $lives && $state !~ /^(?:08|57)/;
 
+        $statement = undef;
         $db->disconnect;
         $db = undef;
 
