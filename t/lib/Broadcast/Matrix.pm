@@ -35,6 +35,7 @@ use File::Path ();
 use File::Temp ();
 use POSIX ();
 use Test::More ();
+use Time::Local ();
 use Time::HiRes qw(time sleep);
 
 use Broadcast::HTTP qw(http);
@@ -111,7 +112,7 @@ sub node {
     my $nginx = Broadcast::Nginx->new(
         workers => $workers,
         main    => $self->{main},
-        env     => $o{env} // {},
+        env     => $o{env} // $self->{env} // {},
         %{ $o{options} // $self->{options} // {} },
         http    => "broadcast_zone hubs 8m;"
                  . "broadcast_database \"$conninfo\" timeout=$timeout;"
@@ -163,6 +164,22 @@ sub relay_backend {
         select pid from pg_locks where locktype = 'advisory' and granted
            and objid = (hashtext('broadcast.relay')::bigint
                         & 4294967295)::oid});
+}
+
+
+# Seconds of a Date header.
+
+sub date {
+    my ($text) = @_;
+    my %month = map { $_->[0] => $_->[1] } do {
+        my $n = 0;
+        map { [ $_ => $n++ ] } qw(Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov
+                                  Dec);
+    };
+    my ($day, $month, $year, $h, $m, $s)
+        = $text =~ /(\d+) (\w+) (\d+) (\d+):(\d+):(\d+)/ or die "$text\n";
+
+    return Time::Local::timegm($s, $m, $h, $day, $month{$month}, $year);
 }
 
 
