@@ -1522,14 +1522,22 @@ BEGIN
 END
 $$;
 
+-- A function in SQL would be planned anew at each call, which for one row costs
+-- three times as much as to read it; its one plan walks the index.
+
 CREATE OR REPLACE FUNCTION broadcast.read(after bigint, lim int)
 RETURNS TABLE (pos bigint, hub text, epoch bigint, seq bigint, type smallint,
                scope smallint, source smallint, name text, grp text,
                target text, arguments text, excluded text, mark bigint,
                created bigint, ttl bigint)
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
 AS $$
+BEGIN
+    RETURN QUERY
     SELECT m.pos, m.hub, m.epoch, m.seq, m.type, m.scope, m.source, m.name,
            m.grp, m.target, coalesce(m.arguments::text, m.detail),
            m.excluded, m.mark,
@@ -1540,7 +1548,8 @@ AS $$
               FROM (SELECT * FROM broadcast.message x WHERE x.pos > $1
                      ORDER BY x.pos LIMIT $2) w) m
      WHERE m.bytes - m.size < 4194304
-     ORDER BY m.pos
+     ORDER BY m.pos;
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.read(bigint, int) IS
