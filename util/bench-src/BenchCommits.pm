@@ -34,7 +34,8 @@ my @receivers = ([ listen => 'LISTEN' ], [ events => 'events' ],
                  [ hub => 'hub' ]);
 
 my @modes = ([ plain => 'INSERT' ], [ commit => 'commit' ],
-             [ off => 'off' ], [ http => 'HTTP' ]);
+             [ adaptive => 'adaptive' ], [ off => 'off' ],
+             [ http => 'HTTP' ]);
 
 my %paths = (events => [ '--path', '/events/bench' ],
              hub    => [ '--path', '/client?hub=bench', '--signalr' ]);
