@@ -33,7 +33,8 @@ my @rates = (100, 1000);
 my @receivers = ([ listen => 'LISTEN' ], [ events => 'events' ],
                  [ hub => 'hub' ]);
 
-my @modes = ([ plain => 'INSERT' ], [ commit => 'commit' ],
+my @modes = ([ plain => 'INSERT' ], [ notify => 'NOTIFY' ],
+             [ commit => 'commit' ],
              [ adaptive => 'adaptive' ], [ off => 'off' ],
              [ http => 'HTTP' ]);
 
@@ -90,7 +91,7 @@ sub round {
         my @measure = ('--rates', join(',', @rates), '--open', $self->{open});
 
         push @errors, $column eq 'listen'
-            ? $self->listen(@measure)
+            ? $self->listen('listen', @measure)
             : $self->clients($column, $column, $self->{clients},
                              '--sql', $send, @measure);
     }
@@ -100,6 +101,8 @@ sub round {
 
         push @errors, $column eq 'plain'
             ? $self->plain(@measure)
+            : $column eq 'notify'
+            ? $self->listen('notify', @measure)
             : $column eq 'http'
             ? $self->clients($column, 'events', $few, '--sql', $send,
                              '--publish', '/publish/bench', '--publishers',
@@ -114,11 +117,11 @@ sub round {
 
 
 sub listen {
-    my ($self, @measure) = @_;
+    my ($self, $column, @measure) = @_;
 
     $self->empty;
 
-    return $self->keep('listen',
+    return $self->keep($column,
         '--sql', "WITH sent AS ($insert) SELECT pg_notify('bench', '')",
         '--channel', 'bench',
         '--select', 'SELECT id, arguments FROM bench.plain WHERE id > $1 '
@@ -225,7 +228,9 @@ sub finish {
     my @late;
 
     for my $rate (@rates) {
-        for my $who ([ half => 'median client' ], [ last => 'last client' ]) {
+        for my $who ([ first => 'first client' ], [ half => 'median client' ],
+                     [ last => 'last client' ])
+        {
             for my $p (qw(p50 p99)) {
                 my ($key, $name) = @$who;
 
@@ -242,7 +247,8 @@ sub finish {
                  'at most %s more', @late);
 
     $self->table("publishing commits, $writers writers", 'plain', \@modes,
-        [ grep { $_ !~ /plain|http/ } map { $_->[0] } @modes ], 'of INSERT',
+        [ grep { !/^(?:plain|notify|http)$/ } map { $_->[0] } @modes ],
+        'of INSERT',
         sub { $_[0] / $_[1] }, sub { $_[0] >= $_[1] }, 'at least %s',
         [ 'commits per second', sub { run($_[0])->{per_second} }, 0, 0.5 ],
         [ 'commit answered, p50, ms',
@@ -256,7 +262,7 @@ sub finish {
         [ 'CPU per commit, PostgreSQL, us',
           sub { run($_[0])->{database_us} }, 1 ],
         [ 'CPU per commit, nginx, us',
-          sub { run($_[0])->{half} && run($_[0])->{server_us} }, 1 ]);
+          sub { run($_[0])->{server_us} || undef }, 1 ]);
 
     return;
 }

@@ -17,7 +17,7 @@
 #include "commit.h"
 
 
-#define COMMIT_WARM_MS      500
+#define COMMIT_WARM_MS      300
 #define COMMIT_WARM_RATE    200
 #define COMMIT_FLUSHES      101
 #define COMMIT_PAGE         8192
