@@ -8,6 +8,7 @@ package Broadcast::Cluster;
 #       nodes   => 3, workers => 2,      # as many, each with so many workers
 #       lease   => '3 s',                # of a node; what the setting says
 #       timeout => '3s',                 # of broadcast_database
+#       zone    => '8m', build => '',    # as Broadcast::Nginx takes it
 #       http    => '', server => '',     # more of nginx.conf
 #       sql     => '',                   # what the application installs
 #       wire    => 1,                    # each node talks by a Broadcast::Wire
@@ -79,6 +80,7 @@ sub new {
     my ($class, %o) = @_;
 
     my $self = bless { nodes => 3, workers => 2, timeout => '3s', http => '',
+                       zone => '8m',
                        server => '', sql => '', key => $key, %o }, $class;
 
     my $pg = $self->{pg} = Broadcast::Postgres->new(tcp => $o{wire},
@@ -117,7 +119,8 @@ sub add {
 
     my $node = Broadcast::Nginx->new(
         workers => $self->{workers},
-        http    => "broadcast_zone hubs 8m; broadcast_key $key;"
+        (defined $self->{build} ? (build => $self->{build}) : ()),
+        http    => "broadcast_zone hubs $self->{zone}; broadcast_key $key;"
                  . "broadcast_database \"$conninfo\""
                  . " timeout=$self->{timeout}; broadcast_client_timeout 5m;"
                  . $self->{http},

@@ -9,6 +9,7 @@ package Broadcast::LongPoll;
 #                                         token => $token);
 #   $lp->{id}, $lp->{token}          # of negotiate
 #   $lp->{first}                     # the answer to the first poll
+#   $lp->{early}                     # records behind the handshake's answer
 #   my $r = $lp->poll;               # an answer; $r->{records} parsed
 #   my $wait = $lp->start;           # a poll that waits ...
 #   my $r = $lp->answer($wait);      # ... and its answer
@@ -65,7 +66,12 @@ sub connect {
     my $answer = $self->poll(at => $o{at});
 
     die "handshake: $answer->{status} $answer->{body}\n"
-        unless $answer->{body} eq "{}$end";
+        unless $answer->{body} =~ /^\{\}$end/;
+
+    # what came with it
+
+    $self->{early} = $answer->{records};
+    shift @{ $self->{early} };
 
     return $self;
 }

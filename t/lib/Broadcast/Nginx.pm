@@ -473,6 +473,47 @@ sub behead {
 }
 
 
+# What must not grow: descriptors of the master, of the workers by kind (sockets
+# apart, they come and go with clients), mappings of shared memory of the master
+# and of the workers, workers.
+
+sub level {
+    my ($self) = @_;
+
+    my $count = sub {
+        my ($kind, @pids) = @_;
+        my $n = 0;
+
+        for my $pid (@pids) {
+            for my $fd (glob "/proc/$pid/fd/*") {
+                my $is = readlink($fd) // next;
+                $n++ if ($is =~ /^socket:/ ? 'socket' : 'other') eq $kind;
+            }
+        }
+
+        return $n;
+    };
+
+    my $shared = sub {
+        return scalar map { grep { / rw-s / } split /\n/,
+                            slurp("/proc/$_/maps") // '' } @_;
+    };
+
+    my @workers = $self->workers(1);
+    my $master = $self->{pid};
+
+    return {
+        workers => scalar @workers,
+        'descriptors of the master' => $count->('other', $master)
+                                       + $count->('socket', $master),
+        'sockets of the workers' => $count->('socket', @workers),
+        'other descriptors of the workers' => $count->('other', @workers),
+        'shared mappings of the master' => $shared->($master),
+        'shared mappings of the workers' => $shared->(@workers),
+    };
+}
+
+
 # Processes stand still: their sockets stay open, and nobody reads them.
 
 sub freeze {
