@@ -27,6 +27,7 @@ static void ngx_broadcast_wheel_handler(ngx_event_t *ev);
 static ngx_msec_t ngx_broadcast_wheel_handshake(ngx_broadcast_conn_t *bc);
 static void ngx_broadcast_wheel_look(ngx_broadcast_conn_t *bc);
 static ngx_uint_t ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc);
+static ngx_msec_int_t ngx_broadcast_wheel_closing(ngx_broadcast_conn_t *bc);
 static ngx_msec_int_t ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc);
 static ngx_uint_t ngx_broadcast_wheel_poll(ngx_broadcast_conn_t *bc);
 static ngx_uint_t ngx_broadcast_wheel_silent(ngx_broadcast_conn_t *bc);
@@ -235,7 +236,7 @@ ngx_broadcast_wheel_look(ngx_broadcast_conn_t *bc)
         return;
 
     case NGX_BROADCAST_CLOSING:
-        if (age >= NGX_BROADCAST_CLOSE_TIME) {
+        if (ngx_broadcast_wheel_closing(bc) <= 0) {
             bc->transport->destroy(bc);
             ngx_broadcast_conn_closed(bc, bc->end);
         }
@@ -403,6 +404,21 @@ ngx_broadcast_wheel_alive(ngx_broadcast_conn_t *bc)
 }
 
 
+/* milliseconds that the other side still has for its part of the end */
+
+static ngx_msec_int_t
+ngx_broadcast_wheel_closing(ngx_broadcast_conn_t *bc)
+{
+    ngx_msec_int_t  left;
+
+    left = (ngx_msec_int_t) (bc->since + NGX_BROADCAST_CLOSE_TIME
+                             - ngx_current_msec);
+
+    return left > 0 ? (ngx_msec_int_t) ngx_broadcast_worker_patience(left)
+                    : 0;
+}
+
+
 /* milliseconds to the next deadline, as far as it is known now */
 
 static ngx_msec_int_t
@@ -427,7 +443,7 @@ ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
                                          ngx_broadcast_wheel_handshake(bc));
 
     case NGX_BROADCAST_CLOSING:
-        return ngx_broadcast_wheel_until(bc->since, NGX_BROADCAST_CLOSE_TIME);
+        return ngx_broadcast_wheel_closing(bc);
 
     case NGX_BROADCAST_ACTIVE:
         break;

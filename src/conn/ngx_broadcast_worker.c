@@ -16,6 +16,8 @@
 
 
 #define NGX_BROADCAST_DRAIN_STEP  250       /* ms: the wheel's tick */
+#define NGX_BROADCAST_DRAIN_LAST  1000      /* ms: the last ones have for their
+                                               answers, or a quarter of all */
 
 
 static void ngx_broadcast_sentinel_open(ngx_cycle_t *cycle);
@@ -25,7 +27,8 @@ static void ngx_broadcast_sentinel_handler(ngx_event_t *ev);
 
 /*
  * The sentinel is an idle connection without a peer.  nginx has no hook for
- * the beginning of a graceful exit, but closes idle connections then.
+ * the beginning of a graceful exit, but closes idle connections then; and all
+ * that are left when worker_shutdown_timeout is over.
  */
 
 static ngx_connection_t  *ngx_broadcast_sentinel;
@@ -33,7 +36,8 @@ static ngx_uint_t         ngx_broadcast_started;
 
 static ngx_msec_t         ngx_broadcast_drain_time = 30000;
 static ngx_uint_t         ngx_broadcast_draining;
-static ngx_msec_t         ngx_broadcast_drain_end;
+static ngx_msec_t         ngx_broadcast_drain_pace;    /* all are told */
+static ngx_msec_t         ngx_broadcast_drain_end;     /* none is waited for */
 
 
 ngx_int_t
@@ -174,8 +178,21 @@ ngx_broadcast_sentinel_handler(ngx_event_t *ev)
         return;
     }
 
+    if (c->idle) {
+        c->idle = 0;
+        c->close = 0;
+
+        ngx_broadcast_conn_drain(ngx_broadcast_drain_time);
+        return;
+    }
+
+    /* who has no socket now, between two polls, is not met by this */
+
     ngx_broadcast_sentinel_close();
-    ngx_broadcast_conn_drain(ngx_broadcast_drain_time);
+
+    ngx_broadcast_draining = 1;
+    ngx_broadcast_drain_pace = ngx_current_msec;
+    ngx_broadcast_drain_end = ngx_current_msec;
 }
 
 
@@ -194,7 +211,25 @@ ngx_broadcast_conn_drain(ngx_msec_t drain)
     if (drain) {
         ngx_broadcast_draining = 1;
         ngx_broadcast_drain_end = ngx_current_msec + drain;
+        ngx_broadcast_drain_pace = ngx_broadcast_drain_end
+                                   - ngx_min(NGX_BROADCAST_DRAIN_LAST,
+                                             drain / 4);
     }
+}
+
+
+ngx_msec_t
+ngx_broadcast_worker_patience(ngx_msec_t patience)
+{
+    ngx_msec_int_t  left;
+
+    if (!ngx_broadcast_draining) {
+        return patience;
+    }
+
+    left = (ngx_msec_int_t) (ngx_broadcast_drain_end - ngx_current_msec);
+
+    return ngx_min(patience, (ngx_msec_t) ngx_max(left, 0));
 }
 
 
@@ -215,7 +250,7 @@ ngx_broadcast_worker_drain(void)
     }
 
     count = ngx_broadcast_index_count();
-    left = (ngx_msec_int_t) (ngx_broadcast_drain_end - ngx_current_msec);
+    left = (ngx_msec_int_t) (ngx_broadcast_drain_pace - ngx_current_msec);
 
     if (left > NGX_BROADCAST_DRAIN_STEP) {
         n = (count * NGX_BROADCAST_DRAIN_STEP + left - 1) / left;
