@@ -16,7 +16,8 @@
 --     nginx         schema_version, dispatch, stage, ring, and the relay's
 --                   sequence, read, replay, replay_state, settled, positions,
 --                   head, rules, begin_anew, bindings, bindings_version,
---                   node_beat, node_lease, node_about, unseat, sweep, timers;
+--                   node_beat, node_lease, node_about, unseat, sweep, timers,
+--                   by_wal, wal_plan, sequence_wal;
 --                   error_add, enter, methods and what its statements call;
 --                   keep_groups, keep_connections, and for the REST API present,
 --                   members, groups
@@ -63,14 +64,15 @@ CREATE TABLE IF NOT EXISTS broadcast.setting (
 );
 
 COMMENT ON TABLE broadcast.setting IS
-'Settings of the schema: doorbell (commit, adaptive, off), history_age (interval), history_count (messages a hub), message_size (bytes), node_lease (interval). doorbell can also be set for a session: SET broadcast.doorbell = off';
+'Settings of the schema: doorbell (commit, adaptive, off), history_age (interval), history_count (messages a hub), message_size (bytes), node_lease (interval), source (outbox, wal: the leading relay sets it as its nginx.conf says). doorbell can also be set for a session: SET broadcast.doorbell = off';
 
 INSERT INTO broadcast.setting (name, value) VALUES
     ('doorbell', 'adaptive'),
     ('history_age', '1 day'),
     ('history_count', '100000'),
     ('message_size', '1048576'),
-    ('node_lease', '15 s')
+    ('node_lease', '15 s'),
+    ('source', 'outbox')
 ON CONFLICT (name) DO NOTHING;
 
 
@@ -164,6 +166,56 @@ ALTER TABLE broadcast.message
 
 COMMENT ON TABLE broadcast.message IS
 'History: every numbered message and command. xid is the transaction that sent it, nth counts what that has sent. type 1 message, 2 join, 3 leave, 4 close, 6 a new epoch; scope 0 all, 1 group, 2 user, 3 connection (its name in name). Types from 12 on, questions to a connection, their answers and the items of its streams, are on their way between nodes: of no history, so their epoch is 0 and their seq is their pos';
+
+
+-- Of the WAL source.  Its cursor is a row a batch, of which the newest counts:
+-- one row that is updated would be a chain of versions to walk under an old
+-- snapshot.
+
+CREATE TABLE IF NOT EXISTS broadcast.wal (
+    single       boolean PRIMARY KEY DEFAULT true CHECK (single),
+    wanted       text,
+    said         text,
+    slot         text,
+    publication  text,
+    state        text,
+    anew         boolean NOT NULL DEFAULT false,
+    ids          bigint,
+    barrier      pg_lsn,
+    last         pg_lsn,
+    pruned       pg_lsn NOT NULL DEFAULT '0/0',
+    pruned_at    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+COMMENT ON TABLE broadcast.wal IS
+'One row: the replication slot that the leading relay reads what was sent from. wanted is the slot that nginx.conf names, null for the outbox; said is what hinders; state is make (the slot is not there yet), read, leave (what is left in it is read, up to barrier before anything that was staged since, which ids below ids are for, and up to last), drop, lost (anew: senders are waited for). What broadcast.wal_cursor had before pruned was removed';
+
+INSERT INTO broadcast.wal (single) VALUES (true) ON CONFLICT DO NOTHING;
+
+
+CREATE TABLE IF NOT EXISTS broadcast.wal_cursor (
+    lsn  pg_lsn NOT NULL,
+    n    int NOT NULL,
+    PRIMARY KEY (lsn, n)
+);
+
+COMMENT ON TABLE broadcast.wal_cursor IS
+'How far the WAL was read: the last row is the commit and the message in its transaction behind which the relay goes on; nothing behind it was confirmed to the server';
+
+
+CREATE TABLE IF NOT EXISTS broadcast.wal_key (
+    single  boolean PRIMARY KEY DEFAULT true CHECK (single),
+    key     bytea NOT NULL
+);
+
+COMMENT ON TABLE broadcast.wal_key IS
+'A secret: seals what is sent through the WAL, where every role may write. For nobody but the owner';
+
+INSERT INTO broadcast.wal_key (key)
+SELECT pg_catalog.decode(pg_catalog.replace(
+           pg_catalog.gen_random_uuid()::text
+           || pg_catalog.gen_random_uuid()::text, '-', ''), 'hex')
+    ON CONFLICT DO NOTHING;
 
 
 -- No unique key over the names: they may be longer than an index takes.  The
@@ -414,6 +466,13 @@ RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
+    IF broadcast.wal_way() THEN
+        PERFORM broadcast.wal_emit(hub, type, scope, source, name, grp,
+                                   target, coalesce(arguments::text, detail),
+                                   excluded, NULL, ttl, nth);
+        RETURN;
+    END IF;
+
     INSERT INTO broadcast.staging (hub, type, scope, source, name, grp,
                                    target, arguments, detail, excluded, ttl,
                                    nth)
@@ -463,6 +522,10 @@ AS $$
 DECLARE
     bell text := nullif(current_setting('broadcast.doorbell', true), '');
 BEGIN
+    IF broadcast.wal_way() THEN
+        RETURN;
+    END IF;
+
     IF bell IS NULL THEN
         SELECT s.value INTO bell FROM broadcast.setting s
          WHERE s.name = 'doorbell';
@@ -642,6 +705,208 @@ $$;
 COMMENT ON FUNCTION broadcast.send(text, int, text, text, jsonb, text[], int,
                                    text)
 IS 'Internal: checks and stages one message; grp is a second group that gets it, once for who is in both';
+
+
+--
+-- What is sent through the WAL
+--
+-- Where broadcast.setting says `source` = `wal`, a send is a transactional
+-- message in the WAL in place of a row in `staging`, and rings no doorbell.
+-- The leading relay reads it from a logical replication slot, in the order of
+-- commits, and gives it to sequence_wal(), which moves it to `staging` and
+-- numbers it, all in one transaction with the cursor.
+--
+-- A transaction goes one way only, so what it sends keeps its order, and holds
+-- a lock that tells that it goes through the WAL.  Nobody waits for such a
+-- lock: whoever leaves this source only looks whether there still are any.
+--
+-- Any role may write to the WAL under our prefix, so a message is sealed with
+-- a key that only the owner can read, and names its transaction:
+--
+--     64 hexadecimal digits, the seal of all that follows
+--     a JSON array, in one line; LF
+--     the arguments or the detail, byte for byte
+--
+
+CREATE OR REPLACE FUNCTION broadcast.wal_way() RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    xid text := pg_current_xact_id()::text;
+    way text := current_setting('broadcast.way', true);
+    source text;
+BEGIN
+    IF way = xid || 'w' THEN
+        RETURN true;
+    END IF;
+
+    IF way = xid || 's' THEN
+        RETURN false;
+    END IF;
+
+    way := 's';
+
+    SELECT s.value INTO source FROM broadcast.setting s
+     WHERE s.name = 'source';
+
+    -- An older snapshot does not tell what the source is now.  And it is read
+    -- once more behind the lock: who leaves it changes it, then looks for locks.
+
+    IF source = 'wal'
+       AND current_setting('transaction_isolation') LIKE 'read%'
+       AND pg_try_advisory_xact_lock_shared(hashtext('broadcast.wal'),
+                                            pg_backend_pid() & 15)
+    THEN
+        SELECT s.value INTO source FROM broadcast.setting s
+         WHERE s.name = 'source';
+
+        IF source = 'wal' THEN
+            way := 'w';
+        END IF;
+    END IF;
+
+    PERFORM set_config('broadcast.way', xid || way, true);
+
+    RETURN way = 'w';
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_way() IS
+'Internal: whether what this transaction sends goes through the WAL; the first send of a transaction decides';
+
+
+CREATE OR REPLACE FUNCTION broadcast.wal_senders() RETURNS boolean
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_locks l
+         WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+           AND l.database = (SELECT d.oid FROM pg_database d
+                              WHERE d.datname = current_database())
+           AND l.classid::bigint
+               = hashtext('broadcast.wal')::bigint & 4294967295
+           AND l.objid::bigint < 16)
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_senders() IS
+'Internal: whether a transaction is open that has sent through the WAL';
+
+
+CREATE OR REPLACE FUNCTION broadcast.wal_seal(body bytea) RETURNS text
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT encode(sha256(k.key || sha256(k.key || $1)), 'hex')
+      FROM broadcast.wal_key k
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_seal(bytea) IS
+'Internal: what proves that a message in the WAL was sent by this schema';
+
+
+CREATE OR REPLACE FUNCTION broadcast.wal_emit(hub text, type int, scope int,
+    source int, name text, grp text, target text, body text, excluded text,
+    mark bigint, ttl double precision, nth int) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    said bytea := convert_to(
+        json_build_array(pg_current_xact_id()::text, nth, hub, type, scope,
+                         source, name, grp, target, excluded, mark, ttl,
+                         (extract(epoch FROM clock_timestamp()) * 1000000)
+                         ::bigint, body IS NULL)::text
+        || E'\n' || coalesce(body, ''), 'UTF8');
+BEGIN
+    PERFORM pg_logical_emit_message(true, 'broadcast',
+                convert_to(broadcast.wal_seal(said), 'UTF8') || said);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_emit(text, int, int, int, text, text, text,
+    text, text, bigint, double precision, int) IS
+'Internal: sends one record through the WAL';
+
+
+CREATE OR REPLACE FUNCTION broadcast.wal_beat() RETURNS pg_lsn
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$ SELECT pg_logical_emit_message(true, 'broadcast', 'beat') $$;
+
+COMMENT ON FUNCTION broadcast.wal_beat() IS
+'Internal: something to read behind all that was committed before; the cursor reaches the place that it returns';
+
+
+CREATE OR REPLACE FUNCTION broadcast.wal_place() RETURNS pg_lsn
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT c.lsn FROM broadcast.wal_cursor c ORDER BY c.lsn DESC, c.n DESC
+     LIMIT 1
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_place() IS
+'Internal: all that was committed before, and sent through the WAL, is staged or numbered';
+
+
+CREATE OR REPLACE FUNCTION broadcast.wal_unnumbered() RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    own bigint := pg_current_xact_id_if_assigned()::text::bigint;
+    till bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    mine int := nullif(current_setting('broadcast.nth', true), '')::int;
+    said text;
+BEGIN
+    -- which of them have sent only the relay knows: all that are seen
+
+    SELECT broadcast.runs(array_agg(w.a ORDER BY w.a),
+                          array_agg(w.b ORDER BY w.a)) INTO said
+      FROM (SELECT lag(x.x, 1, 0::bigint) OVER (ORDER BY x.x) + 1 AS a,
+                   x.x - 1 AS b
+              FROM (SELECT p::text::bigint AS x
+                      FROM pg_snapshot_xip(pg_current_snapshot()) p
+                     UNION SELECT own WHERE own < till
+                     UNION SELECT till) x) w
+     WHERE w.b >= w.a;
+
+    RETURN '.' || coalesce(said, '')
+           || coalesce('~' || to_hex(own) || '_' || to_hex(mine), '')
+           || '-' || to_hex((CASE WHEN pg_is_in_recovery()
+                                  THEN pg_last_wal_replay_lsn()
+                                  ELSE pg_current_wal_insert_lsn()
+                             END - '0/0')::bigint);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_unnumbered() IS
+'Internal: the suffix of a position where messages come through the WAL: all transactions that the statement sees, and how far the WAL must be read for them';
+
+
+CREATE OR REPLACE FUNCTION broadcast.wal_settled(suffix text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    place bigint := ('x' || lpad(nullif(split_part(suffix, '-', 2), ''), 16,
+                                 '0'))::bit(64)::bigint;
+BEGIN
+    IF place IS NULL
+       OR NOT EXISTS (SELECT FROM broadcast.wal w WHERE w.slot IS NOT NULL)
+       OR broadcast.wal_place() - '0/0' >= place
+    THEN
+        RETURN true;
+    END IF;
+
+    PERFORM broadcast.wal_beat();
+
+    RETURN false;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_settled(text) IS
+'Internal: whether the WAL was read as far as a position says; if not, gives the relay something to read there';
 
 
 --
@@ -852,6 +1117,10 @@ DECLARE
     mine int;
     said text;
 BEGIN
+    IF EXISTS (SELECT FROM broadcast.wal w WHERE w.slot IS NOT NULL) THEN
+        RETURN broadcast.wal_unnumbered();
+    END IF;
+
     SELECT array_agg(DISTINCT s.xid::text::bigint)
                FILTER (WHERE s.xid::text::bigint IS DISTINCT FROM own),
            max(s.nth) FILTER (WHERE s.xid::text::bigint = own)
@@ -972,7 +1241,8 @@ AS $$
         SELECT FROM broadcast.seen($2) r
          WHERE r.nth < 2147483647
            AND NOT pg_visible_in_snapshot(r.first::text::xid8,
-                                          pg_current_snapshot())) END
+                                          pg_current_snapshot()))
+       AND broadcast.wal_settled($2) END
 $$;
 
 COMMENT ON FUNCTION broadcast.settled(text, text) IS
@@ -1271,6 +1541,21 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+    IF broadcast.wal_way() THEN
+        PERFORM broadcast.wal_emit(r.hub, r.type, r.scope, r.source,
+                    nullif(r.name, ''), nullif(r.grp, ''),
+                    nullif(r.target, ''),
+                    CASE WHEN r.type = 1 THEN r.arguments::json::text
+                         ELSE r.arguments END, nullif(r.excluded, ''),
+                    nullif(r.mark, 0), r.ttl, 0)
+           FROM (SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+                                      $11) WITH ORDINALITY
+                        AS u(hub, type, scope, source, name, grp, target,
+                             arguments, excluded, mark, ttl, n)
+                  ORDER BY u.n) r;
+        RETURN;
+    END IF;
+
     INSERT INTO broadcast.staging (hub, type, scope, source, name, grp,
                                    target, arguments, detail, excluded, mark,
                                    ttl)
@@ -1844,6 +2129,456 @@ $$;
 
 COMMENT ON FUNCTION broadcast.unseat(double precision) IS
 'A relay that follows: ends the session of one that leads and has asked for nothing in so many milliseconds, a leader asks each second; returns how many';
+
+
+--
+-- What the module calls: the relay, where messages come through the WAL
+--
+
+CREATE OR REPLACE FUNCTION broadcast.by_wal() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT EXISTS (SELECT FROM broadcast.setting s
+                    WHERE s.name = 'source' AND s.value = 'wal')
+$$;
+
+COMMENT ON FUNCTION broadcast.by_wal() IS
+'Every relay: whether what is sent goes through the WAL';
+
+
+CREATE OR REPLACE FUNCTION broadcast.sequence_wal(lsn pg_lsn[], n int[],
+    xid bigint[], message text[], upto pg_lsn)
+RETURNS TABLE (taken int, left_out int, numbered int)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    w broadcast.wal;
+    last record;
+    gate boolean;
+BEGIN
+    -- the cursor must be as durable as the place that is confirmed
+
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+
+    SELECT * INTO w FROM broadcast.wal;
+    SELECT c.lsn, c.n INTO last FROM broadcast.wal_cursor c
+     ORDER BY c.lsn DESC, c.n DESC LIMIT 1;
+
+    -- what was staged since this source is left came later than all of these
+
+    gate := w.state = 'leave' AND (w.barrier IS NULL OR last.lsn < w.barrier);
+
+    WITH given AS (
+        SELECT g.* FROM unnest($1, $2, $3, $4) WITH ORDINALITY
+                        AS g(lsn, n, xid, message, ord)
+         WHERE last.lsn IS NULL OR (g.lsn, g.n) > (last.lsn, last.n)
+    ), sealed AS MATERIALIZED (
+        SELECT g.ord, g.lsn, g.n, g.xid, g.message = '' AS beat, b.body
+          FROM given g LEFT JOIN LATERAL
+               (SELECT substr(g.message, 65) AS body) b
+               ON broadcast.wal_seal(convert_to(b.body, 'UTF8'))
+                  = left(g.message, 64)
+    ), parsed AS MATERIALIZED (
+        SELECT s.ord, s.lsn, s.n, s.xid, s.beat,
+               split_part(s.body, E'\n', 1)::json AS a,
+               substr(s.body, strpos(s.body, E'\n') + 1) AS body
+          FROM sealed s
+    ), record AS MATERIALIZED (
+        SELECT p.*, ((p.a ->> 0)::bigint & 4294967295) = p.xid AS good
+          FROM parsed p
+    ), cut AS (
+        -- the WAL may be read before others see the commit: order and
+        -- positions want both
+
+        SELECT min(r.ord) AS ord FROM record r
+         WHERE r.good AND NOT pg_visible_in_snapshot((r.a ->> 0)::xid8,
+                                                     pg_current_snapshot())
+    ), moved AS (
+        INSERT INTO broadcast.staging (id, hub, type, scope, source, name,
+                                       grp, target, arguments, detail,
+                                       excluded, mark, ttl, created_at, xid,
+                                       nth)
+            OVERRIDING SYSTEM VALUE
+        SELECT CASE WHEN gate THEN w.ids + r.ord
+                    ELSE nextval('broadcast.staging_id_seq') END,
+               r.a ->> 2, (r.a ->> 3)::smallint, (r.a ->> 4)::smallint,
+               (r.a ->> 5)::smallint, r.a ->> 6, r.a ->> 7, r.a ->> 8,
+               CASE WHEN r.a ->> 3 = '1' THEN r.body::json END,
+               CASE WHEN r.a ->> 3 <> '1' AND r.a ->> 13 = 'false'
+                    THEN r.body END,
+               r.a ->> 9, (r.a ->> 10)::bigint,
+               (r.a ->> 11)::double precision,
+               timestamptz 'epoch'
+               + (r.a ->> 12)::bigint * interval '1 microsecond',
+               (r.a ->> 0)::xid8, (r.a ->> 1)::int
+          FROM (SELECT * FROM record ORDER BY record.ord) r
+         WHERE r.good AND r.ord < coalesce((SELECT c.ord FROM cut c),
+                                           9223372036854775807)
+    ), place AS (
+        INSERT INTO broadcast.wal_cursor (lsn, n)
+        SELECT p.lsn, p.n
+          FROM (SELECT r.lsn, r.n FROM record r
+                 WHERE r.ord < coalesce((SELECT c.ord FROM cut c),
+                                        9223372036854775807)
+                 UNION ALL
+                SELECT $5, 0 WHERE (SELECT c.ord FROM cut c) IS NULL
+                               AND (last.lsn IS NULL OR $5 > last.lsn)) p
+         ORDER BY 1 DESC, 2 DESC LIMIT 1
+            ON CONFLICT DO NOTHING
+    )
+    SELECT coalesce(c.ord - 1, cardinality($1)),
+           (SELECT count(*) FROM record r
+             WHERE r.good IS NOT TRUE AND r.beat IS NOT TRUE
+               AND r.ord < coalesce(c.ord, 9223372036854775807))
+      INTO taken, left_out FROM cut c;
+
+    IF gate THEN
+        UPDATE broadcast.wal SET ids = ids + cardinality($1);
+        numbered := 0;
+    ELSE
+        numbered := broadcast.sequence(500);
+    END IF;
+
+    RETURN NEXT;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.sequence_wal(pg_lsn[], int[], bigint[], text[],
+                                           pg_lsn) IS
+'The leading relay: moves messages that it has read from the WAL to the staging table, in their order, and numbers at most 500 records; upto is how far it has read with the last of them, 0/0 if that is not the last. taken is how many need not come again, left_out how many of these were not sent by this schema';
+
+
+CREATE OR REPLACE FUNCTION broadcast.wal_refusal(slot text, publication text)
+RETURNS text
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    s record;
+BEGIN
+    IF current_setting('server_version_num')::int < 140000 THEN
+        RETURN format('PostgreSQL 14 or later is needed, this is %s',
+                      current_setting('server_version'));
+    END IF;
+
+    IF current_setting('wal_level') <> 'logical' THEN
+        RETURN format('wal_level is %s; ALTER SYSTEM SET wal_level = logical, and restart the server',
+                      current_setting('wal_level'));
+    END IF;
+
+    IF NOT (SELECT r.rolreplication OR r.rolsuper FROM pg_roles r
+             WHERE r.rolname = session_user)
+    THEN
+        RETURN format('the role may not read the WAL; ALTER ROLE %I REPLICATION',
+                      session_user);
+    END IF;
+
+    SELECT * INTO s FROM pg_replication_slots r WHERE r.slot_name = $1;
+
+    IF FOUND THEN
+        RETURN format('the replication slot %I is not ours: %s; name another one by slot=, or SELECT pg_drop_replication_slot(%L)',
+            $1, CASE WHEN s.slot_type <> 'logical' THEN 'a physical one'
+                     WHEN s.database <> current_database()
+                     THEN format('of the database %I', s.database)
+                     WHEN s.plugin <> 'pgoutput'
+                     THEN format('of the plugin %I', s.plugin)
+                     WHEN s.active
+                     THEN format('in use by process %s', s.active_pid)
+                     ELSE 'somebody else made it' END, $1);
+    END IF;
+
+    -- before the slot: rows that are changed behind it are looked up there
+
+    IF NOT EXISTS (SELECT FROM pg_publication p WHERE p.pubname = $2) THEN
+        BEGIN
+            EXECUTE format('CREATE PUBLICATION %I', $2);
+        EXCEPTION WHEN insufficient_privilege THEN
+            RETURN format('there is no publication %I, and the owner of the schema may not make one; CREATE PUBLICATION %I',
+                          $2, $2);
+        END;
+    END IF;
+
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_refusal(text, text) IS
+'Internal: why a slot cannot be made, with the statement that helps, or null; makes the publication, of no table, if it is missing';
+
+
+CREATE OR REPLACE FUNCTION broadcast.wal_source(source text) RETURNS void
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO broadcast.setting (name, value) VALUES ('source', $1)
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value
+             WHERE setting.value IS DISTINCT FROM excluded.value
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_source(text) IS
+'Internal: where sends go from now on';
+
+
+-- What became of the slot that is in use, if anything
+
+CREATE OR REPLACE FUNCTION broadcast.wal_fault(slot text) RETURNS text
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    s record;
+BEGIN
+    IF slot IS NULL THEN
+        RETURN 'there is none';
+    END IF;
+
+    SELECT * INTO s FROM pg_replication_slots r WHERE r.slot_name = slot;
+
+    IF NOT FOUND THEN
+        RETURN 'it was dropped, or is not on this server';
+    END IF;
+
+    IF s.plugin IS DISTINCT FROM 'pgoutput'
+       OR s.database IS DISTINCT FROM current_database()
+    THEN
+        RETURN 'it is somebody else''s now';
+    END IF;
+
+    IF s.wal_status = 'lost' OR s.restart_lsn IS NULL THEN
+        RETURN format('the server has removed WAL that was not read yet, max_slot_wal_keep_size is %s',
+                      current_setting('max_slot_wal_keep_size'));
+    END IF;
+
+    IF s.confirmed_flush_lsn > broadcast.wal_place() THEN
+        RETURN 'somebody else has read from it, or made it anew';
+    END IF;
+
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_fault(text) IS
+'Internal: why messages may have been lost with the slot, or null';
+
+
+-- A step of each state, and the state that comes next; null: what was said is
+-- to be done first.
+
+CREATE OR REPLACE FUNCTION broadcast.wal_step(w broadcast.wal, created text,
+    OUT what text, OUT next text)
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    senders boolean;
+    there boolean := EXISTS (SELECT FROM pg_replication_slots r
+                              WHERE r.slot_name = w.slot
+                                AND r.plugin = 'pgoutput'
+                                AND r.database = current_database());
+BEGIN
+    CASE w.state
+
+    WHEN 'make' THEN
+        what := 'create';
+
+        -- made by this relay, or by one that did not come to say so
+
+        IF EXISTS (SELECT FROM pg_replication_slots r
+                    WHERE r.slot_name = w.slot
+                      AND r.confirmed_flush_lsn IS NOT NULL
+                      AND (created IS NOT NULL OR NOT r.active))
+        THEN
+            DELETE FROM broadcast.wal_cursor;
+            UPDATE broadcast.wal SET pruned = '0/0';
+            INSERT INTO broadcast.wal_cursor
+            SELECT r.confirmed_flush_lsn, 0 FROM pg_replication_slots r
+             WHERE r.slot_name = w.slot;
+
+            PERFORM broadcast.wal_source('wal');
+            what := 'read';
+            next := 'read';
+        ELSIF w.wanted IS DISTINCT FROM w.slot THEN
+            what := 'again';
+            next := 'drop';
+        END IF;
+
+    WHEN 'read' THEN
+        what := 'read';
+
+        IF w.wanted IS DISTINCT FROM w.slot THEN
+
+            -- ids for what is left in the WAL, below those that are given now
+
+            UPDATE broadcast.wal
+               SET ids = nextval('broadcast.staging_id_seq'),
+                   barrier = NULL, last = NULL;
+            PERFORM setval('broadcast.staging_id_seq',
+                           nextval('broadcast.staging_id_seq') + 1000000000);
+
+            PERFORM broadcast.wal_source('outbox');
+            what := 'again';
+            next := 'leave';
+        ELSIF w.pruned_at < clock_timestamp() - interval '10 s' THEN
+            PERFORM broadcast.wal_prune();
+        END IF;
+
+    WHEN 'leave' THEN
+        what := 'drain';
+        senders := broadcast.wal_senders();
+
+        IF w.barrier IS NULL THEN
+            UPDATE broadcast.wal SET barrier = broadcast.wal_beat();
+        ELSIF w.last IS NULL AND NOT senders THEN
+            UPDATE broadcast.wal SET last = broadcast.wal_beat();
+        ELSIF broadcast.wal_place() >= w.last THEN
+            what := 'again';
+            next := 'drop';
+        END IF;
+
+    WHEN 'lost' THEN
+        senders := broadcast.wal_senders();
+
+        -- what they have sent is lost when they commit: told once more then
+
+        IF NOT w.anew OR NOT senders THEN
+            PERFORM broadcast.begin_anew(broadcast.head() + 1);
+            UPDATE broadcast.wal SET anew = senders;
+        END IF;
+
+        what := CASE WHEN senders THEN 'outbox' ELSE 'again' END;
+        next := CASE WHEN NOT senders THEN 'drop' END;
+
+    WHEN 'drop' THEN
+        what := CASE WHEN there THEN 'drop' ELSE 'again' END;
+        next := CASE WHEN NOT there THEN '' END;
+
+    END CASE;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_step(broadcast.wal, text) IS
+'Internal: does what is due for the slot in use';
+
+
+-- From where it was left off: what was removed before is not walked again.
+
+CREATE OR REPLACE FUNCTION broadcast.wal_prune() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    place pg_lsn := broadcast.wal_place();
+BEGIN
+    DELETE FROM broadcast.wal_cursor c USING broadcast.wal w
+     WHERE c.lsn >= w.pruned AND c.lsn < place;
+
+    UPDATE broadcast.wal SET pruned = place, pruned_at = clock_timestamp()
+     WHERE pruned < place;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_prune() IS
+'Internal: removes the rows of the cursor that a later one has followed';
+
+
+CREATE OR REPLACE FUNCTION broadcast.wal_plan(wanted text, by_publication text,
+    created text, trouble text)
+RETURNS TABLE (what text, slot text, publication text, gate boolean,
+               said text, note text, behind bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    w broadcast.wal;
+    step record;
+    fault text;
+BEGIN
+    UPDATE broadcast.wal SET wanted = $1, said = $4
+     WHERE wanted IS DISTINCT FROM $1 OR said IS DISTINCT FROM $4;
+
+    SELECT * INTO w FROM broadcast.wal;
+
+    IF w.state IN ('read', 'leave')
+       OR w.state IS NULL AND 'wal' = (SELECT s.value FROM broadcast.setting s
+                                        WHERE s.name = 'source')
+    THEN
+        fault := broadcast.wal_fault(w.slot);
+
+        IF fault IS NOT NULL THEN
+            PERFORM broadcast.wal_source('outbox');
+            UPDATE broadcast.wal SET state = 'lost', anew = false;
+
+            RETURN QUERY SELECT 'again', w.slot, w.publication, true,
+                format('messages may have been lost with the replication slot %s: %s; all hubs begin anew',
+                       quote_ident(w.slot), fault), NULL, NULL::bigint;
+            RETURN;
+        END IF;
+    END IF;
+
+    IF w.state IS NULL THEN
+
+        IF $1 IS NULL THEN
+            RETURN QUERY SELECT 'outbox', NULL, NULL, false, NULL, NULL,
+                                NULL::bigint;
+            RETURN;
+        END IF;
+
+        fault := broadcast.wal_refusal($1, $2);
+
+        IF fault IS NOT NULL THEN
+            RETURN QUERY SELECT 'refused', $1, $2, false, fault, NULL,
+                                NULL::bigint;
+            RETURN;
+        END IF;
+
+        UPDATE broadcast.wal SET slot = $1, publication = $2, state = 'make';
+        SELECT * INTO w FROM broadcast.wal;
+    END IF;
+
+    step := broadcast.wal_step(w, $3);
+
+    IF step.next IS NOT NULL THEN
+        UPDATE broadcast.wal
+           SET state = nullif(step.next, ''),
+               slot = CASE WHEN step.next <> '' THEN w.slot END;
+    END IF;
+
+    RETURN QUERY
+    SELECT step.what, x.slot, x.publication,
+           coalesce(x.state = 'leave'
+                    AND (x.barrier IS NULL
+                         OR broadcast.wal_place() < x.barrier), false),
+           NULL, broadcast.wal_note(x.slot),
+           (SELECT (pg_current_wal_lsn() - r.confirmed_flush_lsn)::bigint
+              FROM pg_replication_slots r WHERE r.slot_name = x.slot)
+      FROM broadcast.wal x;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_plan(text, text, text, text) IS
+'The leading relay: what it shall do about the slot that nginx.conf names (null: outbox), or about one that is still in use: outbox, refused, create, read, drain, drop, again (ask once more). created tells that it has just made it, trouble what hinders it. gate: what is staged must wait. Only in the session that holds the advisory lock';
+
+
+CREATE OR REPLACE FUNCTION broadcast.wal_note(slot text) RETURNS text
+LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT CASE WHEN r.wal_status = 'unreserved'
+                THEN format('the server is about to remove WAL that was not read from the replication slot %I; a greater max_slot_wal_keep_size helps, now', r.slot_name)
+                WHEN current_setting('max_slot_wal_keep_size') = '-1'
+                THEN format('max_slot_wal_keep_size is not set: while nobody reads the replication slot %I the WAL may fill the disk', r.slot_name)
+           END
+      FROM pg_replication_slots r WHERE r.slot_name = $1
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_note(text) IS
+'Internal: what is worth a warning about the WAL that a slot keeps, or null';
 
 
 --
@@ -4494,9 +5229,8 @@ BEGIN
         'the database is kept in ' || current_setting('server_encoding'),
         'messages with characters that it does not have are refused; create the database with ENCODING UTF8';
 
-    RETURN QUERY SELECT 'wal_level', 'ok',
-        'wal_level is ' || current_setting('wal_level')
-        || ', and nothing here needs another', NULL;
+    RETURN QUERY SELECT s."check", s.status, s.detail, s.hint
+                   FROM broadcast.doctor_wal() s;
 
     said := (SELECT string_agg(r.role, ', ') FROM broadcast.doctor_roles() r
               WHERE broadcast.doctor_setting(r.role, 'synchronous_commit')
@@ -4557,6 +5291,58 @@ COMMENT ON FUNCTION broadcast.doctor_server(interval) IS
 'Internal: the checks of broadcast.doctor() about the server';
 
 
+CREATE OR REPLACE FUNCTION broadcast.doctor_wal()
+RETURNS TABLE ("check" text, status text, detail text, hint text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    w broadcast.wal;
+    s record;
+    note text;
+BEGIN
+    SELECT * INTO w FROM broadcast.wal;
+    SELECT * INTO s FROM pg_replication_slots r WHERE r.slot_name = w.slot;
+
+    RETURN QUERY SELECT 'wal_level',
+        CASE WHEN w.wanted IS NOT NULL
+                  AND current_setting('wal_level') <> 'logical'
+             THEN 'error' ELSE 'ok' END,
+        'wal_level is ' || current_setting('wal_level')
+        || CASE WHEN w.wanted IS NULL THEN ', and nothing here needs another'
+                ELSE ', broadcast_source wal needs logical' END,
+        'ALTER SYSTEM SET wal_level = logical, and restart the server';
+
+    note := broadcast.wal_note(w.slot);
+
+    RETURN QUERY SELECT 'source',
+        CASE WHEN w.said IS NOT NULL THEN 'error'
+             WHEN note IS NOT NULL OR w.slot IS DISTINCT FROM w.wanted
+                  OR w.wanted IS NOT NULL AND w.state <> 'read'
+             THEN 'warn' ELSE 'ok' END,
+        CASE WHEN w.said IS NOT NULL THEN w.said
+             WHEN w.slot IS NULL AND w.wanted IS NULL
+             THEN 'what is sent goes through broadcast.staging'
+             WHEN w.state = 'make'
+             THEN format('the replication slot %I is being made, behind all transactions that are open', w.slot)
+             WHEN w.state = 'read'
+             THEN coalesce(note, format('what is sent goes through the WAL: replication slot %I, wal_status %s, %s bytes behind',
+                      w.slot, s.wal_status,
+                      CASE WHEN NOT pg_is_in_recovery()
+                           THEN pg_current_wal_lsn() - s.confirmed_flush_lsn
+                      END))
+             ELSE format('the replication slot %I is given up (%s)', w.slot,
+                         w.state) END,
+        CASE WHEN w.said IS NOT NULL THEN 'see also the error log of the nginx that numbers; what it cannot read waits, or goes through broadcast.staging'
+             WHEN w.state = 'make' THEN 'see the check snapshots: long transactions'
+             ELSE 'ALTER SYSTEM SET max_slot_wal_keep_size = …, and pg_reload_conf()' END;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor_wal() IS
+'Internal: the checks of broadcast.doctor() about the WAL';
+
+
 CREATE OR REPLACE FUNCTION broadcast.doctor_snapshots(patience interval)
 RETURNS TABLE ("check" text, status text, detail text, hint text)
 LANGUAGE sql STABLE
@@ -4606,6 +5392,10 @@ BEGIN
         RETURN 'must be commit, adaptive or off';
     END IF;
 
+    IF name = 'source' AND value NOT IN ('outbox', 'wal') THEN
+        RETURN 'must be outbox or wal';
+    END IF;
+
     IF name IN ('history_age', 'node_lease')
        AND value::interval <= interval '0'
        OR name = 'node_lease' AND value::interval < interval '6 s'
@@ -4649,7 +5439,8 @@ BEGIN
     said := (SELECT string_agg(format('%s %s', v.name, f.fault), '; '
                                ORDER BY v.name)
                FROM (VALUES ('doorbell'), ('history_age'), ('history_count'),
-                            ('message_size'), ('node_lease')) v(name)
+                            ('message_size'), ('node_lease'),
+                            ('source')) v(name)
                LEFT JOIN broadcast.setting s ON s.name = v.name,
                     LATERAL (SELECT broadcast.setting_fault(v.name, s.value)
                                     AS fault) f

@@ -59,7 +59,7 @@ SELECT broadcast.expose('chat', 'methods');
 
 SELECT is(app.after('SELECT 1'), 'ok', 'where nothing is wrong all is ok');
 SELECT bag_eq($$ SELECT "check" FROM broadcast.doctor() $$,
-    $$ SELECT unnest('{server_version, recovery, encoding, wal_level,
+    $$ SELECT unnest('{server_version, recovery, encoding, wal_level, source,
          synchronous_commit, transactions, connections, notify_queue,
          snapshots, schema_version, settings, doorbell, owner, public_rights,
          role_rights, role_power, role_members, nodes, relay, pooler, lag,
