@@ -11,6 +11,7 @@
 
 static ngx_int_t ngx_http_broadcast_role_claim(ngx_conf_t *cf,
     ngx_broadcast_pg_conf_t *pg, ngx_str_t *value);
+static ngx_int_t ngx_http_broadcast_wal_name(ngx_str_t *name);
 static ngx_str_t *ngx_http_broadcast_hub_arg(ngx_conf_t *cf,
     ngx_str_t *name);
 
@@ -371,7 +372,8 @@ ngx_http_broadcast_source(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_broadcast_main_conf_t *bmcf = conf;
 
-    ngx_str_t  *value;
+    ngx_str_t   *value, *name, v;
+    ngx_uint_t   i;
 
     ngx_http_broadcast_needs_zone(cf);
 
@@ -380,23 +382,82 @@ ngx_http_broadcast_source(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     value = cf->args->elts;
-
-    if (ngx_strcmp(value[1].data, "wal") == 0) {
-        return ngx_http_broadcast_bad(cf, &value[1],
-                                      "it is not in this version");
-    }
-
-    if (ngx_strcmp(value[1].data, "outbox") != 0) {
-        return ngx_http_broadcast_bad(cf, &value[1],
-                                      "it must be \"outbox\"");
-    }
-
-    if (cf->args->nelts > 2) {
-        return ngx_http_broadcast_bad(cf, &value[2],
-                                      "\"outbox\" has no parameters");
-    }
-
     bmcf->source = 0;
 
+    if (ngx_strcmp(value[1].data, "outbox") == 0) {
+
+        if (cf->args->nelts > 2) {
+            return ngx_http_broadcast_bad(cf, &value[2],
+                                          "\"outbox\" has no parameters");
+        }
+
+        return NGX_CONF_OK;
+    }
+
+    if (ngx_strcmp(value[1].data, "wal") != 0) {
+        return ngx_http_broadcast_bad(cf, &value[1],
+                                      "it must be \"outbox\" or \"wal\"");
+    }
+
+    for (i = 2; i < cf->args->nelts; i++) {
+
+        if (!bmcf->pg.slot.len
+            && ngx_http_broadcast_option(&value[i], "slot", &v))
+        {
+            name = &bmcf->pg.slot;
+
+        } else if (!bmcf->pg.publication.len
+                   && ngx_http_broadcast_option(&value[i], "publication", &v))
+        {
+            name = &bmcf->pg.publication;
+
+        } else {
+            return ngx_http_broadcast_bad(cf, &value[i],
+                                       "it is no parameter, or given twice");
+        }
+
+        if (ngx_http_broadcast_wal_name(&v) != NGX_OK) {
+            return ngx_http_broadcast_bad(cf, &value[i],
+                            "it must be 1 to 63 lower case letters, digits "
+                            "and underscores");
+        }
+
+        *name = v;
+    }
+
+    bmcf->source = 1;
+
+    if (bmcf->pg.slot.len == 0) {
+        ngx_str_set(&bmcf->pg.slot, "broadcast");
+    }
+
+    if (bmcf->pg.publication.len == 0) {
+        ngx_str_set(&bmcf->pg.publication, "broadcast");
+    }
+
     return NGX_CONF_OK;
+}
+
+
+/* what PostgreSQL takes for a slot: and so it never needs to be quoted */
+
+static ngx_int_t
+ngx_http_broadcast_wal_name(ngx_str_t *name)
+{
+    u_char  c;
+    size_t  i;
+
+    if (name->len == 0 || name->len > 63) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        c = name->data[i];
+
+        if ((c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_') {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }

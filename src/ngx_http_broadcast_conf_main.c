@@ -107,6 +107,13 @@ ngx_http_broadcast_init_main_conf(ngx_conf_t *cf, void *conf)
             return NGX_CONF_ERROR;
         }
 
+        if (bmcf->source) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                     "\"broadcast_source wal\" requires "
+                     "\"broadcast_database\"");
+            return NGX_CONF_ERROR;
+        }
+
         return NGX_CONF_OK;
     }
 

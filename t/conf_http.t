@@ -373,14 +373,14 @@ a channel has 1 to 63 bytes
 --- error_log
 "broadcast_ephemeral": bad value "Chat": the hub is duplicate
 
-=== TEST 40: the source that is not there yet
+=== TEST 40: a source in a database that there is not
 --- http_config
     broadcast_zone hubs 1m;
     broadcast_source wal;
 --- config
 --- must_die
 --- error_log
-"broadcast_source": bad value "wal": it is not in this version
+"broadcast_source wal" requires "broadcast_database"
 
 === TEST 41: a source that there is not
 --- http_config
@@ -389,7 +389,7 @@ a channel has 1 to 63 bytes
 --- config
 --- must_die
 --- error_log
-"broadcast_source": bad value "kafka": it must be "outbox"
+"broadcast_source": bad value "kafka": it must be "outbox" or "wal"
 
 === TEST 42: two sources
 --- http_config
@@ -471,3 +471,45 @@ broadcast_drain
 --- must_die
 --- error_log
 "broadcast_database": bad value "stream_timeout=0": it must be a time of 1 day at most
+=== TEST 50: the WAL with all that it takes
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_database "host=/nowhere";
+    broadcast_source wal publication=p_1 slot=s_2;
+--- config
+--- request
+GET /index.html
+--- error_code: 404
+--- no_error_log
+[emerg]
+
+=== TEST 51: a slot by a name that PostgreSQL takes for none
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_database "host=/nowhere";
+    broadcast_source wal slot=Chat;
+--- config
+--- must_die
+--- error_log
+"broadcast_source": bad value "slot=Chat": it must be 1 to 63 lower case letters, digits and underscores
+
+=== TEST 52: a publication without a name
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_database "host=/nowhere";
+    broadcast_source wal publication=;
+--- config
+--- must_die
+--- error_log
+"broadcast_source": bad value "publication=": it must be 1 to 63 lower case letters, digits and underscores
+
+=== TEST 53: two slots
+--- http_config
+    broadcast_zone hubs 1m;
+    broadcast_database "host=/nowhere";
+    broadcast_source wal slot=a slot=b;
+--- config
+--- must_die
+--- error_log
+"broadcast_source": bad value "slot=b": it is no parameter, or given twice
+

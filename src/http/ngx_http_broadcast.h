@@ -90,7 +90,7 @@ typedef struct {
 
     ngx_broadcast_pg_conf_t    pg;         /* no database: conninfo is empty */
 
-    ngx_uint_t                 source;     /* broadcast_source, outbox alone */
+    ngx_uint_t                 source;     /* 1: broadcast_source wal */
     ngx_array_t               *health;     /* of pointers to
                                               ngx_http_broadcast_health_t,
                                               NULL: none */

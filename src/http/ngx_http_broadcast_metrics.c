@@ -72,6 +72,10 @@ static void ngx_http_broadcast_metric_leader(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_lag(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_wal(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_behind(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_streams(
@@ -200,6 +204,17 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
     { "relay_paced_seconds_total", "counter",
       "Time that the relay waited for workers which had much to read.",
       ngx_http_broadcast_metric_seconds, NGX_BROADCAST_RELAY_PAUSED },
+
+    { "source_wal", "gauge", "1 if what is sent goes through the WAL.",
+      ngx_http_broadcast_metric_wal, 0 },
+
+    { "wal_behind_bytes", "gauge",
+      "What the server keeps of the WAL for the replication slot.",
+      ngx_http_broadcast_metric_behind, 0 },
+
+    { "wal_left_out_total", "counter",
+      "Messages in the WAL that were not sent by the schema.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_WAL_LEFT_OUT },
 
     { "pool_connections", "gauge", "Connections to the database, by state.",
       ngx_http_broadcast_metric_pool, 0 },
@@ -654,6 +669,24 @@ ngx_http_broadcast_metric_lag(ngx_http_broadcast_status_t *st,
     ngx_http_broadcast_sample(b, m, " ");
     ngx_http_broadcast_status_seconds(b, st->lag);
     ngx_broadcast_buf_char(b, LF);
+}
+
+
+static void
+ngx_http_broadcast_metric_wal(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_value(b, st->wal);
+}
+
+
+static void
+ngx_http_broadcast_metric_behind(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_value(b, st->behind);
 }
 
 

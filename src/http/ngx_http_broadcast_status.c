@@ -204,6 +204,9 @@ ngx_http_broadcast_status_collect(ngx_http_request_t *r,
         state = ngx_broadcast_pg_state();
         relay = ngx_broadcast_stats_get(zone, NGX_BROADCAST_GAUGE_RELAY_STATE);
         st->lag = ngx_broadcast_stats_get(zone, NGX_BROADCAST_GAUGE_RELAY_LAG);
+        st->wal = ngx_broadcast_stats_get(zone, NGX_BROADCAST_GAUGE_WAL);
+        st->behind = ngx_broadcast_stats_get(zone,
+                                             NGX_BROADCAST_GAUGE_WAL_BEHIND);
 
         ngx_http_broadcast_status_session(st);
     }

@@ -35,6 +35,8 @@ typedef struct {
     const char                 *state;     /* of the database */
     const char                 *relay;
     uint64_t                    lag;       /* microseconds */
+    uint64_t                    wal;       /* 1: sends go through the WAL */
+    uint64_t                    behind;    /* bytes of it not confirmed */
 
     ngx_uint_t                  session;   /* 1: the relay has one */
     uint64_t                    connected; /* milliseconds: it runs so long */
@@ -45,6 +47,7 @@ typedef struct {
     ngx_uint_t                  pooler;    /* NGX_BROADCAST_POOLER_… */
     u_char                      server[NGX_BROADCAST_NOTE_SIZE];
     u_char                      reason[NGX_BROADCAST_NOTE_SIZE];
+    u_char                      hinders[NGX_BROADCAST_NOTE_SIZE];
 
 #if (NGX_BROADCAST_DEBUG)
     u_char                      check[256];    /* the broken invariant */

@@ -9,6 +9,8 @@
 #include "http/ngx_http_broadcast_status.h"
 
 
+static void ngx_http_broadcast_status_source(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b);
 static void ngx_http_broadcast_status_relay(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b);
 static void ngx_http_broadcast_status_text(ngx_broadcast_buf_t *b,
@@ -53,6 +55,7 @@ ngx_http_broadcast_status_session(ngx_http_broadcast_status_t *st)
 
     ngx_broadcast_note_get(zone, NGX_BROADCAST_NOTE_SERVER, st->server);
     ngx_broadcast_note_get(zone, NGX_BROADCAST_NOTE_REASON, st->reason);
+    ngx_broadcast_note_get(zone, NGX_BROADCAST_NOTE_SOURCE, st->hinders);
 }
 
 
@@ -80,6 +83,8 @@ ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_literal(b, ",\"lag_seconds\":");
     ngx_http_broadcast_status_seconds(b, st->lag);
 
+    ngx_http_broadcast_status_source(st, b);
+
     ngx_http_broadcast_status_member(b, ",\"reconnects\":",
                                      n[NGX_BROADCAST_DB_RECONNECTS]);
     ngx_http_broadcast_status_member(b, ",\"calls\":",
@@ -102,6 +107,24 @@ ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
 
     ngx_http_broadcast_status_relay(st, b);
     ngx_broadcast_buf_char(b, '}');
+}
+
+
+/* the way of what is sent, to the relay */
+
+static void
+ngx_http_broadcast_status_source(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b)
+{
+    ngx_broadcast_buf_literal(b, ",\"source\":");
+    ngx_http_broadcast_status_text(b, (u_char *) (st->wal ? "wal" : "outbox"));
+
+    ngx_broadcast_buf_literal(b, ",\"source_error\":");
+    ngx_http_broadcast_status_text(b, st->hinders[0] ? st->hinders : NULL);
+
+    ngx_http_broadcast_status_member(b, ",\"wal_behind\":", st->behind);
+    ngx_http_broadcast_status_member(b, ",\"wal_left_out\":",
+                                     st->counter[NGX_BROADCAST_WAL_LEFT_OUT]);
 }
 
 

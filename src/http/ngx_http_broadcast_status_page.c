@@ -72,6 +72,10 @@ ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,
 
     ngx_http_broadcast_page_word(b, "Database", st->state);
     ngx_http_broadcast_page_word(b, "Relay", st->relay);
+    ngx_http_broadcast_page_word(b, "Source", st->wal ? "wal" : "outbox");
+    ngx_http_broadcast_page_row(b, "Bytes of WAL behind", st->behind);
+    ngx_http_broadcast_page_row(b, "Messages of the WAL left out",
+                                n[NGX_BROADCAST_WAL_LEFT_OUT]);
 
     if (st->session) {
         ngx_http_broadcast_page_row(b, "Seconds since it answered",

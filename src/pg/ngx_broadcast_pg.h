@@ -56,6 +56,10 @@ typedef struct {
     ngx_array_t            *listen;     /* of ngx_broadcast_pg_listen_t */
     ngx_array_t            *ephemeral;  /* of ngx_str_t, lower case; "*" */
 
+    ngx_str_t               slot;           /* of broadcast_source wal, zero
+                                               terminated; empty: outbox */
+    ngx_str_t               publication;    /* the same */
+
     size_t                  message_size;   /* http level */
 } ngx_broadcast_pg_conf_t;
 

@@ -15,6 +15,8 @@
 
 static void ngx_broadcast_pg_conn_looked_up(void *data, const char *conninfo,
     const char *why);
+static PGconn *ngx_broadcast_pg_conn_dial(ngx_broadcast_pg_conn_t *conn,
+    const char *conninfo);
 static void ngx_broadcast_pg_conn_attach(ngx_broadcast_pg_conn_t *conn,
     ngx_uint_t write);
 static void ngx_broadcast_pg_conn_detach(ngx_broadcast_pg_conn_t *conn);
@@ -22,7 +24,6 @@ static void ngx_broadcast_pg_conn_connect(ngx_event_t *ev);
 static void ngx_broadcast_pg_conn_opened(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_pg_conn_read(ngx_event_t *ev);
 static void ngx_broadcast_pg_conn_write(ngx_event_t *ev);
-static ngx_int_t ngx_broadcast_pg_conn_flush(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_pg_conn_timeout(ngx_event_t *ev);
 static void ngx_broadcast_pg_conn_break(ngx_event_t *ev);
 static void ngx_broadcast_pg_conn_fail(ngx_broadcast_pg_conn_t *conn);
@@ -62,7 +63,7 @@ ngx_broadcast_pg_conn_open(ngx_broadcast_pg_conn_t *conn,
     conn->prepared = 0;
     conn->patience = patience;
 
-    conn->pg = PQconnectStart(conninfo);
+    conn->pg = ngx_broadcast_pg_conn_dial(conn, conninfo);
 
     if (conn->pg == NULL) {
         ngx_broadcast_pg_conn_why(conn, "no memory");
@@ -152,6 +153,21 @@ ngx_broadcast_pg_conn_looked_up(void *data, const char *conninfo,
 
     ngx_broadcast_pg_lookup_free(conn->lookup);
     conn->lookup = NULL;
+}
+
+
+/* conninfo may be an URI: what is added to it stands behind, not inside */
+
+static PGconn *
+ngx_broadcast_pg_conn_dial(ngx_broadcast_pg_conn_t *conn,
+    const char *conninfo)
+{
+    const char  *values[] = { conninfo, "database", NULL };
+
+    static const char  *names[] = { "dbname", "replication", NULL };
+
+    return conn->replication ? PQconnectStartParams(names, values, 1)
+                             : PQconnectStart(conninfo);
 }
 
 
@@ -288,7 +304,7 @@ ngx_broadcast_pg_conn_opened(ngx_broadcast_pg_conn_t *conn)
     }
 
     if (PQsetnonblocking(conn->pg, 1) != 0
-        || PQenterPipelineMode(conn->pg) != 1)
+        || (!conn->replication && PQenterPipelineMode(conn->pg) != 1))
     {
         ngx_broadcast_pg_conn_why(conn, NULL);
         ngx_broadcast_pg_conn_fail(conn);
@@ -349,7 +365,7 @@ ngx_broadcast_pg_conn_send(ngx_broadcast_pg_conn_t *conn,
 }
 
 
-static ngx_int_t
+ngx_int_t
 ngx_broadcast_pg_conn_flush(ngx_broadcast_pg_conn_t *conn)
 {
     int           left;
@@ -407,17 +423,54 @@ ngx_broadcast_pg_conn_read(ngx_event_t *ev)
 
     /* answers that came before the end of the connection count */
 
-    ngx_broadcast_pg_answers(conn);
-    ngx_broadcast_pg_answer_notifies(conn);
+    if (conn->replication) {
+        if (conn->input(conn) == NGX_AGAIN && rc == NGX_OK && ev->active) {
+            rc = ngx_del_event(ev, NGX_READ_EVENT, 0);
+        }
+
+    } else {
+        ngx_broadcast_pg_answers(conn);
+        ngx_broadcast_pg_answer_notifies(conn);
+    }
 
     if (rc == NGX_OK) {
         rc = ngx_broadcast_pg_conn_flush(conn);
     }
 
     if (rc != NGX_OK) {
-        ngx_broadcast_pg_conn_why(conn, NULL);
+
+        if (!conn->broken) {
+            ngx_broadcast_pg_conn_why(conn, NULL);
+        }
+
         ngx_broadcast_pg_conn_fail(conn);
     }
+}
+
+
+void
+ngx_broadcast_pg_conn_resume(ngx_broadcast_pg_conn_t *conn)
+{
+    ngx_event_t  *rev;
+
+    if (conn->state != NGX_BROADCAST_PG_OPEN || conn->broken
+        || conn->c == NULL)
+    {
+        return;
+    }
+
+    rev = conn->c->read;
+
+    if (!rev->active
+        && ngx_add_event(rev, NGX_READ_EVENT, NGX_LEVEL_EVENT) != NGX_OK)
+    {
+        ngx_broadcast_pg_conn_drop(conn, "cannot register the socket");
+        return;
+    }
+
+    /* libpq may have what the socket has not any more */
+
+    ngx_post_event(rev, &ngx_posted_events);
 }
 
 
@@ -468,7 +521,7 @@ ngx_broadcast_pg_conn_break(ngx_event_t *ev)
      * read event's own handler ends in fail(), so it cannot come here twice.
      */
 
-    if (conn->state == NGX_BROADCAST_PG_OPEN) {
+    if (conn->state == NGX_BROADCAST_PG_OPEN && !conn->replication) {
         (void) ngx_broadcast_pg_answer_consume(conn);
         ngx_broadcast_pg_answers(conn);
     }

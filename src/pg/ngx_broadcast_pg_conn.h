@@ -65,6 +65,7 @@ typedef enum {
     NGX_BROADCAST_PG_SWEEP,
     NGX_BROADCAST_PG_HISTORY,
     NGX_BROADCAST_PG_SEQUENCE,
+    NGX_BROADCAST_PG_SEQUENCE_WAL,
     NGX_BROADCAST_PG_READ,
     NGX_BROADCAST_PG_LOOK,
     NGX_BROADCAST_PG_PRESENT,
@@ -149,6 +150,15 @@ struct ngx_broadcast_pg_conn_s {
     ngx_uint_t                  keep;       /* set to 1 by done: the result is
                                                its own, to be cleared by it */
 
+    ngx_uint_t                  replication;    /* 1, set before open: for
+                                               the replication protocol; no
+                                               pipeline and no queries, all
+                                               that comes is input's */
+    ngx_int_t                 (*input)(ngx_broadcast_pg_conn_t *conn);
+                                            /* of such a one: something came;
+                                               NGX_AGAIN: no more of it, until
+                                               resume() */
+
     void                      (*ready)(ngx_broadcast_pg_conn_t *conn);
     void                      (*lost)(ngx_broadcast_pg_conn_t *conn);
     void                      (*notify)(ngx_broadcast_pg_conn_t *conn,
@@ -202,6 +212,13 @@ void ngx_broadcast_pg_conn_drop(ngx_broadcast_pg_conn_t *conn,
  * called from done, ready or notify.
  */
 void ngx_broadcast_pg_conn_close(ngx_broadcast_pg_conn_t *conn);
+
+
+/* writes what libpq has for the server; NGX_ERROR: broken, drop it */
+ngx_int_t ngx_broadcast_pg_conn_flush(ngx_broadcast_pg_conn_t *conn);
+
+/* of a replication connection: input is called again, from the event loop */
+void ngx_broadcast_pg_conn_resume(ngx_broadcast_pg_conn_t *conn);
 
 
 /*

@@ -62,13 +62,18 @@ static const ngx_broadcast_pg_prepared_t
     { "broadcast_sequence",
       "SELECT broadcast.sequence($1::int)" },
 
+    { "broadcast_sequence_wal",
+      "SELECT s.taken, s.left_out, s.numbered FROM broadcast.sequence_wal("
+      "$1::pg_lsn[], $2::int[], $3::bigint[], $4::text[], $5::pg_lsn) s" },
+
     { "broadcast_read",
       "SELECT r.pos, r.hub, r.epoch, r.seq, r.type, r.scope, r.source,"
       " r.name, r.grp, r.target, r.arguments, r.excluded, r.mark, r.created,"
       " r.ttl FROM broadcast.read($1::bigint, $2::int) r ORDER BY r.pos" },
 
     { "broadcast_look",
-      "SELECT broadcast.head(), broadcast.bindings_version()" },
+      "SELECT broadcast.head(), broadcast.bindings_version(),"
+      " broadcast.by_wal()" },
 
     { "broadcast_present",
       "SELECT p.connection_id, p.user_id, p.transport, p.connected_at"

@@ -10,6 +10,7 @@
 
 #include "pg/ngx_broadcast_relay_local.h"
 #include "pg/ngx_broadcast_timer.h"
+#include "pg/ngx_broadcast_wal.h"
 
 
 static void ngx_broadcast_relay_open(void);
@@ -93,6 +94,7 @@ ngx_broadcast_relay_stop(void)
     relay->running = 0;
     relay->phase = NGX_BROADCAST_RELAY_CLOSED;
 
+    ngx_broadcast_wal_stop();
     ngx_broadcast_relay_undelivered();
     ngx_broadcast_relay_bell_stop();
     ngx_broadcast_timer_stop();
@@ -159,6 +161,7 @@ ngx_broadcast_relay_lost(ngx_broadcast_pg_conn_t *conn)
 
     relay->phase = NGX_BROADCAST_RELAY_CLOSED;
 
+    ngx_broadcast_wal_stop();
     ngx_broadcast_relay_undelivered();
     ngx_broadcast_relay_bell_stop();
     ngx_broadcast_timer_stop();

@@ -13,6 +13,7 @@
 #include "pg/ngx_broadcast_relay_local.h"
 #include "pg/ngx_broadcast_row.h"
 #include "pg/ngx_broadcast_timer.h"
+#include "pg/ngx_broadcast_wal.h"
 
 
 /*
@@ -84,6 +85,10 @@ ngx_broadcast_relay_poll(void)
     }
 
     ngx_broadcast_relay_probe();
+
+    if (relay->leader) {
+        ngx_broadcast_wal_poll();
+    }
 
     relay->looking = 1;
     ngx_broadcast_relay_turn();
@@ -157,6 +162,7 @@ ngx_broadcast_relay_locked(ngx_broadcast_pg_query_t *query,
 
     ngx_broadcast_timer_start();
     ngx_broadcast_relay_bell_lead();
+    ngx_broadcast_wal_start();
     ngx_broadcast_relay_turn();
 }
 
@@ -256,7 +262,7 @@ ngx_broadcast_relay_turn(void)
                                  ngx_broadcast_relay_looked);
     }
 
-    if (relay->leader) {
+    if (relay->leader && ngx_broadcast_wal_turn() == NGX_DECLINED) {
         relay->sequence.nparams = 1;
         relay->sequence.params[0] = "500";
 
@@ -298,6 +304,9 @@ ngx_broadcast_relay_looked(ngx_broadcast_pg_query_t *query,
                                  "the database is behind what was read");
         return;
     }
+
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_WAL,
+                            PQgetvalue(result, 0, 2)[0] == 't');
 
     if ((uint64_t) ngx_broadcast_pg_number(result, 0, 1) != relay->version
         && relay->bindings.data == NULL)

@@ -35,6 +35,13 @@ ngx_broadcast_relay_nudge(void)
 {
     ngx_uint_t  slot;
 
+    if (ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_WAL)) {
+
+        /* whoever leads hears of it from the server */
+
+        return;
+    }
+
     if (ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_RELAY_STATE)
         != NGX_BROADCAST_RELAY_LEADER)
     {

@@ -16,6 +16,7 @@
 typedef enum {
     NGX_BROADCAST_NOTE_SERVER = 0,      /* where the relay's session is */
     NGX_BROADCAST_NOTE_REASON,          /* why it was lost, or not made */
+    NGX_BROADCAST_NOTE_SOURCE,          /* what hinders broadcast_source wal */
     NGX_BROADCAST_NOTES
 } ngx_broadcast_note_e;
 

@@ -60,6 +60,8 @@ typedef enum {
                                            broadcast.function_error */
     NGX_BROADCAST_METHODS_OVER,         /* rows of broadcast.methods() that
                                            were left out */
+    NGX_BROADCAST_WAL_LEFT_OUT,         /* messages in the WAL under our prefix
+                                           that the schema has not sent */
     NGX_BROADCAST_DB_ABANDONED,         /* `disconnected`, settled without the
                                            functions: they failed too often */
     NGX_BROADCAST_RELAY_PAUSED,         /* milliseconds, for slow workers */
@@ -137,6 +139,11 @@ typedef enum {
     NGX_BROADCAST_GAUGE_DB_RETRY,           /* the next one */
     NGX_BROADCAST_GAUGE_DB_LISTENS,         /* NGX_BROADCAST_LISTENS_… */
     NGX_BROADCAST_GAUGE_DB_POOLER,          /* NGX_BROADCAST_POOLER_… */
+
+    NGX_BROADCAST_GAUGE_WAL,                /* 1: what is sent goes through
+                                               the WAL */
+    NGX_BROADCAST_GAUGE_WAL_BEHIND,         /* bytes that its slot keeps, at
+                                               who leads */
     NGX_BROADCAST_GAUGES
 } ngx_broadcast_gauge_e;
 

@@ -1,0 +1,597 @@
+
+/*
+ * Copyright (C) The nginx-broadcast authors
+ */
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+#include "pg/ngx_broadcast_job.h"
+#include "pg/ngx_broadcast_pgoutput.h"
+#include "pg/ngx_broadcast_wal_local.h"
+
+
+/*
+ * The connection of the replication protocol.  Queries of its simple protocol
+ * come first, one at a time; the last of them turns it into a COPY in both
+ * directions, which ends with the connection.
+ */
+
+
+static void ngx_broadcast_wal_ready(ngx_broadcast_pg_conn_t *conn);
+static void ngx_broadcast_wal_lost(ngx_broadcast_pg_conn_t *conn);
+static void ngx_broadcast_wal_retry(ngx_event_t *ev);
+static void ngx_broadcast_wal_send(ngx_uint_t state, const char *text);
+static void ngx_broadcast_wal_create(void);
+static void ngx_broadcast_wal_read(void);
+static ngx_int_t ngx_broadcast_wal_input(ngx_broadcast_pg_conn_t *conn);
+static ngx_int_t ngx_broadcast_wal_answer(ngx_broadcast_pg_conn_t *conn);
+static void ngx_broadcast_wal_answered(ngx_broadcast_pg_conn_t *conn);
+static void ngx_broadcast_wal_failed(PGresult *result);
+static void ngx_broadcast_wal_began(void);
+static void ngx_broadcast_wal_terminate(void);
+static void ngx_broadcast_wal_terminated(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result);
+static ngx_int_t ngx_broadcast_wal_copy(ngx_broadcast_pg_conn_t *conn);
+static ngx_int_t ngx_broadcast_wal_heard(char *data, size_t len);
+
+
+/*
+ * The server's side: it lets go of the slot of a machine that vanished within
+ * 10 seconds, also where the session waits for others.  The name is how a later
+ * leader knows what may be ended.
+ */
+
+static const char  ngx_broadcast_wal_settings[] =
+    "SELECT pg_catalog.count(pg_catalog.set_config(s.name, v.value, false))"
+    " FROM (VALUES ('wal_sender_timeout', '10s'),"
+    " ('application_name', 'broadcast wal'),"
+    " ('client_connection_check_interval', '2s'),"
+    " ('client_min_messages', 'error'),"
+    " ('statement_timeout', '0'),"
+    " ('lock_timeout', '0'),"
+    " ('tcp_keepalives_idle', '3'),"
+    " ('tcp_keepalives_interval', '2'),"
+    " ('tcp_keepalives_count', '3'),"
+    " ('tcp_user_timeout', '9000')) v(name, value)"
+    " JOIN pg_catalog.pg_settings s USING (name)";
+
+static const char  ngx_broadcast_wal_terminate_text[] =
+    "SELECT pg_catalog.pg_terminate_backend(a.pid)"
+    " FROM pg_catalog.pg_replication_slots s"
+    " JOIN pg_catalog.pg_stat_activity a"
+    " ON a.pid OPERATOR(pg_catalog.=) s.active_pid"
+    " WHERE s.slot_name OPERATOR(pg_catalog.=) $1::name"
+    " AND a.usename OPERATOR(pg_catalog.=) session_user"
+    " AND a.application_name OPERATOR(pg_catalog.=) 'broadcast wal'";
+
+
+void
+ngx_broadcast_wal_open(void)
+{
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    if (wal->state != NGX_BROADCAST_WAL_CLOSED || wal->timer.timer_set) {
+        return;
+    }
+
+    ngx_broadcast_pg_conn_init(&wal->conn, ngx_broadcast_pg.log);
+
+    wal->conn.replication = 1;
+    wal->conn.ready = ngx_broadcast_wal_ready;
+    wal->conn.lost = ngx_broadcast_wal_lost;
+    wal->conn.input = ngx_broadcast_wal_input;
+
+    wal->timer.handler = ngx_broadcast_wal_retry;
+    wal->timer.data = wal;
+    wal->timer.log = ngx_broadcast_pg.log;
+    wal->timer.cancelable = 1;
+
+    wal->busy = 0;
+    wal->state = NGX_BROADCAST_WAL_CONNECTING;
+
+    if (ngx_broadcast_pg_conn_start(&wal->conn, wal->tries,
+                                    ngx_min(ngx_broadcast_pg.conf->timeout,
+                                            NGX_BROADCAST_RELAY_CONNECT),
+                                    NGX_BROADCAST_WAL_TIMEOUT)
+        != NGX_OK)
+    {
+        ngx_broadcast_wal_lost(&wal->conn);
+    }
+}
+
+
+void
+ngx_broadcast_wal_close(void)
+{
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    if (wal->timer.timer_set) {
+        ngx_del_timer(&wal->timer);
+    }
+
+    if (wal->state != NGX_BROADCAST_WAL_CLOSED) {
+        wal->state = NGX_BROADCAST_WAL_CLOSED;
+        ngx_broadcast_pg_conn_close(&wal->conn);
+    }
+
+    ngx_broadcast_wal_batch_clear();
+}
+
+
+static void
+ngx_broadcast_wal_lost(ngx_broadcast_pg_conn_t *conn)
+{
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    wal->state = NGX_BROADCAST_WAL_CLOSED;
+    wal->tries++;
+
+    ngx_broadcast_wal_batch_clear();
+    ngx_broadcast_wal_say((char *) conn->error);
+
+    ngx_add_timer(&wal->timer, ngx_broadcast_backoff(&wal->backoff));
+}
+
+
+/* another connection, or once more for a slot that was another's */
+
+static void
+ngx_broadcast_wal_retry(ngx_event_t *ev)
+{
+    if (ngx_broadcast_wal.state == NGX_BROADCAST_WAL_IDLE) {
+        ngx_broadcast_wal_next();
+        return;
+    }
+
+    ngx_broadcast_wal_ask();
+}
+
+
+static void
+ngx_broadcast_wal_ready(ngx_broadcast_pg_conn_t *conn)
+{
+    ngx_broadcast_wal_send(NGX_BROADCAST_WAL_SETTING,
+                           ngx_broadcast_wal_settings);
+}
+
+
+static void
+ngx_broadcast_wal_send(ngx_uint_t state, const char *text)
+{
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    wal->state = state;
+
+    if (PQsendQuery(wal->conn.pg, text) != 1
+        || ngx_broadcast_pg_conn_flush(&wal->conn) != NGX_OK)
+    {
+        ngx_broadcast_pg_conn_drop(&wal->conn, NULL);
+        return;
+    }
+
+    /* that of a new slot waits for all transactions that are open now */
+
+    if (state != NGX_BROADCAST_WAL_CREATING) {
+        ngx_add_timer(&wal->conn.timer, NGX_BROADCAST_WAL_TIMEOUT);
+
+    } else if (wal->conn.timer.timer_set) {
+        ngx_del_timer(&wal->conn.timer);
+    }
+}
+
+
+void
+ngx_broadcast_wal_next(void)
+{
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    if (wal->state != NGX_BROADCAST_WAL_IDLE || wal->timer.timer_set) {
+        return;
+    }
+
+    switch (wal->plan) {
+
+    case NGX_BROADCAST_WAL_CREATE:
+
+        if (wal->created[0] == '\0') {
+            ngx_broadcast_wal_create();
+        }
+
+        return;
+
+    case NGX_BROADCAST_WAL_READ:
+    case NGX_BROADCAST_WAL_DRAIN:
+        ngx_broadcast_wal_read();
+        return;
+
+    default:
+        return;
+    }
+}
+
+
+/* names are of letters, digits and underscores: nothing to be quoted */
+
+static void
+ngx_broadcast_wal_create(void)
+{
+    u_char  text[256];
+
+    (void) ngx_snprintf(text, sizeof(text),
+                        "SELECT s.lsn FROM pg_catalog."
+                        "pg_create_logical_replication_slot("
+                        "'%s', 'pgoutput') s%Z",
+                        ngx_broadcast_wal.slot);
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_broadcast_pg.log, 0,
+                  "broadcast: making the replication slot \"%s\", behind all "
+                  "transactions that are open now", ngx_broadcast_wal.slot);
+
+    ngx_broadcast_wal_send(NGX_BROADCAST_WAL_CREATING, (char *) text);
+}
+
+
+static void
+ngx_broadcast_wal_read(void)
+{
+    u_char  text[512];
+
+    (void) ngx_snprintf(text, sizeof(text),
+                        "START_REPLICATION SLOT \"%s\" LOGICAL 0/0"
+                        " (proto_version '1', publication_names '\"%s\"',"
+                        " messages 'true')%Z",
+                        ngx_broadcast_wal.slot,
+                        ngx_broadcast_wal.publication);
+
+    ngx_broadcast_wal_send(NGX_BROADCAST_WAL_STARTING, (char *) text);
+}
+
+
+/* NGX_AGAIN: no room for more, or the connection is dropped */
+
+static ngx_int_t
+ngx_broadcast_wal_input(ngx_broadcast_pg_conn_t *conn)
+{
+    ngx_int_t             rc;
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    if (wal->state != NGX_BROADCAST_WAL_READING
+        && ngx_broadcast_wal_answer(conn) != NGX_OK)
+    {
+        return NGX_AGAIN;
+    }
+
+    if (wal->state != NGX_BROADCAST_WAL_READING) {
+        return NGX_OK;
+    }
+
+    rc = ngx_broadcast_wal_copy(conn);
+
+    ngx_broadcast_wal_batch_ready();
+
+    return rc;
+}
+
+
+/* NGX_AGAIN: the connection is dropped */
+
+static ngx_int_t
+ngx_broadcast_wal_answer(ngx_broadcast_pg_conn_t *conn)
+{
+    PGresult             *result;
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    while (wal->state != NGX_BROADCAST_WAL_IDLE && !PQisBusy(conn->pg)) {
+
+        result = PQgetResult(conn->pg);
+
+        if (result == NULL) {
+            ngx_broadcast_wal_answered(conn);
+            continue;
+        }
+
+        switch (PQresultStatus(result)) {
+
+        case PGRES_COPY_BOTH:
+            PQclear(result);
+            ngx_broadcast_wal_began();
+            return NGX_OK;
+
+        case PGRES_TUPLES_OK:
+
+            if (wal->state == NGX_BROADCAST_WAL_CREATING
+                && PQntuples(result) == 1)
+            {
+                ngx_cpystrn((u_char *) wal->created,
+                            (u_char *) PQgetvalue(result, 0, 0),
+                            sizeof(wal->created));
+            }
+
+            break;
+
+        case PGRES_COMMAND_OK:
+            break;
+
+        default:
+            ngx_broadcast_wal_failed(result);
+        }
+
+        PQclear(result);
+
+        if (conn->broken) {
+            return NGX_AGAIN;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* a query is over, well or not */
+
+static void
+ngx_broadcast_wal_answered(ngx_broadcast_pg_conn_t *conn)
+{
+    ngx_uint_t            state;
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    if (conn->timer.timer_set) {
+        ngx_del_timer(&conn->timer);
+    }
+
+    state = wal->state;
+    wal->state = NGX_BROADCAST_WAL_IDLE;
+
+    if (state == NGX_BROADCAST_WAL_SETTING) {
+        ngx_broadcast_wal_next();
+
+    } else {
+        ngx_broadcast_wal_ask();
+    }
+}
+
+
+/*
+ * 55006: the slot is in use.  Whoever has lost the lead goes by itself, or
+ * within the server's 10 seconds, or is ended if it is one of ours.  42710:
+ * there is a slot of that name now, the plan knows what to do with it.
+ */
+
+static void
+ngx_broadcast_wal_failed(PGresult *result)
+{
+    char                  why[256];
+    ngx_str_t             state, message;
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    state = ngx_broadcast_pg_sqlstate(result);
+    message = ngx_broadcast_pg_message(result);
+
+    if (state.len == 5 && ngx_memcmp(state.data, "42710", 5) == 0) {
+        return;
+    }
+
+    (void) ngx_snprintf((u_char *) why, sizeof(why) - 1, "%V (%V)%Z",
+                        &message, &state);
+    why[sizeof(why) - 1] = '\0';
+
+    if (state.len != 5 || ngx_memcmp(state.data, "55006", 5) != 0) {
+        ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
+        ngx_broadcast_pg_conn_drop(&wal->conn, why);
+        return;
+    }
+
+    if (wal->busy == 0) {
+        wal->busy = ngx_current_msec;
+
+    } else if (ngx_current_msec - wal->busy >= NGX_BROADCAST_WAL_GRACE) {
+        ngx_broadcast_wal_say(why);
+        ngx_broadcast_wal_terminate();
+    }
+
+    ngx_add_timer(&wal->timer, NGX_BROADCAST_WAL_BUSY);
+}
+
+
+static void
+ngx_broadcast_wal_terminate(void)
+{
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    if (wal->dropper.data) {
+        return;
+    }
+
+    wal->dropper.data = wal;
+    wal->dropper.nparams = 1;
+    wal->dropper.params[0] = wal->slot;
+
+    ngx_broadcast_relay_send(&wal->dropper, NGX_BROADCAST_PG_TEXT,
+                             ngx_broadcast_wal_terminate_text,
+                             ngx_broadcast_wal_terminated);
+}
+
+
+static void
+ngx_broadcast_wal_terminated(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result)
+{
+    query->data = NULL;
+
+    if (status == NGX_BROADCAST_PG_OK && PQntuples(result)) {
+        ngx_log_error(NGX_LOG_NOTICE, ngx_broadcast_pg.log, 0,
+                      "broadcast: ended the session that had the replication "
+                      "slot \"%s\" before", ngx_broadcast_wal.slot);
+    }
+}
+
+
+static void
+ngx_broadcast_wal_began(void)
+{
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    wal->state = NGX_BROADCAST_WAL_READING;
+    wal->tries = 0;
+    wal->busy = 0;
+
+    wal->commit = 0;
+    wal->received = 0;
+    wal->numbered = 0;
+    wal->recorded = 0;
+    wal->recorded_at = ngx_current_msec;
+
+    ngx_broadcast_wal_batch_clear();
+
+    ngx_broadcast_wal_say(NULL);
+
+    ngx_log_error(NGX_LOG_NOTICE, ngx_broadcast_pg.log, 0,
+                  "broadcast: reading from the replication slot \"%s\"",
+                  wal->slot);
+}
+
+
+/*
+ * NGX_OK: all that libpq has; NGX_AGAIN: no room for more, or the connection
+ * is dropped.
+ */
+
+static ngx_int_t
+ngx_broadcast_wal_copy(ngx_broadcast_pg_conn_t *conn)
+{
+    int                   len;
+    char                 *data;
+    PGresult             *result;
+    ngx_int_t             rc;
+    ngx_str_t             message;
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    for ( ;; ) {
+
+        if (conn->broken) {
+            return NGX_AGAIN;
+        }
+
+        if (ngx_broadcast_wal_batch_full()) {
+            wal->paused = 1;
+
+            if (conn->timer.timer_set) {
+                ngx_del_timer(&conn->timer);
+            }
+
+            return NGX_AGAIN;
+        }
+
+        len = PQgetCopyData(conn->pg, &data, 1);
+
+        if (len == 0) {
+            ngx_add_timer(&conn->timer, NGX_BROADCAST_WAL_TIMEOUT);
+            return NGX_OK;
+        }
+
+        if (len < 0) {
+            result = len == -1 ? PQgetResult(conn->pg) : NULL;
+            message = ngx_broadcast_pg_message(result);
+
+            ngx_broadcast_pg_conn_drop(conn, message.len
+                                             ? (char *) message.data : NULL);
+            PQclear(result);
+
+            return NGX_AGAIN;
+        }
+
+        rc = ngx_broadcast_wal_heard(data, len);
+
+        PQfreemem(data);
+
+        if (rc != NGX_OK) {
+            ngx_broadcast_pg_conn_drop(conn, "the server speaks another "
+                                             "protocol, or memory is short");
+            return NGX_AGAIN;
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_broadcast_wal_heard(char *data, size_t len)
+{
+    ngx_broadcast_wal_t       *wal = &ngx_broadcast_wal;
+    ngx_broadcast_pgoutput_t   said;
+
+    if (ngx_broadcast_pgoutput_parse((u_char *) data, len, &said) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    switch (said.type) {
+
+    case NGX_BROADCAST_PGOUTPUT_BEGIN:
+        wal->commit = said.lsn;
+        wal->xid = said.xid;
+        wal->n = 0;
+        return NGX_OK;
+
+    case NGX_BROADCAST_PGOUTPUT_COMMIT:
+        wal->commit = 0;
+        wal->received = ngx_max(wal->received, said.lsn);
+        ngx_broadcast_wal_batch_upto(said.lsn);
+        return NGX_OK;
+
+    case NGX_BROADCAST_PGOUTPUT_KEEPALIVE:
+        wal->received = ngx_max(wal->received, said.lsn);
+
+        if (wal->commit == 0) {
+            ngx_broadcast_wal_batch_upto(said.lsn);
+        }
+
+        if (said.reply) {
+            ngx_broadcast_wal_confirm(0);
+        }
+
+        return NGX_OK;
+
+    case NGX_BROADCAST_PGOUTPUT_MESSAGE:
+
+        /* what is sent outside of a transaction was not sent by our schema */
+
+        if (wal->commit == 0 || !said.transactional
+            || said.prefix.len != sizeof(NGX_BROADCAST_WAL_PREFIX) - 1
+            || ngx_memcmp(said.prefix.data, NGX_BROADCAST_WAL_PREFIX,
+                          said.prefix.len) != 0)
+        {
+            return NGX_OK;
+        }
+
+        wal->n++;
+
+        return ngx_broadcast_wal_batch_add(&said.content);
+
+    default:
+        return NGX_OK;
+    }
+}
+
+
+void
+ngx_broadcast_wal_confirm(ngx_uint_t reply)
+{
+    u_char                status[NGX_BROADCAST_PGOUTPUT_STATUS];
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    if (wal->state != NGX_BROADCAST_WAL_READING || wal->conn.broken) {
+        return;
+    }
+
+    ngx_broadcast_pgoutput_status(status, wal->received,
+                                  ngx_min(wal->numbered, wal->recorded),
+                                  ngx_broadcast_now(), reply);
+
+    if (PQputCopyData(wal->conn.pg, (char *) status, sizeof(status)) != 1
+        || ngx_broadcast_pg_conn_flush(&wal->conn) != NGX_OK)
+    {
+        ngx_broadcast_pg_conn_drop(&wal->conn, NULL);
+    }
+}
