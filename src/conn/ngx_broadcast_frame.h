@@ -32,6 +32,7 @@ struct ngx_broadcast_frame_s {
     uint64_t                time;       /* microseconds, wall clock, of the
                                            publish or of the commit; 0: not a
                                            message, not counted as delivered */
+    uint64_t                seq;        /* number of the message, or 0 */
     unsigned                sql:1;      /* came by the database's commit */
     unsigned                counted:2;  /* hub messages of types 1 to 5, which
                                            a stateful reconnect numbers */

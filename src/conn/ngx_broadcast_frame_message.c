@@ -113,6 +113,8 @@ ngx_broadcast_frame_placed(ngx_uint_t protocol, ngx_uint_t framing,
     /* the first microsecond of 1970 stands for a record without time */
 
     frame->time = rec->time ? rec->time : 1;
+    frame->seq = (rec->flags & NGX_BROADCAST_REC_UNNUMBERED)
+                 ? 0 : rec->position.seq;
     frame->sql = (rec->source == NGX_BROADCAST_SRC_SQL);
 
     ngx_broadcast_count(NGX_BROADCAST_FRAMES_ENCODED, 1);

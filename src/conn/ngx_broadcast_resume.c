@@ -208,6 +208,31 @@ ngx_broadcast_resume_drop(ngx_broadcast_conn_t *bc,
 
 
 void
+ngx_broadcast_resume_skip(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_position_t *position)
+{
+    uint32_t                 n;
+    ngx_broadcast_frame_t   *frame;
+    ngx_broadcast_resume_t  *r;
+
+    r = bc->resume;
+    r->skip = *position;
+
+    for (n = r->held.count; n; n--) {
+        frame = ngx_broadcast_outq_shift(&r->held);
+
+        if ((frame->seq == 0 || frame->seq > position->seq)
+            && ngx_broadcast_outq_push(&r->held, frame) != NGX_OK)
+        {
+            ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_ERROR, NULL);
+        }
+
+        ngx_broadcast_frame_free(frame);
+    }
+}
+
+
+void
 ngx_broadcast_resume_run(ngx_broadcast_conn_t *bc)
 {
     ngx_broadcast_resume_t  *r;
@@ -341,7 +366,7 @@ ngx_broadcast_resume_check(ngx_broadcast_conn_t *bc)
          * it has is skipped here.  The database knows whether that is true.
          */
 
-        r->skip = r->after;
+        ngx_broadcast_resume_skip(bc, &r->after);
         r->ahead = 1;
 
         ngx_broadcast_resume_ask(bc);

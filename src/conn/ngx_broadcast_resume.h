@@ -34,6 +34,10 @@
 ngx_broadcast_resume_t *ngx_broadcast_resume_new(ngx_str_t *requested,
     size_t suffix);
 
+/* live messages up to there are not for it, also those that are held */
+void ngx_broadcast_resume_skip(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_position_t *position);
+
 /* what comes next of what is missing; from the log if it has it */
 void ngx_broadcast_resume_page(ngx_broadcast_conn_t *bc);
 

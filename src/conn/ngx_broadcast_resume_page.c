@@ -372,7 +372,7 @@ ngx_broadcast_resume_settled(ngx_broadcast_conn_t *bc, uint64_t newest)
         r->moved = 1;
     }
 
-    r->skip = r->upto;
+    ngx_broadcast_resume_skip(bc, &r->upto);
 }
 
 

@@ -461,6 +461,7 @@ ngx_broadcast_state_put_frames(ngx_broadcast_buf_t *b,
         frame = ngx_broadcast_outq_frame(q, i);
 
         ngx_broadcast_state_put(b, frame->time);
+        ngx_broadcast_state_put(b, frame->seq);
         ngx_broadcast_state_put(b,
                               (frame->sql ? NGX_BROADCAST_STATE_SQL : 0)
                               | frame->counted << NGX_BROADCAST_STATE_COUNTED);
@@ -474,7 +475,7 @@ ngx_int_t
 ngx_broadcast_state_get_frames(ngx_broadcast_state_in_t *in,
     ngx_broadcast_outq_t *q)
 {
-    uint64_t                time;
+    uint64_t                time, seq;
     ngx_int_t               rc;
     ngx_str_t               bytes;
     ngx_uint_t              flags;
@@ -482,6 +483,7 @@ ngx_broadcast_state_get_frames(ngx_broadcast_state_in_t *in,
 
     while (in->pos != in->last) {
         time = ngx_broadcast_state_get(in);
+        seq = ngx_broadcast_state_get(in);
         flags = ngx_broadcast_state_get(in);
         ngx_broadcast_state_get_bytes(in, &bytes);
 
@@ -495,6 +497,7 @@ ngx_broadcast_state_get_frames(ngx_broadcast_state_in_t *in,
         }
 
         frame->time = time;
+        frame->seq = seq;
         frame->sql = (flags & NGX_BROADCAST_STATE_SQL) ? 1 : 0;
         frame->counted = (flags >> NGX_BROADCAST_STATE_COUNTED) & 0x03;
 
