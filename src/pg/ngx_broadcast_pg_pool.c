@@ -187,7 +187,8 @@ ngx_broadcast_pg_pool_withdraw(ngx_broadcast_pg_query_t *query)
 
 /*
  * The circuit breaker.  While the last connect failed and no connection is
- * up, or the relay knows that the database is away, nobody waits for it.
+ * up, or the relay knows that the database is away, nobody waits for it; nor
+ * while the server says nothing, though connections are up.
  */
 
 ngx_uint_t
@@ -206,11 +207,27 @@ ngx_broadcast_pg_pool_away(void)
         return 1;
     }
 
+    if (ngx_broadcast_pg_pool_silent()) {
+        return 1;
+    }
+
     if (ngx_broadcast_pg_pool_count(&connecting)) {
         return 0;
     }
 
     return pool->failed || state == NGX_BROADCAST_DB_DOWN;
+}
+
+
+ngx_uint_t
+ngx_broadcast_pg_pool_silent(void)
+{
+    ngx_msec_t  silent;
+
+    silent = (ngx_msec_t) ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_DB_SILENT);
+
+    return silent
+           && (ngx_msec_int_t) (ngx_broadcast_pg_pool.heard - silent) <= 0;
 }
 
 
@@ -236,16 +253,30 @@ ngx_broadcast_pg_pool_tick(void)
     pool->state = state;
 
     ngx_broadcast_pg_pool_reset();
+
+    /* nobody comes to tell those that wait */
+
+    if (pool->n && ngx_broadcast_pg_pool_silent() && !pool->work.posted
+        && (pool->waiting || !ngx_queue_empty(&pool->spare)))
+    {
+        ngx_post_event(&pool->work, &ngx_posted_events);
+    }
 }
 
 
 static void
 ngx_broadcast_pg_pool_work(ngx_event_t *ev)
 {
-    ngx_uint_t                up, connecting, quick, slow;
+    ngx_uint_t                up, connecting, quick, slow, silent;
     ngx_broadcast_pg_pool_t  *pool = &ngx_broadcast_pg_pool;
 
-    ngx_broadcast_pg_pool_hand(&quick, &slow);
+    quick = 0;
+    slow = 0;
+    silent = ngx_broadcast_pg_pool_silent();
+
+    if (!silent) {
+        ngx_broadcast_pg_pool_hand(&quick, &slow);
+    }
 
     up = ngx_broadcast_pg_pool_count(&connecting);
 
@@ -256,7 +287,7 @@ ngx_broadcast_pg_pool_work(ngx_event_t *ev)
         up = ngx_broadcast_pg_pool_count(&connecting);
     }
 
-    if (up == 0 && connecting == 0) {
+    if ((up == 0 && connecting == 0) || silent) {
         ngx_broadcast_pg_pool_refuse(&pool->quick);
         ngx_broadcast_pg_pool_refuse(&pool->known);
         ngx_broadcast_pg_pool_refuse(&pool->slow);

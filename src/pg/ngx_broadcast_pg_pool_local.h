@@ -53,6 +53,8 @@ typedef struct {
     ngx_broadcast_pg_member_t  *emptied;    /* takes nothing but the next slow
                                                one; NULL: none has to */
 
+    ngx_msec_t                  heard;      /* when anything was answered */
+
     ngx_uint_t                  failed;     /* the last connect did */
     ngx_uint_t                  tries;      /* that failed, ever */
     ngx_uint_t                  state;      /* gauge, at the last tick */
@@ -68,6 +70,9 @@ extern ngx_broadcast_pg_pool_t  ngx_broadcast_pg_pool;
 
 
 /* what waits, and what is there */
+
+/* 1: the server says nothing, as far as this worker knows, too */
+ngx_uint_t ngx_broadcast_pg_pool_silent(void);
 
 /* connections that take queries; *connecting: those on their way there */
 ngx_uint_t ngx_broadcast_pg_pool_count(ngx_uint_t *connecting);

@@ -108,6 +108,8 @@ ngx_broadcast_pg_pool_set_up(ngx_broadcast_pg_query_t *query,
     m->resetting = 0;
     m->clean = ngx_current_msec;
 
+    pool->heard = ngx_current_msec;
+
     ngx_broadcast_backoff_init(&pool->backoff);
 
     if (pool->failed) {
@@ -158,6 +160,8 @@ ngx_broadcast_pg_pool_answered(ngx_broadcast_pg_conn_t *conn)
 {
     ngx_broadcast_pg_pool_t    *pool = &ngx_broadcast_pg_pool;
     ngx_broadcast_pg_member_t  *m = conn->data;
+
+    pool->heard = ngx_current_msec;
 
     if (conn->nflight == 0) {
         m->spare = 0;

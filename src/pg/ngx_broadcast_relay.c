@@ -45,6 +45,8 @@ ngx_broadcast_relay_start(void)
     relay->conn.notify = ngx_broadcast_relay_notify;
     relay->conn.answered = ngx_broadcast_relay_answered;
 
+    ngx_broadcast_relay_silence_start();
+
     relay->timer.handler = ngx_broadcast_relay_timer;
     relay->timer.data = relay;
     relay->timer.log = ngx_broadcast_pg.log;
@@ -103,6 +105,7 @@ ngx_broadcast_relay_stop(void)
         ngx_del_timer(&relay->timer);
     }
 
+    ngx_broadcast_relay_silence_stop();
     ngx_broadcast_pg_conn_close(&relay->conn);
 }
 
@@ -189,6 +192,10 @@ static void
 ngx_broadcast_relay_answered(ngx_broadcast_pg_conn_t *conn)
 {
     ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_DB_HEARD, ngx_current_msec);
+
+    if (ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_DB_SILENT)) {
+        ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_DB_SILENT, 0);
+    }
 }
 
 

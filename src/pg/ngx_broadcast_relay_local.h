@@ -117,6 +117,10 @@ typedef struct {
     char                        about_session[NGX_INT64_LEN + 2];
     char                        about_pool[NGX_INT64_LEN + 2];
 
+    ngx_broadcast_pg_conn_t     knock;      /* is the server there? */
+    ngx_msec_t                  knocked;    /* since */
+    ngx_uint_t                  opened;     /* 1: it was */
+
     ngx_broadcast_pg_query_t    probe;
     ngx_msec_t                  probed;     /* sent, or heard; 0: never */
     ngx_uint_t                  probing;    /* 1: not heard yet */
@@ -198,6 +202,18 @@ void ngx_broadcast_relay_about(void);
 /* is what is NOTIFYed heard? with each poll; and it was */
 void ngx_broadcast_relay_probe(void);
 void ngx_broadcast_relay_probed(void);
+
+
+/* relay_silence.c */
+
+/* with the relay */
+void ngx_broadcast_relay_silence_start(void);
+void ngx_broadcast_relay_silence_stop(void);
+
+/* has the server anything to say? with each poll */
+void ngx_broadcast_relay_silence(void);
+/* since when the session heard nothing, ms */
+ngx_msec_t ngx_broadcast_relay_quiet(void);
 
 
 /* relay_bind.c */

@@ -135,6 +135,8 @@ typedef enum {
 
     NGX_BROADCAST_GAUGE_DB_SINCE,           /* it runs since */
     NGX_BROADCAST_GAUGE_DB_HEARD,           /* its last answer */
+    NGX_BROADCAST_GAUGE_DB_SILENT,          /* the server says nothing, not
+                                               even to others, since */
     NGX_BROADCAST_GAUGE_DB_FAILURES,        /* tries since it was lost */
     NGX_BROADCAST_GAUGE_DB_RETRY,           /* the next one */
     NGX_BROADCAST_GAUGE_DB_LISTENS,         /* NGX_BROADCAST_LISTENS_… */
