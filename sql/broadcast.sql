@@ -13,7 +13,8 @@
 --
 --     users         send_*, add_to_group, remove_from_group,
 --                   close_connection, position, bind, unbind, doctor
---     nginx         schema_version, dispatch, stage, ring, and the relay's
+--     nginx         schema_version, dispatch, stage, stage_once, ring, and
+--                   the relay's promise, idempotency_keep,
 --                   sequence, read, replay, replay_state, settled, positions,
 --                   head, rules, begin_anew, bindings, bindings_version,
 --                   node_beat, node_lease, node_about, unseat, sweep, timers,
@@ -1576,6 +1577,211 @@ COMMENT ON FUNCTION broadcast.stage(text[], smallint[], smallint[],
     smallint[], text[], text[], text[], text[], text[], bigint[],
     double precision[]) IS
 'The module''s publishers: stages many records in one statement';
+
+
+-- Requests with an Idempotency-Key.  Its row is of the transaction that stages
+-- the request's records: both are kept, or neither.  The request's answer has
+-- the number of its last record, which it is told by mark; it stands behind
+-- what was the newest number when it was staged, and is looked for from there.
+-- seq 0: not found in time.
+
+CREATE TABLE IF NOT EXISTS broadcast.idempotency (
+    hub         text NOT NULL,
+    key         text NOT NULL,
+    digest      text NOT NULL,
+    count       int NOT NULL,
+    mark        bigint NOT NULL,
+    after_epoch bigint NOT NULL,
+    after_seq   bigint NOT NULL,
+    epoch       bigint,
+    seq         bigint,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (hub, key)
+);
+
+CREATE INDEX IF NOT EXISTS idempotency_created
+    ON broadcast.idempotency (created_at);
+CREATE INDEX IF NOT EXISTS idempotency_open
+    ON broadcast.idempotency (created_at) WHERE seq IS NULL;
+
+COMMENT ON TABLE broadcast.idempotency IS
+'Requests with an Idempotency-Key, for an hour: what their records were (digest), how many, and the number of the last one once it is known';
+
+
+CREATE OR REPLACE FUNCTION broadcast.numbered(hub text, after_epoch bigint,
+    after_seq bigint, mark bigint)
+RETURNS TABLE (epoch bigint, seq bigint)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT m.epoch, m.seq FROM broadcast.message m
+     WHERE m.hub = $1 AND m.epoch = $2 AND m.seq > $3 AND m.mark = $4
+     UNION ALL
+    SELECT m.epoch, m.seq FROM broadcast.hub h, broadcast.message m
+     WHERE h.name = $1 AND h.epoch <> $2
+       AND m.hub = $1 AND m.epoch = h.epoch AND m.mark = $4
+     LIMIT 1
+$$;
+
+COMMENT ON FUNCTION broadcast.numbered(text, bigint, bigint, bigint) IS
+'Internal: the number of the record with this mark, which was staged when that one was the newest; none if it has none yet';
+
+
+CREATE OR REPLACE FUNCTION broadcast.stage_once(hub text[], type smallint[],
+    scope smallint[], source smallint[], name text[], grp text[],
+    target text[], arguments text[], excluded text[], mark bigint[],
+    ttl double precision[], request int[], key text[], digest text[])
+RETURNS TABLE (n int, state text, epoch bigint, seq bigint)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    class int := hashtext('broadcast.idempotency');
+    others int[] := '{}';       -- requests that are not staged
+    at int;
+    rows int;
+    known broadcast.idempotency;
+BEGIN
+    FOR i IN 1 .. cardinality(key) LOOP
+        CONTINUE WHEN key[i] IS NULL;
+
+        at := array_position(request, i);
+        rows := cardinality(array_positions(request, i));
+
+        n := i;
+        epoch := NULL;
+        seq := NULL;
+
+        -- whoever has it is at it with the same key, and not committed yet
+
+        IF NOT pg_try_advisory_xact_lock(class,
+                                         hashtext(hub[at] || ' ' || key[i]))
+        THEN
+            others := others || i;
+            state := 'busy';
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+
+        SELECT * INTO known FROM broadcast.idempotency k
+         WHERE k.hub = stage_once.hub[at] AND k.key = stage_once.key[i]
+           AND k.created_at > clock_timestamp() - interval '1 hour';
+
+        IF NOT FOUND THEN
+            INSERT INTO broadcast.idempotency AS k (hub, key, digest, count,
+                                                    mark, after_epoch,
+                                                    after_seq)
+            SELECT stage_once.hub[at], stage_once.key[i],
+                   stage_once.digest[i], rows, stage_once.mark[at + rows - 1],
+                   coalesce(h.epoch, 0),
+                   coalesce(greatest(h.seq, (SELECT max(m.seq)
+                                               FROM broadcast.message m
+                                              WHERE m.hub = h.name
+                                                AND m.epoch = h.epoch)), 0)
+              FROM (SELECT 1) one
+              LEFT JOIN broadcast.hub h ON h.name = stage_once.hub[at]
+                ON CONFLICT (hub, key) DO UPDATE
+               SET digest = excluded.digest, count = excluded.count,
+                   mark = excluded.mark, after_epoch = excluded.after_epoch,
+                   after_seq = excluded.after_seq, epoch = NULL, seq = NULL,
+                   created_at = excluded.created_at;
+            CONTINUE;
+        END IF;
+
+        others := others || i;
+
+        IF known.digest <> digest[i] THEN
+            state := 'other';
+            RETURN NEXT;
+            CONTINUE;
+        END IF;
+
+        state := 'kept';
+        epoch := known.epoch;
+        seq := known.seq;
+
+        IF known.seq IS NULL THEN
+            SELECT f.epoch, f.seq INTO epoch, seq
+              FROM broadcast.numbered(known.hub, known.after_epoch,
+                                      known.after_seq, known.mark) f;
+        END IF;
+
+        RETURN NEXT;
+    END LOOP;
+
+    IF cardinality(others) = 0 THEN
+        PERFORM broadcast.stage(hub, type, scope, source, name, grp, target,
+                                arguments, excluded, mark, ttl);
+
+    ELSIF EXISTS (SELECT FROM unnest(request) r WHERE r <> ALL (others)) THEN
+        PERFORM broadcast.stage(array_agg(r.hub ORDER BY r.n),
+                    array_agg(r.type ORDER BY r.n),
+                    array_agg(r.scope ORDER BY r.n),
+                    array_agg(r.source ORDER BY r.n),
+                    array_agg(r.name ORDER BY r.n),
+                    array_agg(r.grp ORDER BY r.n),
+                    array_agg(r.target ORDER BY r.n),
+                    array_agg(r.arguments ORDER BY r.n),
+                    array_agg(r.excluded ORDER BY r.n),
+                    array_agg(r.mark ORDER BY r.n),
+                    array_agg(r.ttl ORDER BY r.n))
+           FROM unnest(hub, type, scope, source, name, grp, target, arguments,
+                       excluded, mark, ttl, request)
+                WITH ORDINALITY
+                AS r(hub, type, scope, source, name, grp, target, arguments,
+                     excluded, mark, ttl, request, n)
+          WHERE r.request <> ALL (others);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.stage_once(text[], smallint[], smallint[],
+    smallint[], text[], text[], text[], text[], text[], bigint[],
+    double precision[], int[], text[], text[]) IS
+'stage() for requests of which some have an Idempotency-Key: request says to which of them a row belongs, key and digest are theirs. A row for each that was not staged: busy, one with its key is under way; other, its key was used for something else; kept, it was staged before, with the number of its last record if that is known, 0 if it will not be';
+
+
+CREATE OR REPLACE FUNCTION broadcast.idempotency_keep(lim int) RETURNS int
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    n int;
+    gone int;
+BEGIN
+    UPDATE broadcast.idempotency k
+       SET epoch = f.epoch, seq = coalesce(f.seq, 0)
+      FROM (SELECT o.hub, o.key, o.created_at, f.epoch, f.seq
+              FROM (SELECT * FROM broadcast.idempotency x
+                     WHERE x.seq IS NULL
+                       AND x.created_at < clock_timestamp() - interval '1 s'
+                     ORDER BY x.created_at LIMIT lim
+                       FOR UPDATE SKIP LOCKED) o
+              LEFT JOIN LATERAL broadcast.numbered(o.hub, o.after_epoch,
+                                                   o.after_seq, o.mark) f
+                ON true
+             WHERE f.seq IS NOT NULL
+                OR o.created_at < clock_timestamp() - interval '5 min') f
+     WHERE k.hub = f.hub AND k.key = f.key;
+
+    GET DIAGNOSTICS n = ROW_COUNT;
+
+    DELETE FROM broadcast.idempotency
+     WHERE ctid IN (SELECT x.ctid FROM broadcast.idempotency x
+                     WHERE x.created_at <= clock_timestamp()
+                                           - interval '1 hour'
+                     ORDER BY x.created_at LIMIT lim
+                       FOR UPDATE SKIP LOCKED);
+
+    GET DIAGNOSTICS gone = ROW_COUNT;
+
+    RETURN greatest(n, gone);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.idempotency_keep(int) IS
+'The leading relay: keeps the numbers that requests with an Idempotency-Key got, before the history forgets them, and forgets requests after an hour; at most lim of each, how many of the more';
 
 
 CREATE OR REPLACE FUNCTION broadcast.ring() RETURNS void

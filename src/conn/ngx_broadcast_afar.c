@@ -31,7 +31,7 @@ ngx_broadcast_afar_send(ngx_broadcast_record_t *rec, uint64_t serial)
         rec->arguments.len = p - rec->arguments.data;
     }
 
-    rc = ngx_broadcast_outbox_send(rec, 1, NGX_BROADCAST_KEPT, &sent,
+    rc = ngx_broadcast_outbox_send(rec, 1, NGX_BROADCAST_KEPT, NULL, &sent,
                                    ngx_broadcast_afar_sent, &serial,
                                    sizeof(serial), NULL);
 

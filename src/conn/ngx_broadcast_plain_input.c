@@ -175,7 +175,7 @@ ngx_broadcast_plain_send(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     sender.len = (u_char) bc->id.len;
     ngx_memcpy(sender.id, bc->id.data, bc->id.len);
 
-    rc = ngx_broadcast_outbox_send(&rec, 1, NGX_BROADCAST_KEPT, &sent,
+    rc = ngx_broadcast_outbox_send(&rec, 1, NGX_BROADCAST_KEPT, NULL, &sent,
                                    ngx_broadcast_plain_sent, &sender,
                                    sizeof(ngx_broadcast_sender_t), NULL);
 

@@ -220,6 +220,7 @@ struct ngx_http_broadcast_ctx_s {
     ngx_broadcast_record_t    *recs;       /* of a send that waits */
     ngx_uint_t                 nrecs;
     ngx_uint_t                 want;
+    ngx_str_t                  key;        /* Idempotency-Key, or empty */
     ngx_http_broadcast_sent_pt     sent;
     ngx_http_broadcast_called_pt   called;
     ngx_http_broadcast_present_pt  present;
@@ -492,7 +493,16 @@ ngx_int_t ngx_http_broadcast_batch_message(ngx_http_broadcast_batch_t *batch,
 ngx_int_t ngx_http_broadcast_send_to(ngx_http_request_t *r, ngx_str_t *hub,
     ngx_array_t *records, ngx_uint_t want, ngx_http_broadcast_sent_pt sent);
 
-/* the answer where nothing was sent, or nobody knows: 503, 500, 507 */
+/*
+ * The request's Idempotency-Key into its ctx, for the send that follows.
+ * NGX_OK, also where there is none; else the answer.
+ */
+ngx_int_t ngx_http_broadcast_idempotency(ngx_http_request_t *r);
+
+/*
+ * The answer where nothing was sent, or nobody knows: 503, 500, 507; or a
+ * repeat cannot be told what the first was: 409, 422.
+ */
 ngx_int_t ngx_http_broadcast_not_sent(ngx_http_request_t *r,
     ngx_broadcast_sent_t *sent);
 

@@ -202,6 +202,8 @@ ngx_int_t
 ngx_http_broadcast_api_send(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api)
 {
+    ngx_int_t  rc;
+
     if (r->headers_in.content_type
         && !ngx_http_broadcast_content_type(r, "application/json")
         && !ngx_http_broadcast_content_type(r, "application/x-ndjson")
@@ -211,6 +213,12 @@ ngx_http_broadcast_api_send(ngx_http_request_t *r,
                               "The body must be application/json, "
                               "application/x-ndjson, application/x-msgpack "
                               "or application/octet-stream.");
+    }
+
+    rc = ngx_http_broadcast_idempotency(r);
+
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     return ngx_http_broadcast_read_body(r, ngx_http_broadcast_api_body);

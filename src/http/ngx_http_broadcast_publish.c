@@ -51,6 +51,12 @@ ngx_http_broadcast_publish_handler(ngx_http_request_t *r)
                                               0);
     }
 
+    rc = ngx_http_broadcast_idempotency(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
     return ngx_http_broadcast_read_body(r, ngx_http_broadcast_publish_body);
 }
 

@@ -9,6 +9,16 @@
 #include "http/ngx_http_broadcast.h"
 
 
+#define NGX_HTTP_BROADCAST_KEY_MAX        255
+#define NGX_HTTP_BROADCAST_UNPROCESSABLE  422
+
+
+static ngx_uint_t ngx_http_broadcast_headers_in(ngx_http_request_t *r,
+    const char *name);
+static ngx_int_t ngx_http_broadcast_key_value(ngx_http_request_t *r,
+    ngx_str_t *value, ngx_str_t *key);
+
+
 ngx_int_t
 ngx_http_broadcast_send_to(ngx_http_request_t *r, ngx_str_t *hub,
     ngx_array_t *records, ngx_uint_t want, ngx_http_broadcast_sent_pt sent)
@@ -50,6 +60,21 @@ ngx_http_broadcast_not_sent(ngx_http_request_t *r,
                                         "It does not fit into the zone.",
                                         NULL);
 
+    case NGX_BROADCAST_SENT_BUSY:
+        if (ngx_http_broadcast_header_text(r, "Retry-After", "1") != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return ngx_http_broadcast_error(r, NGX_HTTP_CONFLICT, "Conflict",
+                                        "A request with this Idempotency-Key "
+                                        "is under way.", NULL);
+
+    case NGX_BROADCAST_SENT_OTHER:
+        return ngx_http_broadcast_error(r, NGX_HTTP_BROADCAST_UNPROCESSABLE,
+                                        "IdempotencyKeyReused",
+                                        "This Idempotency-Key was used for "
+                                        "another request.", NULL);
+
     case NGX_BROADCAST_NOT_SENT:
         return ngx_http_broadcast_unavailable(r, "The database is away, "
                                               "nothing was kept.");
@@ -60,6 +85,135 @@ ngx_http_broadcast_not_sent(ngx_http_request_t *r,
                                         "database broke while it was kept.",
                                         NULL);
     }
+}
+
+
+/*
+ * draft-ietf-httpapi-idempotency-key-header: a string of structured fields, in
+ * quotes; what stands there without them is taken as it is.
+ */
+
+ngx_int_t
+ngx_http_broadcast_idempotency(ngx_http_request_t *r)
+{
+    ngx_table_elt_t           *h;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    h = ngx_http_broadcast_header_in(r, "idempotency-key");
+
+    if (h == NULL) {
+        return NGX_OK;
+    }
+
+    ctx = ngx_http_broadcast_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    switch (ngx_http_broadcast_key_value(r, &h->value, &ctx->key)) {
+
+    case NGX_OK:
+        if (ngx_http_broadcast_headers_in(r, "idempotency-key") == 1) {
+            return NGX_OK;
+        }
+
+        break;
+
+    case NGX_ERROR:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+
+    default:
+        break;
+    }
+
+    ctx->json = 1;
+
+    return ngx_http_broadcast_error(r, NGX_HTTP_BAD_REQUEST, "BadRequest",
+                                    "The Idempotency-Key must be given once "
+                                    "and have 1 to 255 printable characters "
+                                    "of ASCII.", NULL);
+}
+
+
+static ngx_uint_t
+ngx_http_broadcast_headers_in(ngx_http_request_t *r, const char *name)
+{
+    size_t            len;
+    ngx_uint_t        i, n;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    n = 0;
+    len = ngx_strlen(name);
+
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].hash && h[i].key.len == len
+                && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
+            {
+                n++;
+            }
+        }
+    }
+
+    return n;
+}
+
+
+/* NGX_OK; NGX_DECLINED: it cannot be one; NGX_ERROR: no memory */
+
+static ngx_int_t
+ngx_http_broadcast_key_value(ngx_http_request_t *r, ngx_str_t *value,
+    ngx_str_t *key)
+{
+    u_char      *p, *last, *dst;
+    ngx_uint_t   quoted;
+
+    dst = ngx_pnalloc(r->pool, value->len + 1);
+    if (dst == NULL) {
+        return NGX_ERROR;
+    }
+
+    key->data = dst;
+
+    p = value->data;
+    last = p + value->len;
+
+    quoted = p < last && *p == '"';
+
+    if (quoted) {
+        p++;
+
+        if (p == last || *--last != '"') {
+            return NGX_DECLINED;
+        }
+    }
+
+    for ( /* void */ ; p < last; p++) {
+
+        if (quoted && *p == '\\') {
+
+            if (++p == last || (*p != '"' && *p != '\\')) {
+                return NGX_DECLINED;
+            }
+
+        } else if (quoted && *p == '"') {
+            return NGX_DECLINED;
+        }
+
+        if (*p < ' ' || *p > '~') {
+            return NGX_DECLINED;
+        }
+
+        *dst++ = *p;
+    }
+
+    key->len = dst - key->data;
+
+    return key->len >= 1 && key->len <= NGX_HTTP_BROADCAST_KEY_MAX
+           ? NGX_OK : NGX_DECLINED;
 }
 
 

@@ -94,7 +94,8 @@ ngx_http_broadcast_send_now(ngx_http_request_t *r)
 
     ngx_memzero(&result, sizeof(ngx_broadcast_sent_t));
 
-    rc = ngx_broadcast_outbox_send(ctx->recs, ctx->nrecs, ctx->want, &result,
+    rc = ngx_broadcast_outbox_send(ctx->recs, ctx->nrecs, ctx->want,
+                                   ctx->key.len ? &ctx->key : NULL, &result,
                                    ngx_http_broadcast_send_done, &r,
                                    sizeof(ngx_http_request_t *), &ctx->call);
 

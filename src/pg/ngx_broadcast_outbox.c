@@ -85,7 +85,7 @@ ngx_broadcast_hub_index(ngx_str_t *hub, ngx_uint_t *index)
 
 ngx_int_t
 ngx_broadcast_outbox_send(ngx_broadcast_record_t *recs, ngx_uint_t n,
-    ngx_uint_t want, ngx_broadcast_sent_t *sent,
+    ngx_uint_t want, ngx_str_t *key, ngx_broadcast_sent_t *sent,
     ngx_broadcast_sent_pt handler, const void *data, size_t size,
     ngx_broadcast_call_t **call)
 {
@@ -102,8 +102,8 @@ ngx_broadcast_outbox_send(ngx_broadcast_record_t *recs, ngx_uint_t n,
         hub.data = info.name;
         hub.len = info.len;
 
-        return ngx_broadcast_stage_send(&hub, recs, n, want, sent, handler,
-                                        data, size, call);
+        return ngx_broadcast_stage_send(&hub, recs, n, want, key, sent,
+                                        handler, data, size, call);
     }
 
     rc = ngx_broadcast_publish(recs, n);

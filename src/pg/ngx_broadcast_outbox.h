@@ -42,7 +42,9 @@ typedef enum {
     NGX_BROADCAST_SENT_UNNUMBERED,  /* committed, number late (202) */
     NGX_BROADCAST_NOT_SENT,         /* surely nothing was kept (503) */
     NGX_BROADCAST_SENT_UNKNOWN,     /* connection broke in COMMIT (500) */
-    NGX_BROADCAST_NOT_FIT           /* does not fit (507) */
+    NGX_BROADCAST_NOT_FIT,          /* does not fit (507) */
+    NGX_BROADCAST_SENT_BUSY,        /* one with its key is under way (409) */
+    NGX_BROADCAST_SENT_OTHER        /* its key was for something else (422) */
 } ngx_broadcast_sent_e;
 
 typedef struct {
@@ -55,7 +57,9 @@ typedef void (*ngx_broadcast_sent_pt)(ngx_broadcast_sent_t *sent, void *data);
 
 
 /*
- * Sends n records of one hub, all or none.  The strings are copied.
+ * Sends n records of one hub, all or none.  The strings are copied.  key: NULL,
+ * or what tells a repeat from the first: a durable hub keeps them once an hour,
+ * and the repeat is told what the first was; in others it means nothing.
  *
  * NGX_OK: done, *sent is filled and the handler is not called.  NGX_AGAIN:
  * the handler will be called once from the event loop (*call valid until
@@ -64,7 +68,7 @@ typedef void (*ngx_broadcast_sent_pt)(ngx_broadcast_sent_t *sent, void *data);
  * nothing was kept and *sent says which.
  */
 ngx_int_t ngx_broadcast_outbox_send(ngx_broadcast_record_t *recs,
-    ngx_uint_t n, ngx_uint_t want, ngx_broadcast_sent_t *sent,
+    ngx_uint_t n, ngx_uint_t want, ngx_str_t *key, ngx_broadcast_sent_t *sent,
     ngx_broadcast_sent_pt handler, const void *data, size_t size,
     ngx_broadcast_call_t **call);
 

@@ -60,6 +60,7 @@ typedef enum {
     NGX_BROADCAST_PG_TEXT = 0,      /* not prepared: the query's own text */
     NGX_BROADCAST_PG_METHOD,        /* prepared: the query's own text */
     NGX_BROADCAST_PG_STAGE,
+    NGX_BROADCAST_PG_STAGE_ONCE,
     NGX_BROADCAST_PG_RING,
     NGX_BROADCAST_PG_DISPATCH,
     NGX_BROADCAST_PG_SWEEP,
@@ -78,7 +79,7 @@ typedef enum {
     NGX_BROADCAST_PG_STATEMENTS
 } ngx_broadcast_pg_statement_e;
 
-#define NGX_BROADCAST_PG_PARAMS  11
+#define NGX_BROADCAST_PG_PARAMS  14
 
 /* PostgreSQL's functions have 100 arguments at most: those and one more */
 #define NGX_BROADCAST_PG_VALUES  101

@@ -41,6 +41,13 @@ static const ngx_broadcast_pg_prepared_t
       " $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],"
       " $9::text[], $10::bigint[], $11::double precision[])" },
 
+    { "broadcast_stage_once",
+      "SELECT r.n, r.state, r.epoch, r.seq FROM broadcast.stage_once("
+      "$1::text[], $2::smallint[], $3::smallint[],"
+      " $4::smallint[], $5::text[], $6::text[], $7::text[], $8::text[],"
+      " $9::text[], $10::bigint[], $11::double precision[], $12::int[],"
+      " $13::text[], $14::text[]) r" },
+
     { "broadcast_ring",
       "SELECT broadcast.ring()" },
 

@@ -235,12 +235,15 @@ ngx_broadcast_relay_promise_made(ngx_broadcast_pg_query_t *query,
     ngx_uint_t              back;
     ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
 
-    back = query->data == relay;
-    query->data = NULL;
+    /* without the right it is not tried again: all senders ring, as before */
 
-    if (!ngx_broadcast_relay_good(status, result, "broadcast.promise()")) {
+    if (status != NGX_BROADCAST_PG_OK) {
+        relay->promised = 0;
         return;
     }
+
+    back = query->data == relay;
+    query->data = NULL;
 
     if (!back) {
         relay->promised = ngx_current_msec + NGX_BROADCAST_RELAY_PROMISE;

@@ -52,6 +52,7 @@ typedef enum {
 #define NGX_BROADCAST_RELAY_CONNECT   5000    /* ms, at most */
 #define NGX_BROADCAST_RELAY_PATIENCE  12000   /* ms, above the statement's */
 #define NGX_BROADCAST_RELAY_PROBE     30000   /* ms, are NOTIFYs heard? */
+#define NGX_BROADCAST_RELAY_KEEP      5000    /* ms, of idempotency_keep() */
 #define NGX_BROADCAST_RELAY_ECHO      2500    /* ms, for such a one */
 #define NGX_BROADCAST_RELAY_SAY       5000    /* ms, between two lines about
                                                  different failures */
@@ -129,6 +130,8 @@ typedef struct {
     ngx_uint_t                  due;        /* 1: another turn behind it */
     ngx_uint_t                  looking;    /* 1: look at head and bindings */
     ngx_uint_t                  numbered;   /* rows that sequence() moved */
+
+    ngx_msec_t                  kept;       /* idempotency_keep() ran */
 
     /* relay_bell.c */
 
@@ -252,6 +255,12 @@ void ngx_broadcast_relay_poll(void);
  * lost nodes, a follower the session of a leader that stands still.
  */
 void ngx_broadcast_relay_judge(ngx_msec_t lease, uint64_t clock);
+
+
+/* stage_once.c */
+
+/* the leader: what stands of requests with a key, and since when */
+void ngx_broadcast_relay_keep(void);
 
 
 /* relay_bell.c */

@@ -84,6 +84,13 @@ ngx_broadcast_relay_poll(void)
         ngx_broadcast_relay_beat();
     }
 
+    if (relay->leader
+        && ngx_current_msec - relay->kept >= NGX_BROADCAST_RELAY_KEEP)
+    {
+        relay->kept = ngx_current_msec;
+        ngx_broadcast_relay_keep();
+    }
+
     ngx_broadcast_relay_probe();
     ngx_broadcast_relay_silence();
 

@@ -7,6 +7,7 @@
 #include <ngx_config.h>
 #include <ngx_core.h>
 #include <ngx_event.h>
+#include <ngx_sha1.h>
 
 #include "base/ngx_broadcast_compat.h"
 #include "base/ngx_broadcast_id.h"
@@ -15,6 +16,8 @@
 
 
 static ngx_int_t ngx_broadcast_sender_copy(ngx_pool_t *pool, ngx_str_t *text);
+static void ngx_broadcast_sender_digest(ngx_sha1_t *sha1,
+    ngx_broadcast_record_t *rec);
 
 
 static ngx_rbtree_t       ngx_broadcast_marks;
@@ -83,6 +86,8 @@ ngx_broadcast_sender_create(ngx_str_t *hub, ngx_broadcast_record_t *recs,
 
     sender->timer.data = sender;
     sender->timer.log = ngx_broadcast_pg.log;
+    sender->later.data = sender;
+    sender->later.log = ngx_broadcast_pg.log;
 
     return sender;
 
@@ -110,6 +115,65 @@ ngx_broadcast_sender_copy(ngx_pool_t *pool, ngx_str_t *text)
     }
 
     return NGX_OK;
+}
+
+
+/* it guards against mistakes, not against somebody who makes two of a kind */
+
+ngx_int_t
+ngx_broadcast_sender_key(ngx_broadcast_sender_t *sender, ngx_str_t *key)
+{
+    u_char      hash[20];
+    ngx_sha1_t  sha1;
+    ngx_uint_t  i;
+
+    sender->key = *key;
+
+    if (ngx_broadcast_sender_copy(sender->pool, &sender->key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_sha1_init(&sha1);
+
+    for (i = 0; i < sender->n; i++) {
+        ngx_broadcast_sender_digest(&sha1, &sender->recs[i]);
+    }
+
+    ngx_sha1_final(hash, &sha1);
+    ngx_hex_dump(sender->digest, hash, sizeof(hash));
+
+    return NGX_OK;
+}
+
+
+/* each text behind its length: else two records could read as one */
+
+static void
+ngx_broadcast_sender_digest(ngx_sha1_t *sha1, ngx_broadcast_record_t *rec)
+{
+    u_char       text[9 * (NGX_INT64_LEN + 1)], *p;
+    ngx_str_t   *part[5];
+    ngx_uint_t   i;
+
+    part[0] = &rec->name;
+    part[1] = &rec->group;
+    part[2] = &rec->target;
+    part[3] = &rec->arguments;
+    part[4] = &rec->excluded;
+
+    p = ngx_sprintf(text, "%ui %ui %ui %ui", (ngx_uint_t) rec->type,
+                    (ngx_uint_t) rec->scope, (ngx_uint_t) rec->source,
+                    (ngx_uint_t) rec->ttl);
+
+    for (i = 0; i < 5; i++) {
+        p = ngx_sprintf(p, " %uz", part[i]->len);
+    }
+
+    ngx_sha1_update(sha1, text, p - text);
+
+    for (i = 0; i < 5; i++) {
+        ngx_sha1_update(sha1, part[i]->data, part[i]->len);
+    }
 }
 
 
@@ -182,6 +246,10 @@ ngx_broadcast_sender_free(ngx_broadcast_sender_t *sender)
 {
     if (sender->timer.timer_set) {
         ngx_del_timer(&sender->timer);
+    }
+
+    if (sender->later.timer_set) {
+        ngx_del_timer(&sender->later);
     }
 
     if (sender->node.key) {

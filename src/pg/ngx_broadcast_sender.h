@@ -17,8 +17,21 @@
 typedef enum {
     NGX_BROADCAST_SENDER_WAITING = 0,
     NGX_BROADCAST_SENDER_GROUPED,
+    NGX_BROADCAST_SENDER_LATER,
     NGX_BROADCAST_SENDER_NUMBERING
 } ngx_broadcast_sender_state_e;
+
+
+/* what the database has said of a request with a key, if it was no first */
+
+typedef enum {
+    NGX_BROADCAST_REPEAT_NO = 0,
+    NGX_BROADCAST_REPEAT_BUSY,      /* the first is under way */
+    NGX_BROADCAST_REPEAT_KEPT,      /* it is committed */
+    NGX_BROADCAST_REPEAT_OTHER      /* it was something else */
+} ngx_broadcast_repeat_e;
+
+#define NGX_BROADCAST_DIGEST_LEN  40
 
 
 typedef struct {
@@ -37,6 +50,15 @@ typedef struct {
     ngx_uint_t                  alone;      /* 1: not in one statement with
                                                others, one of them failed */
     ngx_uint_t                  finished;   /* 1: told, or cancelled */
+
+    /* with a key only */
+
+    ngx_str_t                   key;        /* empty: none */
+    u_char                      digest[NGX_BROADCAST_DIGEST_LEN];
+    ngx_uint_t                  want;
+    ngx_uint_t                  repeat;     /* NGX_BROADCAST_REPEAT_… */
+    ngx_event_t                 later;      /* asks the database again */
+    ngx_msec_t                  pause;
 } ngx_broadcast_sender_t;
 
 
@@ -46,6 +68,10 @@ void ngx_broadcast_sender_init(void);
 /* with copies of all strings; NULL: no memory */
 ngx_broadcast_sender_t *ngx_broadcast_sender_create(ngx_str_t *hub,
     ngx_broadcast_record_t *recs, ngx_uint_t n);
+
+/* a key, and what its records are; NGX_ERROR: no memory */
+ngx_int_t ngx_broadcast_sender_key(ngx_broadcast_sender_t *sender,
+    ngx_str_t *key);
 
 /* gives its last record a mark, by which it is found; NGX_ERROR: no chance */
 ngx_int_t ngx_broadcast_sender_mark(ngx_broadcast_sender_t *sender);

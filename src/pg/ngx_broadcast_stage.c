@@ -8,12 +8,10 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-#include "pg/ngx_broadcast_pg_array.h"
 #include "pg/ngx_broadcast_pg_local.h"
 #include "pg/ngx_broadcast_pg_pool.h"
 #include "pg/ngx_broadcast_relay.h"
-#include "pg/ngx_broadcast_sender.h"
-#include "pg/ngx_broadcast_stage.h"
+#include "pg/ngx_broadcast_stage_local.h"
 
 
 /*
@@ -22,48 +20,29 @@
  * transaction.  A sender's records are never divided.
  *
  *   WAITING  --statement sent-->  GROUPED  --committed-->  NUMBERING
+ *      |    ^                       |   |                     |
+ *      |    +--- a pause --- LATER <----+                     |
  *      |                            |                         |
  *      +-- too late: NOT_SENT       +-- too late: UNKNOWN     +-- UNNUMBERED
+ *
+ * LATER are repeats of a request with a key whose first has no end or no number
+ * yet: they ask again (stage_once).
  *
  * NUMBERING is for those that want the number: the last of their records has
  * a random mark, by which they know it when it comes out of the log.  That may
  * be before the answer of the database, so the marks stand from the start.
  */
 
-#define NGX_BROADCAST_STAGE_ROWS    500                 /* a statement */
-#define NGX_BROADCAST_STAGE_BYTES   (4 * 1024 * 1024)
-#define NGX_BROADCAST_STAGE_QUEUE   (64 * 1024 * 1024)  /* bytes waiting */
-
-
-typedef struct {
-    ngx_log_t                  *log;        /* borrowed from the cycle */
-    ngx_queue_t                 waiting;    /* of senders */
-    ngx_uint_t                  nwaiting;
-    size_t                      bytes;      /* of those waiting */
-    ngx_event_t                 next;       /* posted: send the next group */
-
-    ngx_queue_t                 group;      /* of senders, in flight */
-    ngx_uint_t                  busy;
-    ngx_broadcast_pg_query_t    query;
-    ngx_pool_t                 *pool;       /* owned, of the query's texts */
-
-    time_t                      logged;     /* an error, once a second */
-    size_t                      fits;       /* largest record for the log */
-} ngx_broadcast_stage_t;
-
-
 static void ngx_broadcast_stage_timeout(ngx_event_t *ev);
 static void ngx_broadcast_stage_cancel(ngx_broadcast_call_t *call);
-static void ngx_broadcast_stage_post(void);
 static void ngx_broadcast_stage_next(ngx_event_t *ev);
 static ngx_uint_t ngx_broadcast_stage_collect(void);
-static ngx_int_t ngx_broadcast_stage_texts(ngx_uint_t rows);
 static void ngx_broadcast_stage_done(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
 static ngx_uint_t ngx_broadcast_stage_divide(PGresult *result);
 
 
-static ngx_broadcast_stage_t  ngx_broadcast_stage;
+ngx_broadcast_stage_t  ngx_broadcast_stage;
 
 
 void
@@ -93,7 +72,7 @@ ngx_broadcast_stage_init(ngx_log_t *log)
 
 ngx_int_t
 ngx_broadcast_stage_send(ngx_str_t *hub, ngx_broadcast_record_t *recs,
-    ngx_uint_t n, ngx_uint_t want, ngx_broadcast_sent_t *sent,
+    ngx_uint_t n, ngx_uint_t want, ngx_str_t *key, ngx_broadcast_sent_t *sent,
     ngx_broadcast_sent_pt handler, const void *data, size_t size,
     ngx_broadcast_call_t **call)
 {
@@ -127,24 +106,25 @@ ngx_broadcast_stage_send(ngx_str_t *hub, ngx_broadcast_record_t *recs,
         return NGX_BUSY;
     }
 
+    sender->want = want;
     sender->handler = handler;
     sender->call.cancel = ngx_broadcast_stage_cancel;
     sender->timer.handler = ngx_broadcast_stage_timeout;
+    sender->later.handler = ngx_broadcast_stage_later;
 
     if (size) {
         ngx_memcpy(sender->call.data, data, size);
     }
 
-    if (want == NGX_BROADCAST_NUMBERED
-        && ngx_broadcast_sender_mark(sender) != NGX_OK)
+    if ((key && ngx_broadcast_sender_key(sender, key) != NGX_OK)
+        || ((key || want == NGX_BROADCAST_NUMBERED)
+            && ngx_broadcast_sender_mark(sender) != NGX_OK))
     {
         ngx_destroy_pool(sender->pool);
         return NGX_BUSY;
     }
 
-    ngx_queue_insert_tail(&stage->waiting, &sender->queue);
-    stage->nwaiting++;
-    stage->bytes += sender->bytes;
+    ngx_broadcast_stage_wait(sender, 0);
 
     /* not cancelable: an exiting worker keeps what it has taken */
 
@@ -162,6 +142,27 @@ ngx_broadcast_stage_send(ngx_str_t *hub, ngx_broadcast_record_t *recs,
 }
 
 
+/* into the line; 1: at its head */
+
+void
+ngx_broadcast_stage_wait(ngx_broadcast_sender_t *sender, ngx_uint_t head)
+{
+    ngx_broadcast_stage_t  *stage = &ngx_broadcast_stage;
+
+    sender->state = NGX_BROADCAST_SENDER_WAITING;
+
+    if (head) {
+        ngx_queue_insert_head(&stage->waiting, &sender->queue);
+
+    } else {
+        ngx_queue_insert_tail(&stage->waiting, &sender->queue);
+    }
+
+    stage->nwaiting++;
+    stage->bytes += sender->bytes;
+}
+
+
 static void
 ngx_broadcast_stage_timeout(ngx_event_t *ev)
 {
@@ -174,7 +175,12 @@ ngx_broadcast_stage_timeout(ngx_event_t *ev)
         ngx_broadcast_stage.nwaiting--;
         ngx_broadcast_stage.bytes -= sender->bytes;
 
-        ngx_broadcast_sender_tell(sender, NGX_BROADCAST_NOT_SENT);
+        /* fall through */
+
+    case NGX_BROADCAST_SENDER_LATER:
+
+        ngx_broadcast_sender_tell(sender,
+                      ngx_broadcast_stage_told(sender, NGX_BROADCAST_NOT_SENT));
         ngx_broadcast_sender_free(sender);
         return;
 
@@ -190,7 +196,8 @@ ngx_broadcast_stage_timeout(ngx_event_t *ev)
             return;
         }
 
-        ngx_broadcast_sender_tell(sender, NGX_BROADCAST_SENT_UNKNOWN);
+        ngx_broadcast_sender_tell(sender,
+                  ngx_broadcast_stage_told(sender, NGX_BROADCAST_SENT_UNKNOWN));
         return;
 
     default:
@@ -210,7 +217,9 @@ ngx_broadcast_stage_cancel(ngx_broadcast_call_t *call)
 
     sender->finished = 1;
 
-    if (sender->state == NGX_BROADCAST_SENDER_NUMBERING) {
+    if (sender->state == NGX_BROADCAST_SENDER_NUMBERING
+        || sender->state == NGX_BROADCAST_SENDER_LATER)
+    {
         ngx_broadcast_sender_free(sender);
     }
 }
@@ -236,7 +245,7 @@ ngx_broadcast_stage_seen(ngx_broadcast_record_t *rec)
 }
 
 
-static void
+void
 ngx_broadcast_stage_post(void)
 {
     ngx_broadcast_stage_t  *stage = &ngx_broadcast_stage;
@@ -268,8 +277,10 @@ ngx_broadcast_stage_next(ngx_event_t *ev)
     rc = stage->pool ? ngx_broadcast_stage_texts(rows) : NGX_ERROR;
 
     if (rc == NGX_OK) {
-        stage->query.statement = NGX_BROADCAST_PG_STAGE;
-        stage->query.nparams = 11;
+        stage->query.statement = stage->keys ? NGX_BROADCAST_PG_STAGE_ONCE
+                                             : NGX_BROADCAST_PG_STAGE;
+        stage->query.nparams = stage->keys ? NGX_BROADCAST_STAGE_ONCE_PARAMS
+                                           : NGX_BROADCAST_STAGE_PARAMS;
         stage->query.done = ngx_broadcast_stage_done;
 
         rc = ngx_broadcast_pg_pool_send(&stage->query, 1);
@@ -295,12 +306,15 @@ ngx_broadcast_stage_collect(void)
 
     rows = 0;
     bytes = 0;
+    stage->keys = 0;
 
     while (!ngx_queue_empty(&stage->waiting)) {
         q = ngx_queue_head(&stage->waiting);
         sender = ngx_queue_data(q, ngx_broadcast_sender_t, queue);
 
         if (rows && (sender->alone
+                     || (sender->key.len
+                         && stage->keys == NGX_BROADCAST_STAGE_KEYS)
                      || rows + sender->n > NGX_BROADCAST_STAGE_ROWS
                      || bytes + sender->bytes > NGX_BROADCAST_STAGE_BYTES))
         {
@@ -313,6 +327,7 @@ ngx_broadcast_stage_collect(void)
 
         ngx_queue_insert_tail(&stage->group, q);
         sender->state = NGX_BROADCAST_SENDER_GROUPED;
+        stage->keys += sender->key.len ? 1 : 0;
 
         rows += sender->n;
         bytes += sender->bytes;
@@ -323,93 +338,6 @@ ngx_broadcast_stage_collect(void)
     }
 
     return rows;
-}
-
-
-static ngx_int_t
-ngx_broadcast_stage_texts(ngx_uint_t rows)
-{
-    size_t                     sizes[11];
-    ngx_uint_t                 i, k;
-    ngx_queue_t               *q;
-    ngx_broadcast_stage_t     *stage = &ngx_broadcast_stage;
-    ngx_broadcast_record_t    *rec;
-    ngx_broadcast_sender_t    *sender;
-    ngx_broadcast_pg_array_t   a[11];
-
-    for (k = 0; k < 11; k++) {
-        sizes[k] = rows * 5;
-    }
-
-    for (q = ngx_queue_head(&stage->group);
-         q != ngx_queue_sentinel(&stage->group);
-         q = ngx_queue_next(q))
-    {
-        sender = ngx_queue_data(q, ngx_broadcast_sender_t, queue);
-
-        for (i = 0; i < sender->n; i++) {
-            rec = &sender->recs[i];
-
-            /* JSON has many quotes, each is escaped */
-
-            sizes[0] += sender->hub.len;
-            sizes[4] += rec->name.len;
-            sizes[5] += rec->group.len;
-            sizes[6] += rec->target.len;
-            sizes[7] += rec->arguments.len + rec->arguments.len / 8;
-            sizes[8] += rec->excluded.len;
-        }
-    }
-
-    for (k = 0; k < 11; k++) {
-        ngx_broadcast_pg_array_init(&a[k], stage->pool, sizes[k]);
-    }
-
-    for (q = ngx_queue_head(&stage->group);
-         q != ngx_queue_sentinel(&stage->group);
-         q = ngx_queue_next(q))
-    {
-        sender = ngx_queue_data(q, ngx_broadcast_sender_t, queue);
-
-        for (i = 0; i < sender->n; i++) {
-            rec = &sender->recs[i];
-
-            ngx_broadcast_pg_array_text(&a[0], &sender->hub);
-            ngx_broadcast_pg_array_int(&a[1], rec->type);
-            ngx_broadcast_pg_array_int(&a[2], rec->scope);
-            ngx_broadcast_pg_array_int(&a[3], rec->source);
-            ngx_broadcast_pg_array_text(&a[4], &rec->name);
-            ngx_broadcast_pg_array_text(&a[5], &rec->group);
-            ngx_broadcast_pg_array_text(&a[6], &rec->target);
-            ngx_broadcast_pg_array_text(&a[7], &rec->arguments);
-            ngx_broadcast_pg_array_text(&a[8], &rec->excluded);
-            ngx_broadcast_pg_array_int(&a[9], rec->mark);
-
-            switch (rec->ttl) {
-
-            case NGX_BROADCAST_TTL_NONE:
-                ngx_broadcast_pg_array_null(&a[10]);
-                break;
-
-            case NGX_BROADCAST_TTL_PRESENT:
-                ngx_broadcast_pg_array_int(&a[10], 0);
-                break;
-
-            default:
-                ngx_broadcast_pg_array_int(&a[10], rec->ttl);
-            }
-        }
-    }
-
-    for (k = 0; k < 11; k++) {
-        stage->query.params[k] = ngx_broadcast_pg_array_done(&a[k]);
-
-        if (stage->query.params[k] == NULL) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
 }
 
 
@@ -434,6 +362,11 @@ ngx_broadcast_stage_done(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
 
     case NGX_BROADCAST_PG_OK:
         told = NGX_BROADCAST_SENT;
+
+        if (stage->keys) {
+            ngx_broadcast_stage_repeats(result);
+        }
+
         ngx_broadcast_relay_nudge();
         break;
 
@@ -483,15 +416,19 @@ ngx_broadcast_stage_done(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
 
         if (divide) {
             sender->alone = 1;
-            sender->state = NGX_BROADCAST_SENDER_WAITING;
-            ngx_queue_insert_head(&stage->waiting, q);
-            stage->nwaiting++;
-            stage->bytes += sender->bytes;
+            ngx_broadcast_stage_wait(sender, 1);
+            continue;
+        }
+
+        if (sender->repeat && status == NGX_BROADCAST_PG_OK
+            && ngx_broadcast_stage_again(sender))
+        {
             continue;
         }
 
         if (!sender->finished && status == NGX_BROADCAST_PG_OK
-            && sender->node.key && sender->sent.position.epoch == 0)
+            && !sender->repeat && sender->want == NGX_BROADCAST_NUMBERED
+            && sender->sent.position.epoch == 0)
         {
             sender->state = NGX_BROADCAST_SENDER_NUMBERING;
             continue;
@@ -500,7 +437,9 @@ ngx_broadcast_stage_done(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
         /* seen in the log: committed, whatever became of the answer */
 
         ngx_broadcast_sender_tell(sender, sender->sent.position.epoch
-                                          ? NGX_BROADCAST_SENT : told);
+                                          ? NGX_BROADCAST_SENT
+                                          : ngx_broadcast_stage_told(sender,
+                                                                     told));
         ngx_broadcast_sender_free(sender);
     }
 

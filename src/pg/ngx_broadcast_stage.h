@@ -22,7 +22,7 @@ void ngx_broadcast_stage_init(ngx_log_t *log);
  */
 ngx_int_t ngx_broadcast_stage_send(ngx_str_t *hub,
     ngx_broadcast_record_t *recs, ngx_uint_t n, ngx_uint_t want,
-    ngx_broadcast_sent_t *sent, ngx_broadcast_sent_pt handler,
+    ngx_str_t *key, ngx_broadcast_sent_t *sent, ngx_broadcast_sent_pt handler,
     const void *data, size_t size, ngx_broadcast_call_t **call);
 
 /* a record with a mark has come out of the log */
