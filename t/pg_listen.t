@@ -103,6 +103,14 @@ like($gap->{data}, qr/"requested":\s*null/, '... that nobody knows what');
 $pg->psql(q{notify prices, 'on'}, @at);
 is($all->event->{data}, '["on"]', '... and it goes on');
 
+like($pg->psql(q{select count(pg_terminate_backend(pid)) from pg_stat_activity
+                  where usename = 'app'}), qr/^[1-9]/, 'its session is ended');
+is($all->event(20)->{event}, 'broadcast.gap', '... clients are told, too');
+is(join(' ', map { $copy->event->{event} } 1, 2),
+   'broadcast.gap broadcast.gap', '... each time, in each hub');
+$pg->psql(q{notify prices, 'next'}, @at);
+is($all->event->{data}, '["next"]', '... once');
+
 my $pid = ($nginx->error_log =~ /.*\] (\d+)#\S+ broadcast: this worker relays/s)
           ? $1 : 0;
 $nginx->kill_worker($pid);
