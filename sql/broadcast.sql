@@ -527,7 +527,7 @@ BEGIN
     IF (way = 'wal' AND nth = 1 OR current_setting('broadcast.way', true) <> '')
        AND broadcast.wal_way()
     THEN
-        PERFORM broadcast.wal_emit(hub, type, scope, source, name, grp,
+        done := broadcast.wal_emit(hub, type, scope, source, name, grp,
                                    target, coalesce(arguments::text, detail),
                                    listed, NULL, extract(epoch FROM ttl), nth);
         RETURN;
@@ -709,7 +709,6 @@ AS $$
 DECLARE
     xid text := pg_current_xact_id()::text;
     way text := current_setting('broadcast.way', true);
-    source text;
 BEGIN
     IF way = xid || 'w' THEN
         RETURN true;
@@ -721,33 +720,24 @@ BEGIN
 
     way := 's';
 
-    SELECT s.value INTO source FROM broadcast.setting s
-     WHERE s.name = 'source';
-
     -- An older snapshot does not tell what the source is now.  And it is read
-    -- once more behind the lock: who leaves it changes it, then looks for locks.
+    -- behind the lock: who leaves it changes it, then looks for locks.
 
-    IF source = 'wal'
-       AND current_setting('transaction_isolation') LIKE 'read%'
+    IF current_setting('transaction_isolation') LIKE 'read%'
        AND pg_try_advisory_xact_lock_shared(hashtext('broadcast.wal'),
                                             pg_backend_pid() & 15)
     THEN
-        SELECT s.value INTO source FROM broadcast.setting s
-         WHERE s.name = 'source';
-
-        IF source = 'wal' THEN
-            way := 'w';
-        END IF;
+        SELECT CASE WHEN s.value = 'wal' THEN 'w' ELSE 's' END INTO way
+          FROM broadcast.setting s WHERE s.name = 'source';
     END IF;
 
-    PERFORM set_config('broadcast.way', xid || way, true);
-
-    RETURN way = 'w';
+    RETURN set_config('broadcast.way', xid || coalesce(way, 's'), true)
+           = xid || 'w';
 END
 $$;
 
 COMMENT ON FUNCTION broadcast.wal_way() IS
-'Internal: whether what this transaction sends goes through the WAL; the first send of a transaction decides';
+'Internal: whether what this transaction sends goes through the WAL, where broadcast.setting says so: the first send of a transaction decides';
 
 
 CREATE OR REPLACE FUNCTION broadcast.wal_senders() RETURNS boolean
@@ -785,7 +775,7 @@ COMMENT ON FUNCTION broadcast.wal_seal(bytea) IS
 
 CREATE OR REPLACE FUNCTION broadcast.wal_emit(hub text, type int, scope int,
     source int, name text, grp text, target text, body text, excluded text,
-    mark bigint, ttl double precision, nth int) RETURNS void
+    mark bigint, ttl double precision, nth int) RETURNS pg_lsn
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
@@ -796,8 +786,8 @@ DECLARE
                          ::bigint, body IS NULL)::text
         || E'\n' || coalesce(body, ''), 'UTF8');
 BEGIN
-    PERFORM pg_logical_emit_message(true, 'broadcast',
-                convert_to(broadcast.wal_seal(said), 'UTF8') || said);
+    RETURN pg_logical_emit_message(true, 'broadcast',
+               convert_to(broadcast.wal_seal(said), 'UTF8') || said);
 END
 $$;
 
@@ -1525,7 +1515,7 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    IF broadcast.wal_way() THEN
+    IF broadcast.by_wal() AND broadcast.wal_way() THEN
         PERFORM broadcast.wal_emit(r.hub, r.type, r.scope, r.source,
                     nullif(r.name, ''), nullif(r.grp, ''),
                     nullif(r.target, ''),
