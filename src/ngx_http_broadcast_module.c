@@ -6,6 +6,7 @@
 
 #include "ngx_http_broadcast_conf.h"
 #include "bus/ngx_broadcast_bus.h"
+#include "bus/ngx_broadcast_heir.h"
 #include "conn/ngx_broadcast_fanout.h"
 #include "http/ngx_http_broadcast_endpoint.h"
 
@@ -357,6 +358,8 @@ ngx_http_broadcast_init_module(ngx_cycle_t *cycle)
     ngx_http_broadcast_main_conf_t  *bmcf;
 
     bmcf = ngx_http_broadcast_cycle_conf(cycle);
+
+    ngx_broadcast_heir_open(cycle, bmcf ? bmcf->zone : NULL);
 
     if (bmcf == NULL) {
         return NGX_OK;

@@ -5,6 +5,7 @@
 
 
 #include "bus/ngx_broadcast_bus.h"
+#include "bus/ngx_broadcast_heir.h"
 #include "shm/ngx_broadcast_registry.h"
 #include "shm/ngx_broadcast_rule.h"
 
@@ -60,6 +61,7 @@ ngx_broadcast_bus_start(ngx_cycle_t *cycle, ngx_broadcast_zone_t *zone,
     }
 
     ngx_broadcast_reader_start(cycle, hook, overrun);
+    ngx_broadcast_heir_beat();
 
     ngx_broadcast_bus_dummy.fd = (ngx_socket_t) -1;
 
@@ -151,6 +153,10 @@ ngx_broadcast_bus_tick(ngx_event_t *ev)
 
     ngx_broadcast_registry_expire(ngx_broadcast_bus.zone, ngx_time());
     ngx_broadcast_rule_expire(ngx_broadcast_bus.zone, ngx_time());
+
+    if (!ngx_exiting) {
+        ngx_broadcast_heir_beat();
+    }
 
     if (ngx_broadcast_bus.slot != NGX_BROADCAST_NO_SLOT && ngx_exiting) {
         ngx_broadcast_slot_exiting(ngx_broadcast_bus.zone,

@@ -327,6 +327,8 @@ const char *ngx_broadcast_end_name(ngx_uint_t end);
 
 /* worker: a piece of the drain, if one is under way */
 void ngx_broadcast_worker_drain(void);
+/* the same: who would get nothing any more is sent away */
+void ngx_broadcast_worker_bequeath(void);
 /* ms: as many as given, or those that an exiting worker has left, 0 is none */
 ngx_msec_t ngx_broadcast_worker_patience(ngx_msec_t patience);
 

@@ -187,6 +187,7 @@ ngx_broadcast_wheel_handler(ngx_event_t *ev)
         }
     }
 
+    ngx_broadcast_worker_bequeath();
     ngx_broadcast_worker_drain();
     ngx_broadcast_move_look();
     ngx_broadcast_rows_look();

@@ -4,12 +4,14 @@
  */
 
 
+#include "bus/ngx_broadcast_heir.h"
 #include "conn/ngx_broadcast_enrol.h"
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_invoke.h"
 #include "conn/ngx_broadcast_keep.h"
 #include "conn/ngx_broadcast_move.h"
 #include "conn/ngx_broadcast_rows.h"
+#include "pg/ngx_broadcast_outbox.h"
 #include "proto/ngx_broadcast_deflate.h"
 
 #include <sys/eventfd.h>
@@ -206,6 +208,8 @@ ngx_broadcast_conn_set_drain(ngx_msec_t drain)
 void
 ngx_broadcast_conn_drain(ngx_msec_t drain)
 {
+    ngx_broadcast_slot_exiting(ngx_broadcast_bus.zone, ngx_broadcast_bus.slot);
+    ngx_broadcast_heir_beat();
     ngx_broadcast_wheel_hold();
 
     if (drain) {
@@ -230,6 +234,33 @@ ngx_broadcast_worker_patience(ngx_msec_t patience)
     left = (ngx_msec_int_t) (ngx_broadcast_drain_end - ngx_current_msec);
 
     return ngx_min(patience, (ngx_msec_t) ngx_max(left, 0));
+}
+
+
+/*
+ * Called with each tick.  Clients of durable hubs get what is published to
+ * others by the database, those of ephemeral ones do not.
+ */
+
+void
+ngx_broadcast_worker_bequeath(void)
+{
+    ngx_broadcast_conn_t  *bc, *next;
+
+    if (!ngx_broadcast_heir_took()) {
+        return;
+    }
+
+    for (bc = ngx_broadcast_conn_next(NULL); bc; bc = next) {
+        next = ngx_broadcast_conn_next(bc);
+
+        if (bc->verdict == 0
+            && bc->state < NGX_BROADCAST_CLOSING
+            && !ngx_broadcast_hub_durable(&bc->hub->name))
+        {
+            ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_DRAIN, NULL);
+        }
+    }
 }
 
 

@@ -394,6 +394,25 @@ ngx_broadcast_slot_exiting(ngx_broadcast_zone_t *zone, ngx_uint_t i)
 }
 
 
+ngx_uint_t
+ngx_broadcast_slot_staying(ngx_broadcast_zone_t *zone)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_BROADCAST_SLOTS; i++) {
+
+        if (__atomic_load_n(&zone->slot[i].state, __ATOMIC_RELAXED)
+               == NGX_BROADCAST_SLOT_LIVE
+            && !__atomic_load_n(&zone->slot[i].exiting, __ATOMIC_RELAXED))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 /*
  * Publisher: store of the head, fence, look at the flag.
  * Reader: clear the flag, fence, look at the head.

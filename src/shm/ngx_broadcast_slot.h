@@ -46,6 +46,9 @@ void ngx_broadcast_slot_release(ngx_broadcast_zone_t *zone, ngx_uint_t slot);
 /* for the list: this worker was told to exit and drains */
 void ngx_broadcast_slot_exiting(ngx_broadcast_zone_t *zone, ngx_uint_t slot);
 
+/* 1: a worker that was not told to exit is there, or has just died; no lock */
+ngx_uint_t ngx_broadcast_slot_staying(ngx_broadcast_zone_t *zone);
+
 /* 1 while the owner holds its slot; tells a dead one from a stopped one */
 ngx_uint_t ngx_broadcast_slot_alive(ngx_broadcast_zone_t *zone,
     ngx_broadcast_owner_t owner);

@@ -128,6 +128,7 @@ typedef enum {
     NGX_BROADCAST_GAUGE_SETTLE_SLOT,
     NGX_BROADCAST_GAUGE_SETTLE_DUE,
     NGX_BROADCAST_GAUGE_BINDINGS,           /* version of the bindings */
+    NGX_BROADCAST_GAUGE_REPLACED,           /* 1: a reload made another zone */
     NGX_BROADCAST_GAUGE_CUT_OFF,            /* 1 + how often the node was not
                                                heard of for its lease */
 

@@ -5,7 +5,8 @@
 
 
 /*
- * links: src/bus/ngx_broadcast_bus.c src/bus/ngx_broadcast_wake.c
+ * links: src/bus/ngx_broadcast_bus.c src/bus/ngx_broadcast_heir.c
+ *        src/bus/ngx_broadcast_wake.c
  *        src/bus/ngx_broadcast_publish.c src/bus/ngx_broadcast_reader.c
  *        src/shm/ngx_broadcast_zone.c src/shm/ngx_broadcast_hash.c
  *        src/shm/ngx_broadcast_cells.c src/shm/ngx_broadcast_hub.c
