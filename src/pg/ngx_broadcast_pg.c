@@ -224,11 +224,21 @@ ngx_broadcast_pg_tick(ngx_event_t *ev)
 
     if (ngx_exiting) {
 
-        /* the others go on at once; what was begun here is ended here */
+        /*
+         * The others go on at once; what was begun here is ended here.  Where
+         * all are exiting, of a zone that was replaced, in a master that makes
+         * room for another, or for good, the clients that are left are theirs.
+         */
 
-        ngx_broadcast_pg_leave();
-        ngx_add_timer(ev, NGX_BROADCAST_PG_TICK);
-        return;
+        if (!pg->leaving
+            || ngx_broadcast_slot_staying(ngx_broadcast_bus.zone))
+        {
+            pg->leaving = 1;
+
+            ngx_broadcast_pg_leave();
+            ngx_add_timer(ev, NGX_BROADCAST_PG_TICK);
+            return;
+        }
     }
 
     if (pg->enabled) {

@@ -18,6 +18,8 @@ typedef struct {
                                                before start */
     ngx_log_t                  *log;        /* borrowed from the cycle */
     ngx_uint_t                  enabled;
+    ngx_uint_t                  leaving;    /* 1: exiting, has left to others
+                                               what they can do */
     ngx_uint_t                  stopping;   /* exit_process: no caller is told
                                                anything any more */
     ngx_str_t                   node;       /* this node's name */

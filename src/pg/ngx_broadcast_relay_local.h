@@ -46,6 +46,7 @@ typedef enum {
 #define NGX_BROADCAST_RELAY_FINDS     5       /* until turns find so seldom */
 #define NGX_BROADCAST_RELAY_COURT     100     /* ms, tries for the lock of
                                                  one that has just died */
+#define NGX_BROADCAST_RELAY_YIELD     3000    /* ms, none by who is exiting */
 #define NGX_BROADCAST_RELAY_BEAT      3000    /* ms, of node_beat(), a fifth
                                                  of the lease at most */
 #define NGX_BROADCAST_RELAY_SWEEP     100     /* connections, at once */

@@ -137,6 +137,14 @@ ngx_broadcast_relay_court(void)
         return;
     }
 
+    /* who is exiting leads only if nobody else wants to */
+
+    if (ngx_exiting
+        && ngx_current_msec - relay->courted < NGX_BROADCAST_RELAY_YIELD)
+    {
+        return;
+    }
+
     relay->lock.data = relay;
 
     ngx_broadcast_relay_send(&relay->lock, NGX_BROADCAST_PG_TEXT,
