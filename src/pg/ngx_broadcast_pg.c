@@ -147,9 +147,14 @@ ngx_broadcast_pg_state(void)
 
     state = ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_DB_STATE);
 
-    /* nobody has been there yet */
+    if (state != NGX_BROADCAST_DB_OFF) {
+        return state;
+    }
 
-    return state == NGX_BROADCAST_DB_OFF ? NGX_BROADCAST_DB_DOWN : state;
+    /* the relay of a new zone: none yet, or it has read what clients wait for */
+
+    return ngx_broadcast_binding_ready(ngx_broadcast_bus.zone)
+           ? NGX_BROADCAST_DB_UP : NGX_BROADCAST_DB_DOWN;
 }
 
 
