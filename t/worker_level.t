@@ -77,6 +77,7 @@ sub reloads {
         wait_for { $crowd->messages > $kept + 5 } 20;
     }
 
+    ok((wait_for { $nginx->workers(1) == 2 } 30), '... the old workers end');
     ok($crowd->everybody(3), "... also behind $n reloads");
 
     my $r = $crowd->stop;

@@ -8,7 +8,7 @@ package Broadcast::Cluster;
 #       nodes   => 3, workers => 2,      # as many, each with so many workers
 #       lease   => '3 s',                # of a node; what the setting says
 #       timeout => '3s',                 # of broadcast_database
-#       zone    => '8m', build => '',    # as Broadcast::Nginx takes it
+#       zone    => '8m', build => '', daemon => 1, # as Broadcast::Nginx takes it
 #       http    => '', server => '',     # more of nginx.conf
 #       sql     => '',                   # what the application installs
 #       wire    => 1,                    # each node talks by a Broadcast::Wire
@@ -119,6 +119,7 @@ sub add {
 
     my $node = Broadcast::Nginx->new(
         workers => $self->{workers},
+        daemon  => $self->{daemon} ? 1 : 0,
         (defined $self->{build} ? (build => $self->{build}) : ()),
         http    => "broadcast_zone hubs $self->{zone}; broadcast_key $key;"
                  . "broadcast_database \"$conninfo\""

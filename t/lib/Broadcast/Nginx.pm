@@ -341,6 +341,19 @@ sub upgrade {
 }
 
 
+# The same, with both: an object of its own for the second master, with the same
+# ports and folder.
+
+sub second {
+    my ($self) = @_;
+
+    my $next = bless { %$self, keep => 1 }, ref $self;
+    $next->upgrade;
+
+    return $next;
+}
+
+
 # Kills a worker; its end is no fault of nginx then.
 
 sub kill_worker {
