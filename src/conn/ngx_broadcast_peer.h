@@ -138,6 +138,7 @@ typedef struct {
     ngx_uint_t                page;         /* rows to ask for */
     ngx_uint_t                rows;         /* taken of those */
     unsigned                  begun:1;      /* bc gets what is live */
+    unsigned                  unheard:1;    /* the client is not ready yet */
     unsigned                  fresh:1;      /* from now on: all is there */
     unsigned                  waiting:1;    /* hub's position is not known */
     unsigned                  none:1;       /* nothing was ever sent to it */
@@ -431,6 +432,9 @@ ngx_int_t ngx_broadcast_resume_open(ngx_broadcast_conn_t *bc,
 
 /* bc gets messages from now on: ACTIVE */
 void ngx_broadcast_resume_begin(ngx_broadcast_conn_t *bc);
+
+/* a message came from a client with a sequence */
+void ngx_broadcast_resume_heard(ngx_broadcast_conn_t *bc);
 
 /* goes on if it can; called when the queue has room, and by the wheel */
 void ngx_broadcast_resume_run(ngx_broadcast_conn_t *bc);

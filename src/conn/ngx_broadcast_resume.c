@@ -31,6 +31,9 @@
  * too.  That needs the groups of the moment to be those of then.
  */
 
+#define NGX_BROADCAST_RESUME_SILENCE  1000      /* ms */
+
+
 static ngx_int_t ngx_broadcast_resume_wait(ngx_broadcast_conn_t *bc);
 static ngx_int_t ngx_broadcast_resume_check(ngx_broadcast_conn_t *bc);
 static ngx_uint_t ngx_broadcast_resume_whole(ngx_broadcast_conn_t *bc);
@@ -100,12 +103,33 @@ ngx_broadcast_resume_begin(ngx_broadcast_conn_t *bc)
         r->after = r->upto;
     }
 
+    /*
+     * A client of the official package that comes back for good still has the
+     * numbers of its old connection when it reads the answer to the handshake,
+     * and drops what stands right behind that.  It pings when it has new ones.
+     */
+
+    if (bc->sequence) {
+        r->unheard = 1;
+        r->again = ngx_current_msec + NGX_BROADCAST_RESUME_SILENCE;
+    }
+
     r->begun = 1;
     r->waiting = (r->upto.epoch == 0);
     r->deadline = ngx_current_msec;
 
     if (ngx_broadcast_pg_enabled()) {
         r->deadline += ngx_broadcast_pg_timeout();
+    }
+}
+
+
+void
+ngx_broadcast_resume_heard(ngx_broadcast_conn_t *bc)
+{
+    if (bc->resume && bc->resume->unheard) {
+        bc->resume->unheard = 0;
+        ngx_broadcast_fanout_flush(bc);
     }
 }
 
@@ -241,6 +265,15 @@ ngx_broadcast_resume_run(ngx_broadcast_conn_t *bc)
 
     if (!r->begun || r->asked || r->through || bc->verdict || bc->moving) {
         return;
+    }
+
+    if (r->unheard) {
+
+        if ((ngx_msec_int_t) (ngx_current_msec - r->again) < 0) {
+            return;
+        }
+
+        r->unheard = 0;
     }
 
     if (r->waiting && ngx_broadcast_resume_wait(bc) != NGX_OK) {

@@ -24,6 +24,7 @@
 #define NGX_BROADCAST_RESUME_THROUGH  0x80
 #define NGX_BROADCAST_RESUME_AHEAD    0x100
 #define NGX_BROADCAST_RESUME_SETTLED  0x200
+#define NGX_BROADCAST_RESUME_UNHEARD  0x400
 
 
 static void ngx_broadcast_resume_put_position(ngx_broadcast_buf_t *b,
@@ -216,7 +217,8 @@ ngx_broadcast_resume_flags(ngx_broadcast_resume_t *r)
            | (r->changed ? NGX_BROADCAST_RESUME_CHANGED : 0)
            | (r->through ? NGX_BROADCAST_RESUME_THROUGH : 0)
            | (r->ahead ? NGX_BROADCAST_RESUME_AHEAD : 0)
-           | (r->settled ? NGX_BROADCAST_RESUME_SETTLED : 0);
+           | (r->settled ? NGX_BROADCAST_RESUME_SETTLED : 0)
+           | (r->unheard ? NGX_BROADCAST_RESUME_UNHEARD : 0);
 }
 
 
@@ -233,4 +235,5 @@ ngx_broadcast_resume_set_flags(ngx_broadcast_resume_t *r, uint64_t flags)
     r->through = (flags & NGX_BROADCAST_RESUME_THROUGH) ? 1 : 0;
     r->ahead = (flags & NGX_BROADCAST_RESUME_AHEAD) ? 1 : 0;
     r->settled = (flags & NGX_BROADCAST_RESUME_SETTLED) ? 1 : 0;
+    r->unheard = (flags & NGX_BROADCAST_RESUME_UNHEARD) ? 1 : 0;
 }

@@ -89,6 +89,8 @@ ngx_broadcast_stateful_message(ngx_broadcast_conn_t *bc,
 
     s = bc->sequence;
 
+    ngx_broadcast_resume_heard(bc);
+
     switch (m->type) {
 
     case NGX_BROADCAST_MESSAGE_INVOCATION:

@@ -3,6 +3,8 @@
 // The Test Anything Protocol for programs with promises: checks, waits with a
 // deadline, and an end that never hangs.
 
+import { createInterface } from 'node:readline';
+
 let count = 0, failed = 0;
 
 export function ok(value, name) {
@@ -36,6 +38,19 @@ export async function until(condition, seconds = 15) {
         if (Date.now() > end) return undefined;
         await new Promise(wake => setTimeout(wake, 20));
     }
+}
+
+// Has the caller of the program do something, Broadcast::Node; its answer.
+
+const answers = [];
+let lines;
+
+export async function act(name) {
+    lines ??= createInterface({ input: process.stdin })
+        .on('line', line => answers.shift()(line));
+    const answer = new Promise(done => answers.push(done));
+    console.log(`# act ${name}`);
+    return answer;
 }
 
 export async function rejects(promise, pattern, name) {

@@ -6,6 +6,9 @@ package Broadcast::Node;
 # caller's.
 #
 #   program('signalr.mjs');     # its parameters are in %ENV
+#   program('position.mjs', restart => sub { ... });
+#                               # what it asks for: tap.mjs, act('restart');
+#                               # what the sub returns is the answer
 
 use strict;
 use warnings;
@@ -13,6 +16,8 @@ use warnings;
 use Cwd ();
 use Exporter 'import';
 use File::Basename ();
+use IO::Handle ();
+use IPC::Open2 ();
 use Test::More ();
 
 our @EXPORT_OK = qw(program);
@@ -21,9 +26,9 @@ my $node = Cwd::abs_path(File::Basename::dirname(__FILE__) . '/../../node');
 
 
 sub program {
-    my ($file) = @_;
+    my ($file, %acts) = @_;
 
-    open my $out, '-|', 'node', "$node/$file" or die "node: $!\n";
+    my $pid = IPC::Open2::open2(my $out, my $in, 'node', "$node/$file");
 
     my ($n, $planned) = (0, -1);
 
@@ -35,12 +40,20 @@ sub program {
         } elsif ($line =~ /^1\.\.(\d+)/) {
             $planned = $1;
 
+        } elsif ($line =~ /^# act (\w+)/ && $acts{$1}) {
+            my $answer = $acts{$1}->();
+            print {$in} "$answer\n";
+            $in->flush;
+
         } elsif ($line =~ /^(?:# |Bail out! )(.*)/) {
             Test::More::diag($1);
         }
     }
 
+    close $in;
     close $out;
+    waitpid $pid, 0;
+
     Test::More::is($n, $planned, "$file ran to its end");
 }
 

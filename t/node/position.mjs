@@ -1,0 +1,197 @@
+// Copyright (C) The nginx-broadcast authors
+//
+// The page pattern of README.md, "Resume", with the official client, and what
+// EventSource and WebSocket do by themselves: through all that may happen to
+// nginx and PostgreSQL each has every message exactly once and in order.
+// t/client_position.t starts the servers and commits meanwhile.
+//
+//     BASE  http://127.0.0.1:port
+
+import * as signalR from '@microsoft/signalr';
+import { MessagePackHubProtocol } from '@microsoft/signalr-protocol-msgpack';
+import EventSource from 'eventsource';
+import WebSocket from 'ws';
+
+import { ok, is, diag, until, act, run } from './tap.mjs';
+
+const { BASE } = process.env;
+const sleep = ms => new Promise(wake => setTimeout(wake, ms));
+const quiet = { log() {} };
+
+async function load() {
+    for (;;) {
+        try {
+            const r = await fetch(`${BASE}/functions/load`);
+            if (r.ok) return await r.json();
+        } catch { /* it comes back */ }
+        await sleep(100);
+    }
+}
+
+
+// The state of a page: what was loaded, then what came.
+
+class Page {
+    constructor(name) {
+        this.name = name;
+        this.came = [];
+        this.gaps = 0;
+        this.returns = 0;
+    }
+
+    async open() {
+        const state = await load();
+        this.loaded = state.notes;
+        this.position = state.position;
+        await this.connect();
+        return this;
+    }
+
+    get last() { return Math.max(0, ...this.came); }
+    close() {}
+}
+
+
+class Hub extends Page {
+    constructor(name, transport, options = {}) {
+        super(name);
+        this.transport = transport;
+        this.options = options;
+    }
+
+    url() {
+        return `${BASE}${this.options.path ?? '/client?hub=notes'}`
+             + `&position=${encodeURIComponent(this.position)}`;
+    }
+
+    async connect() {
+        const builder = new signalR.HubConnectionBuilder()
+            .withUrl(this.url(), { transport: this.transport })
+            .withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => 200 })
+            .configureLogging(quiet);
+        if (this.options.msgpack)
+            builder.withHubProtocol(new MessagePackHubProtocol());
+        if (this.options.stateful) builder.withStatefulReconnect();
+
+        const c = this.connection = builder.build();
+
+        c.on('note', id => this.came.push(id));
+        c.on('broadcast.position', p => { this.position = p; });
+        c.on('broadcast.gap', () => { this.gaps++; });
+        c.onreconnecting(() => { c.baseUrl = this.url(); });
+        c.onreconnected(() => { this.returns++; });
+        c.onclose(error => { this.closed = error ?? null; });
+
+        await c.start();
+    }
+
+    async close() { await this.connection.stop(); }
+}
+
+
+// EventSource sends Last-Event-ID by itself; the page loads its position once.
+
+class Source extends Page {
+    async connect() {
+        const url = `${BASE}/events/notes?last_event_id=`
+                  + encodeURIComponent(this.position);
+        this.source = new EventSource(url);
+        this.source.addEventListener('note', e =>
+            this.came.push(JSON.parse(e.data)[0]));
+        this.source.addEventListener('broadcast.gap', () => { this.gaps++; });
+        this.source.onopen = () => { if (this.opened) this.returns++;
+                                     this.opened = true; };
+        this.source.reconnectInterval = 200;
+        await until(() => this.opened);
+    }
+
+    async close() { this.source.close(); }
+}
+
+
+class Plain extends Page {
+    connect() {
+        return new Promise(done => {
+            const ws = this.ws = new WebSocket(`${BASE.replace('http', 'ws')}`
+                + `/events/notes?last_event_id=${this.position}`);
+            let open;
+            ws.on('open', () => { open = true; done(); });
+            ws.on('message', text => {
+                const m = JSON.parse(text);
+                this.position = m.id ?? this.position;
+                if (m.target === 'note') this.came.push(m.arguments[0]);
+                if (m.target === 'broadcast.gap') this.gaps++;
+            });
+            ws.on('error', () => {});
+            ws.on('close', async () => {
+                if (this.over) return;
+                if (open) this.returns++;
+                await sleep(200);
+                done(this.connect());
+            });
+        });
+    }
+
+    async close() { this.over = true; this.ws.close(); }
+}
+
+
+const { WebSockets, ServerSentEvents, LongPolling } = signalR.HttpTransportType;
+
+const pages = () => [
+    new Hub('WebSocket', WebSockets),
+    new Hub('MessagePack', WebSockets, { msgpack: true }),
+    new Hub('stateful', WebSockets, { stateful: true }),
+    new Hub('SSE', ServerSentEvents),
+    new Hub('LongPolling', LongPolling),
+    new Hub('by broadcast_negotiate', WebSockets, { path: '/api?x=1' }),
+    new Source('EventSource'),
+    new Plain('plain WebSocket'),
+];
+
+run(async () => {
+    const all = await Promise.all(pages().map(page => page.open()));
+
+    for (const name of ['worker', 'worker', 'zone', 'database', 'both',
+                        'reload', 'worker'])
+    {
+        const said = await act(name);
+
+        // each goes on behind it, and some come only now
+
+        const n = Math.max(...all.map(page => page.last));
+        ok(await until(() => all.every(page => page.last > n + 10), 40),
+           `${said}: all go on`)
+            || diag(all.map(page => `${page.name} ${page.last} `
+                                    + `${page.closed}`).join('\n'));
+
+        all.push(await new Hub(`WebSocket that came behind ${name}`, WebSockets)
+                       .open());
+    }
+
+    const wanted = JSON.parse(await act('end'));
+    const order = new Map(wanted.map((id, i) => [id, i]));
+
+    for (const page of all) {
+        const had = () => new Set([...page.loaded, ...page.came]).size;
+        await until(() => had() >= wanted.length, 20);
+
+        const both = [...page.loaded, ...page.came];
+        is(wanted.filter(id => !both.includes(id)), [],
+           `${page.name}, ${page.returns} reconnects: nothing was missed`);
+        is(both.filter((id, i) => both.indexOf(id) !== i), [],
+           `${page.name}: nothing came twice`);
+        const places = page.came.map(id => order.get(id));
+        ok(places.every((place, i) => i === 0 || places[i - 1] < place),
+           `${page.name}: in order`);
+        is(page.gaps, 0, `${page.name}: no gap`);
+    }
+
+    const [first] = all;
+    ok(all.slice(0, 8).every(page => page.returns >= 2),
+       'all of them had to come back')
+        || diag(all.map(page => `${page.name} ${page.returns}`).join(', '));
+    ok(first.loaded.length > 0, 'there was a state to load');
+
+    await Promise.all(all.map(page => page.close()));
+});
