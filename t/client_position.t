@@ -20,6 +20,7 @@ use Broadcast::HTTP qw(http);
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Node qw(program);
 use Broadcast::Postgres;
+use Broadcast::Wait qw(slurp);
 
 my $pg = Broadcast::Postgres->new;
 my @at = (db => 'app', user => 'app');
@@ -28,24 +29,20 @@ $pg->createdb('app', 'app');
 $pg->file("$FindBin::Bin/../sql/broadcast.sql", @at);
 
 # A sender writes into a table what it sends; a page loads that table and the
-# position in one statement.
+# position in one statement, as README.md says, and is made as that says.
 
-$pg->psql(<<'EOS', @at);
+my $readme = slurp("$FindBin::Bin/../README.md");
+my ($sql) = $readme =~ /```sql\n((?:(?!```).)*load_notes.*?)```/s;
+my ($js) = $readme =~ /```js\n((?:(?!```).)*onreconnecting.*?)```/s;
+
+$pg->psql(<<'EOS' . "$sql; select write_note() from generate_series(1, 20)", @at);
 create table note (id bigint generated always as identity);
 
 create function write_note() returns void language sql as $$
-    with n as (insert into note default values returning id)
-    select broadcast.send_all('notes', 'note', jsonb_build_array(n.id)) from n
+    with n as (insert into note default values returning *)
+    select broadcast.send_all('notes', 'note', jsonb_build_array(to_jsonb(n)))
+      from n
 $$;
-
-create function load(event jsonb) returns jsonb language sql stable as $$
-    select jsonb_build_object('body', jsonb_build_object(
-        'notes', (select coalesce(jsonb_agg(id order by id), '[]') from note),
-        'position', broadcast.position('notes')))
-$$;
-
-select broadcast.bind('http', 'load');
-select write_note() from generate_series(1, 20);
 EOS
 
 my $nginx = Broadcast::Nginx->new(
@@ -127,11 +124,31 @@ my %acts = (
             = (select count(*) from broadcast.message where hub = 'notes')},
             @at) eq 't' } 10;
 
-        return $pg->psql(q{select json_agg(m.arguments->0 order by m.seq)::text
-            from broadcast.message m where m.hub = 'notes'}, @at);
+        return order();
+    },
+    prune => sub {
+
+        # nobody numbers while nginx is away: so the history can be gone before
+        # a client comes back
+
+        $nginx->crash;
+        $pg->psql(q{select write_note() from generate_series(1, 30);
+                    select broadcast.sequence(500);
+                    delete from broadcast.message where seq <
+                        (select max(seq) - 10 from broadcast.message
+                          where hub = 'notes')}, @at);
+        $nginx->start;
+        up();
+        return $pg->psql('select count(*) from note', @at);
     },
 );
 
+sub order {
+    return $pg->psql(q{select json_agg(m.arguments->0->'id' order by m.seq)::text
+        from broadcast.message m where m.hub = 'notes'}, @at);
+}
+
+local $ENV{PAGE} = $js;
 local $ENV{BASE} = "http://127.0.0.1:$port";
 
 program('position.mjs', %acts);

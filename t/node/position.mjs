@@ -6,6 +6,7 @@
 // t/client_position.t starts the servers and commits meanwhile.
 //
 //     BASE  http://127.0.0.1:port
+//     PAGE  the page's code, as it stands in README.md
 
 import * as signalR from '@microsoft/signalr';
 import { MessagePackHubProtocol } from '@microsoft/signalr-protocol-msgpack';
@@ -14,14 +15,14 @@ import WebSocket from 'ws';
 
 import { ok, is, diag, until, act, run } from './tap.mjs';
 
-const { BASE } = process.env;
+const { BASE, PAGE } = process.env;
 const sleep = ms => new Promise(wake => setTimeout(wake, ms));
 const quiet = { log() {} };
 
 async function load() {
     for (;;) {
         try {
-            const r = await fetch(`${BASE}/functions/load`);
+            const r = await fetch(`${BASE}/functions/load_notes`);
             if (r.ok) return await r.json();
         } catch { /* it comes back */ }
         await sleep(100);
@@ -41,7 +42,7 @@ class Page {
 
     async open() {
         const state = await load();
-        this.loaded = state.notes;
+        this.loaded = state.notes.map(note => note.id);
         this.position = state.position;
         await this.connect();
         return this;
@@ -75,7 +76,7 @@ class Hub extends Page {
 
         const c = this.connection = builder.build();
 
-        c.on('note', id => this.came.push(id));
+        c.on('note', note => this.came.push(note.id));
         c.on('broadcast.position', p => { this.position = p; });
         c.on('broadcast.gap', () => { this.gaps++; });
         c.onreconnecting(() => { c.baseUrl = this.url(); });
@@ -97,7 +98,7 @@ class Source extends Page {
                   + encodeURIComponent(this.position);
         this.source = new EventSource(url);
         this.source.addEventListener('note', e =>
-            this.came.push(JSON.parse(e.data)[0]));
+            this.came.push(JSON.parse(e.data)[0].id));
         this.source.addEventListener('broadcast.gap', () => { this.gaps++; });
         this.source.onopen = () => { if (this.opened) this.returns++;
                                      this.opened = true; };
@@ -119,7 +120,7 @@ class Plain extends Page {
             ws.on('message', text => {
                 const m = JSON.parse(text);
                 this.position = m.id ?? this.position;
-                if (m.target === 'note') this.came.push(m.arguments[0]);
+                if (m.target === 'note') this.came.push(m.arguments[0].id);
                 if (m.target === 'broadcast.gap') this.gaps++;
             });
             ws.on('error', () => {});
@@ -136,9 +137,37 @@ class Plain extends Page {
 }
 
 
+// What README.md says, word for word, but for how long it waits, and its log.
+
+class Documented extends Page {
+    async open() {
+        this.shown = 0;
+
+        const code = PAGE.replace('1000 + Math.random() * 4000', '200')
+                         .replace('2000', '200')
+                         .replace('.build()', '.configureLogging(quiet).build()');
+        const make = new Function('signalR', 'quiet', 'location', 'fetch',
+            'append', 'show', code + '; return connection;');
+
+        this.connection = make(signalR, quiet, BASE, path => fetch(BASE + path),
+            note => this.came.push(note.id),
+            notes => { this.loaded = notes.map(note => note.id);
+                       this.came = [];
+                       this.shown++; });
+
+        this.connection.onreconnected(() => { this.returns++; });
+        await until(() => this.shown);
+        return this;
+    }
+
+    async close() { await this.connection.stop(); }
+}
+
+
 const { WebSockets, ServerSentEvents, LongPolling } = signalR.HttpTransportType;
 
 const pages = () => [
+    new Documented('the page of README.md'),
     new Hub('WebSocket', WebSockets),
     new Hub('MessagePack', WebSockets, { msgpack: true }),
     new Hub('stateful', WebSockets, { stateful: true }),
@@ -187,11 +216,23 @@ run(async () => {
         is(page.gaps, 0, `${page.name}: no gap`);
     }
 
-    const [first] = all;
-    ok(all.slice(0, 8).every(page => page.returns >= 2),
+    const [first, ...others] = all;
+    ok(all.slice(0, 9).every(page => page.returns >= 2),
        'all of them had to come back')
         || diag(all.map(page => `${page.name} ${page.returns}`).join(', '));
     ok(first.loaded.length > 0, 'there was a state to load');
 
-    await Promise.all(all.map(page => page.close()));
+    // What it would go on with is gone.
+
+    await Promise.all(others.map(page => page.close()));
+
+    const last = Number(await act('prune'));
+    const whole = () => new Set([...first.loaded, ...first.came]).size === last;
+
+    ok(await until(() => first.shown === 2 && whole(), 20),
+       'where the history is gone the page loads its state anew')
+        || diag(`${first.shown} ${first.loaded.length} ${first.came.length}`);
+    is(first.came.length, 0, '... and has nothing twice');
+
+    await first.close();
 });
