@@ -5265,7 +5265,14 @@ DECLARE
     call jsonb := nullif(current_setting('broadcast.call', true), '');
     known jsonb;
 BEGIN
-    IF call IS NULL THEN
+    -- anybody may set the setting: the session must be one that nginx could
+    -- have made, whatever role it has now
+
+    IF call IS NULL
+       OR NOT has_function_privilege(session_user,
+                  'broadcast.dispatch(jsonb, text, text)'::regprocedure,
+                  'EXECUTE')
+    THEN
         RETURN NULL;
     END IF;
 

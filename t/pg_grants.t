@@ -203,6 +203,19 @@ is(http($ports[0], 'POST', '/publish/chat?target=pub', @json, body => '4')->{sta
    'who publishes by HTTP');
 is(event('pub'), '[4]', '... is heard everywhere');
 
+# the setting is anybody's, the answer is not
+
+my $known = $pg->psql(q{select min(connection_id) from broadcast.connections
+                        where user_id = 'ann'}, @app);
+my $asks = qq{set broadcast.call = '{"connectionId":"$known"}';
+              select coalesce(broadcast.context()->>'userId', 'none')};
+
+$pg->psql('grant execute on function broadcast.context() to shop', @app);
+like($pg->psql($asks, db => 'app', user => 'nginx'), qr/ann$/,
+     'in a session of nginx\'s role the context is that of the connection named');
+like($pg->psql($asks, db => 'app', user => 'shop'), qr/none$/,
+     '... who is not nginx learns nothing of a connection');
+
 $ann->close;
 is(event('bye'), '["ann"]', 'a bound function is told who left');
 
