@@ -265,7 +265,7 @@ is(why($hub->{cid}), 'protocol error', '... that sends nonsense');
 
 $hub = client('/client?hub=chat');
 sql("select broadcast.close_connection('chat', '$hub->{cid}', 'enough')");
-is(why($hub->{cid}), 'closed by the server', '... that is closed');
+is(why($hub->{cid}), 'enough', '... that is closed, in the words of who closes it');
 
 $hub = client('/silent');
 is(why($hub->{cid}), 'timed out', '... that says nothing');

@@ -527,6 +527,7 @@ ngx_broadcast_conn_drop(ngx_broadcast_conn_t *bc)
 static void
 ngx_broadcast_conn_leave(ngx_broadcast_conn_t *bc)
 {
+    ngx_str_t   why;
     ngx_uint_t  reason;
 
     ngx_broadcast_index_remove(bc);
@@ -539,6 +540,7 @@ ngx_broadcast_conn_leave(ngx_broadcast_conn_t *bc)
 
     bc->claimed = 0;
     reason = ngx_broadcast_end_reason(bc->end);
+    ngx_broadcast_end_why(bc, &why);
 
     /*
      * `disconnected` must not overtake `connected`: while that is under way
@@ -546,11 +548,12 @@ ngx_broadcast_conn_leave(ngx_broadcast_conn_t *bc)
      */
 
     if (bc->task && bc->task->kind == NGX_BROADCAST_ON_CONNECTED) {
-        ngx_broadcast_function_defer(bc, reason);
+        ngx_broadcast_function_defer(bc, reason, &why);
         return;
     }
 
-    ngx_broadcast_function_release(bc->hub->index, bc->row, &bc->id, reason);
+    ngx_broadcast_function_release(bc->hub->index, bc->row, &bc->id, reason,
+                                   &why);
 }
 
 

@@ -5,6 +5,7 @@
 
 
 #include "conn/ngx_broadcast_peer.h"
+#include "base/ngx_broadcast_utf8.h"
 #include "proto/ngx_broadcast_handshake.h"
 #include "proto/ngx_broadcast_hub_json.h"
 #include "proto/ngx_broadcast_ws.h"
@@ -198,6 +199,36 @@ void
 ngx_broadcast_end_count(ngx_uint_t end)
 {
     ngx_broadcast_count(ngx_broadcast_endings[end].counter, 1);
+}
+
+
+/* the text of a command: what does not go into an event is left out */
+
+void
+ngx_broadcast_end_why(ngx_broadcast_conn_t *bc, ngx_str_t *why)
+{
+    ngx_str_null(why);
+
+    if (bc->end != NGX_BROADCAST_END_COMMAND || bc->reason == NULL) {
+        return;
+    }
+
+    why->data = ngx_broadcast_frame_data(bc->reason);
+    why->len = bc->reason->len;
+
+    if (why->len > NGX_BROADCAST_WHY_MAX) {
+        why->len = NGX_BROADCAST_WHY_MAX;
+
+        while (why->len && (why->data[why->len] & 0xc0) == 0x80) {
+            why->len--;
+        }
+    }
+
+    if (!ngx_broadcast_utf8_valid(why)
+        || ngx_strlchr(why->data, why->data + why->len, '\0'))
+    {
+        why->len = 0;
+    }
 }
 
 

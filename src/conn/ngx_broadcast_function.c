@@ -29,7 +29,7 @@ typedef struct {
 } ngx_broadcast_caller_t;
 
 
-/* an ended connection whose `connected` is under way; the id stands behind */
+/* an ended connection whose `connected` is under way; the texts stand behind */
 
 typedef struct ngx_broadcast_deferred_s  ngx_broadcast_deferred_t;
 
@@ -37,6 +37,7 @@ struct ngx_broadcast_deferred_s {
     ngx_broadcast_deferred_t  *next;
     ngx_uint_t                 reason;
     ngx_str_t                  id;
+    ngx_str_t                  why;
 };
 
 
@@ -221,7 +222,7 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
 {
     ngx_broadcast_caller_t  *caller = data;
 
-    ngx_str_t                   id;
+    ngx_str_t                   id, why;
     ngx_uint_t                  reason;
     ngx_broadcast_conn_t       *bc;
     ngx_broadcast_task_t       *task;
@@ -239,13 +240,15 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
 
         if (caller->row) {
             reason = NGX_BROADCAST_REASON_CLIENT;
-            link = ngx_broadcast_function_find(&id);
+            ngx_str_null(&why);
 
-            if (*link) {
-                deferred = *link;
+            link = ngx_broadcast_function_find(&id);
+            deferred = *link;
+
+            if (deferred) {
                 reason = deferred->reason;
+                why = deferred->why;
                 *link = deferred->next;
-                ngx_free(deferred);
             }
 
             if (result->status == NGX_BROADCAST_CALL_OK) {
@@ -254,7 +257,10 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
             }
 
             ngx_broadcast_function_release(caller->hub, caller->row, &id,
-                                           reason);
+                                           reason, &why);
+            if (deferred) {
+                ngx_free(deferred);
+            }
         }
 
         return;
@@ -322,10 +328,11 @@ ngx_broadcast_function_free(ngx_broadcast_conn_t *bc)
 
 void
 ngx_broadcast_function_release(ngx_uint_t hub, ngx_broadcast_row_t row,
-    ngx_str_t *id, ngx_uint_t reason)
+    ngx_str_t *id, ngx_uint_t reason, ngx_str_t *why)
 {
-    if (ngx_broadcast_registry_release(ngx_broadcast_bus.zone, row, id,
-                                       ngx_broadcast_bus.owner, reason)
+    if (ngx_broadcast_registry_release_why(ngx_broadcast_bus.zone, row, id,
+                                           ngx_broadcast_bus.owner, reason,
+                                           why)
         == NGX_BUSY)
     {
         ngx_broadcast_move_gone(hub, id);
@@ -339,12 +346,13 @@ ngx_broadcast_function_release(ngx_uint_t hub, ngx_broadcast_row_t row,
 
 
 void
-ngx_broadcast_function_defer(ngx_broadcast_conn_t *bc, ngx_uint_t reason)
+ngx_broadcast_function_defer(ngx_broadcast_conn_t *bc, ngx_uint_t reason,
+    ngx_str_t *why)
 {
     ngx_broadcast_deferred_t  *deferred;
 
-    deferred = ngx_alloc(sizeof(ngx_broadcast_deferred_t) + bc->id.len,
-                         ngx_broadcast_bus.log);
+    deferred = ngx_alloc(sizeof(ngx_broadcast_deferred_t) + bc->id.len
+                         + why->len, ngx_broadcast_bus.log);
     if (deferred == NULL) {
         return;
     }
@@ -353,6 +361,13 @@ ngx_broadcast_function_defer(ngx_broadcast_conn_t *bc, ngx_uint_t reason)
     deferred->id.len = bc->id.len;
     deferred->id.data = (u_char *) (deferred + 1);
     ngx_memcpy(deferred->id.data, bc->id.data, bc->id.len);
+
+    deferred->why.len = why->len;
+    deferred->why.data = deferred->id.data + bc->id.len;
+
+    if (why->len) {
+        ngx_memcpy(deferred->why.data, why->data, why->len);
+    }
 
     deferred->next = ngx_broadcast_function_deferrals;
     ngx_broadcast_function_deferrals = deferred;

@@ -323,6 +323,8 @@ void ngx_broadcast_end_words(ngx_broadcast_conn_t *bc, ngx_uint_t was,
     ngx_uint_t code, ngx_str_t *reason);
 void ngx_broadcast_end_count(ngx_uint_t end);
 ngx_uint_t ngx_broadcast_end_reason(ngx_uint_t end);
+/* the words of who ended it, of bc->reason, or empty */
+void ngx_broadcast_end_why(ngx_broadcast_conn_t *bc, ngx_str_t *why);
 const char *ngx_broadcast_end_name(ngx_uint_t end);
 
 
@@ -364,18 +366,18 @@ void ngx_broadcast_function_event(ngx_broadcast_buf_t *b,
  * back: until then it is LIVE, and nobody else may end it.
  */
 void ngx_broadcast_function_defer(ngx_broadcast_conn_t *bc,
-    ngx_uint_t reason);
+    ngx_uint_t reason, ngx_str_t *why);
 
 /* 1 if the id is of such a one */
 ngx_uint_t ngx_broadcast_function_deferred(ngx_str_t *id);
 
 /*
- * The row of a connection that ended, for NGX_BROADCAST_REASON_…;
- * `disconnected` follows where owed.  If another worker waits for that
- * connection it is told.
+ * The row of a connection that ended, for NGX_BROADCAST_REASON_…, and in the
+ * words of who ended it, if there are any; `disconnected` follows where owed.
+ * If another worker waits for that connection it is told.
  */
 void ngx_broadcast_function_release(ngx_uint_t hub, ngx_broadcast_row_t row,
-    ngx_str_t *id, ngx_uint_t reason);
+    ngx_str_t *id, ngx_uint_t reason, ngx_str_t *why);
 
 
 /* encoding: what comes from a hub's client, by the protocol of bc */

@@ -38,6 +38,8 @@ ngx_int_t
 ngx_broadcast_settle_event(ngx_pool_t *pool, ngx_broadcast_row_info_t *row,
     ngx_str_t *failed, ngx_str_t *event)
 {
+    u_char                    *why;
+    size_t                     len;
     const char                *reason;
     ngx_broadcast_buf_t        buf;
     ngx_broadcast_hub_info_t   hub;
@@ -55,8 +57,15 @@ ngx_broadcast_settle_event(ngx_pool_t *pool, ngx_broadcast_row_info_t *row,
     reason = ngx_broadcast_settle_reasons[ngx_min(row->reason,
                                                 NGX_BROADCAST_REASONS - 1)];
 
-    ngx_broadcast_settle_member(&buf, "error", (u_char *) reason,
-                                reason ? ngx_strlen(reason) : 0);
+    why = (u_char *) reason;
+    len = reason ? ngx_strlen(reason) : 0;
+
+    if (row->why_len) {
+        why = row->why;
+        len = row->why_len;
+    }
+
+    ngx_broadcast_settle_member(&buf, "error", why, len);
 
     if (row->owed != NGX_BROADCAST_OWED_ROW) {
         ngx_broadcast_buf_literal(&buf, ",\"owed\":true");

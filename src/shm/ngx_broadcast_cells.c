@@ -303,7 +303,7 @@ ngx_broadcast_name_count_locked(ngx_broadcast_zone_t *zone,
         ngx_broadcast_store(count_groups);
         break;
 
-    default: /* NGX_BROADCAST_NAME_KEY */
+    default: /* NGX_BROADCAST_NAME_KEY, _WHY */
         break;
     }
 }

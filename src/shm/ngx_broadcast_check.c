@@ -419,8 +419,9 @@ ngx_broadcast_check_row(ngx_broadcast_check_t *check, uint32_t row)
         || conn->transport >= NGX_BROADCAST_TRANSPORTS
         || conn->id_len == 0
         || conn->id_len > NGX_BROADCAST_CONN_ID_MAX
-        || (!live && (conn->key || conn->members))
-        || (conn->state == NGX_BROADCAST_ROW_GONE && conn->user))
+        || (!live && conn->members)
+        || (conn->state == NGX_BROADCAST_ROW_GONE
+            && (conn->user || conn->key)))
     {
         return ngx_broadcast_check_fail(check, "fields of row", row);
     }
@@ -435,7 +436,9 @@ ngx_broadcast_check_row(ngx_broadcast_check_t *check, uint32_t row)
 
     if (conn->key
         && ngx_broadcast_check_refer(check, conn->key,
-                                     NGX_BROADCAST_NAME_KEY, conn->hub, live)
+                                     live ? NGX_BROADCAST_NAME_KEY
+                                          : NGX_BROADCAST_NAME_WHY,
+                                     conn->hub, live)
            != NGX_OK)
     {
         return NGX_ERROR;
@@ -542,7 +545,7 @@ ngx_broadcast_check_count(ngx_broadcast_check_t *check)
 
         if (check->cells[i] == NGX_BROADCAST_MET_CHAIN
             && cell->u.first.live
-            && cell->u.first.kind != NGX_BROADCAST_NAME_KEY)
+            && cell->u.first.kind < NGX_BROADCAST_NAME_KEY)
         {
             count = &check->hubs[cell->u.first.hub
                                  * NGX_BROADCAST_CHECK_COUNTS];

@@ -232,7 +232,13 @@ ngx_broadcast_rebuild_row(ngx_broadcast_zone_t *zone,
 
     live = (conn->state == NGX_BROADCAST_ROW_LIVE);
 
-    if (!live) {
+    /* an UNSETTLED row may have words in its place */
+
+    if (!live && conn->key
+        && (conn->state == NGX_BROADCAST_ROW_GONE
+            || ngx_broadcast_cell(zone, conn->key)->u.first.kind
+               != NGX_BROADCAST_NAME_WHY))
+    {
         conn->key = 0;
         ngx_broadcast_store(rebuild_row_key);
     }

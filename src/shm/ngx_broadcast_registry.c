@@ -28,6 +28,8 @@ static ngx_uint_t ngx_broadcast_claim_cells_locked(ngx_broadcast_zone_t *zone,
 static uint32_t ngx_broadcast_row_take_locked(ngx_broadcast_zone_t *zone);
 static void ngx_broadcast_row_count_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_conn_row_t *conn, ngx_int_t n);
+static void ngx_broadcast_row_why_locked(ngx_broadcast_zone_t *zone,
+    uint32_t row, ngx_str_t *why);
 static void ngx_broadcast_slot_count_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_owner_t owner, ngx_int_t n);
 
@@ -467,6 +469,20 @@ ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t owner,
     ngx_uint_t reason)
 {
+    ngx_str_t  none;
+
+    ngx_str_null(&none);
+
+    return ngx_broadcast_registry_release_why(zone, row, id, owner, reason,
+                                              &none);
+}
+
+
+ngx_int_t
+ngx_broadcast_registry_release_why(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t owner,
+    ngx_uint_t reason, ngx_str_t *why)
+{
     ngx_int_t                  rc;
     ngx_uint_t                 more;
     ngx_broadcast_conn_row_t  *conn;
@@ -487,6 +503,10 @@ ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
         } else {
             rc = NGX_OK;
             more = ngx_broadcast_row_end_locked(zone, row, reason);
+
+            if (!more && why->len && why->len <= NGX_BROADCAST_WHY_MAX) {
+                ngx_broadcast_row_why_locked(zone, row, why);
+            }
         }
 
         ngx_broadcast_zone_unlock(zone);
@@ -628,132 +648,33 @@ ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone, uint32_t row,
 
 
 /*
- * A death before settled_state: still UNSETTLED, whoever settles does it
- * again.  From there on: a tombstone; the rebuild drops the user and counts.
+ * A death before why_key: the row has no words, cells that were taken have no
+ * reference: the rebuild makes them free.
  */
 
-void
-ngx_broadcast_registry_settled(ngx_broadcast_zone_t *zone, ngx_str_t *id)
+static void
+ngx_broadcast_row_why_locked(ngx_broadcast_zone_t *zone, uint32_t row,
+    ngx_str_t *why)
 {
-    uint32_t                   row;
     ngx_broadcast_conn_row_t  *conn;
-
-    ngx_broadcast_zone_lock(zone);
-
-    row = ngx_broadcast_row_find_locked(zone, id);
-
-    if (row == 0) {
-        ngx_broadcast_zone_unlock(zone);
-        return;
-    }
 
     conn = ngx_broadcast_conn(zone, row);
 
-    if (conn->state != NGX_BROADCAST_ROW_UNSETTLED) {
-        ngx_broadcast_zone_unlock(zone);
+    if (conn->state != NGX_BROADCAST_ROW_UNSETTLED
+        || (ngx_broadcast_name_find_locked(zone, NGX_BROADCAST_NAME_WHY,
+                                           conn->hub, why)
+            == 0
+            && ngx_broadcast_name_need(why->len)
+               > ngx_broadcast_table_left(&zone->cells)))
+    {
         return;
     }
 
     ngx_broadcast_zone_dirty_locked(zone);
 
-    conn->state = NGX_BROADCAST_ROW_GONE;
-    ngx_broadcast_store(settled_state);
-
-    if (conn->user) {
-        ngx_broadcast_name_drop_locked(zone, conn->user);
-
-        conn->user = 0;
-        ngx_broadcast_store(settled_user);
-    }
-
-    zone->unsettled--;
-    ngx_broadcast_store(settled_unsettled);
-
-    zone->tombstones++;
-    ngx_broadcast_store(settled_tombstones);
-
-    if (conn->expires <= (uint32_t) ngx_time()) {
-        ngx_broadcast_row_free_locked(zone, row);
-    }
+    conn->key = ngx_broadcast_name_take_locked(zone, NGX_BROADCAST_NAME_WHY,
+                                               conn->hub, why);
+    ngx_broadcast_store(why_key);
 
     ngx_broadcast_zone_clean_locked(zone);
-
-    ngx_broadcast_zone_unlock(zone);
-}
-
-
-/* one store, and nothing derived from it */
-
-ngx_uint_t
-ngx_broadcast_registry_tried(ngx_broadcast_zone_t *zone, ngx_str_t *id)
-{
-    uint32_t                   row;
-    ngx_uint_t                 tries;
-    ngx_broadcast_conn_row_t  *conn;
-
-    tries = 0;
-
-    ngx_broadcast_zone_lock(zone);
-
-    row = ngx_broadcast_row_find_locked(zone, id);
-
-    if (row) {
-        conn = ngx_broadcast_conn(zone, row);
-
-        if (conn->tries < 255) {
-            conn->tries++;
-            ngx_broadcast_store(tried_tries);
-        }
-
-        tries = conn->tries;
-    }
-
-    ngx_broadcast_zone_unlock(zone);
-
-    return tries;
-}
-
-
-/*
- * Frees a tombstone.  A death before free_state: it is still one, for the
- * next expire.  From there on: free; the rebuild links it so.
- */
-
-void
-ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone, uint32_t row)
-{
-    uint32_t                  *link;
-    ngx_str_t                  id;
-    ngx_broadcast_conn_row_t  *conn;
-
-    conn = ngx_broadcast_conn(zone, row);
-
-    conn->state = NGX_BROADCAST_ROW_FREE;
-    ngx_broadcast_store(free_state);
-
-    id.len = conn->id_len;
-    id.data = conn->id;
-
-    link = ngx_broadcast_head(zone, rows, ngx_broadcast_id_hash(zone, &id));
-
-    while (*link && *link != row) {
-        link = &ngx_broadcast_conn(zone, *link)->next;
-    }
-
-    if (*link) {
-        *link = conn->next;
-        ngx_broadcast_store(free_chain);
-    }
-
-    conn->next = zone->rows.free;
-    ngx_broadcast_store(free_next);
-
-    zone->rows.free = row;
-    ngx_broadcast_store(free_list);
-
-    zone->rows.spare++;
-    ngx_broadcast_store(free_spare);
-
-    zone->tombstones--;
-    ngx_broadcast_store(free_tombstones);
 }

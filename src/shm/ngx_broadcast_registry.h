@@ -64,6 +64,8 @@ typedef enum {
     NGX_BROADCAST_REASONS
 } ngx_broadcast_reason_e;
 
+#define NGX_BROADCAST_WHY_MAX  255
+
 typedef uint32_t  ngx_broadcast_row_t;          /* index of a row */
 
 
@@ -105,6 +107,8 @@ typedef struct {
     time_t                    connected;    /* wall clock, seconds */
     size_t                    id_len;
     size_t                    user_len;
+    size_t                    why_len;      /* words, beside reason */
+    u_char                    why[NGX_BROADCAST_WHY_MAX];
     u_char                    id[NGX_BROADCAST_CONN_ID_MAX];
     u_char                    user[NGX_BROADCAST_USER_MAX];
 } ngx_broadcast_row_info_t;
@@ -139,6 +143,14 @@ void ngx_broadcast_registry_stateful(ngx_broadcast_zone_t *zone,
 ngx_int_t ngx_broadcast_registry_release(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t owner,
     ngx_uint_t reason);
+
+/*
+ * The same, with the words of whoever ended it, WHY_MAX bytes at most; they are
+ * kept for the event if there is room.
+ */
+ngx_int_t ngx_broadcast_registry_release_why(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t owner,
+    ngx_uint_t reason, ngx_str_t *why);
 
 /*
  * Another worker takes the connection: the row is its from now on, *from (out)

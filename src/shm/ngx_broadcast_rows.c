@@ -9,9 +9,9 @@
 
 
 /*
- * Going over the rows: what is looked for, what is overdue, what the dead
- * left.  The lock is given back every NGX_BROADCAST_SCAN rows; a row changes
- * in between as it likes.
+ * Going over the rows: what is looked for, what is overdue, what the dead left;
+ * and the end of a row.  The lock is given back every NGX_BROADCAST_SCAN rows;
+ * a row changes in between as it likes.
  */
 
 
@@ -57,6 +57,14 @@ ngx_broadcast_row_info_locked(ngx_broadcast_zone_t *zone, uint32_t row,
 
     info->id_len = conn->id_len;
     ngx_memcpy(info->id, conn->id, conn->id_len);
+
+    info->why_len = 0;
+
+    if (conn->state == NGX_BROADCAST_ROW_UNSETTLED) {
+        info->why_len = ngx_broadcast_name_copy_locked(zone, conn->key,
+                                                       info->why,
+                                                       NGX_BROADCAST_WHY_MAX);
+    }
 
     info->user_len = ngx_broadcast_name_copy_locked(zone, conn->user,
                                                     info->user,
@@ -201,4 +209,144 @@ ngx_broadcast_registry_sweep(ngx_broadcast_zone_t *zone,
         ngx_broadcast_zone_unlock(zone);
 
     } while (row <= high);
+}
+
+
+/*
+ * A death before settled_state: still UNSETTLED, whoever settles does it
+ * again.  From there on: a tombstone; the rebuild drops the user, the words
+ * and counts.
+ */
+
+void
+ngx_broadcast_registry_settled(ngx_broadcast_zone_t *zone, ngx_str_t *id)
+{
+    uint32_t                   row;
+    ngx_broadcast_conn_row_t  *conn;
+
+    ngx_broadcast_zone_lock(zone);
+
+    row = ngx_broadcast_row_find_locked(zone, id);
+
+    if (row == 0) {
+        ngx_broadcast_zone_unlock(zone);
+        return;
+    }
+
+    conn = ngx_broadcast_conn(zone, row);
+
+    if (conn->state != NGX_BROADCAST_ROW_UNSETTLED) {
+        ngx_broadcast_zone_unlock(zone);
+        return;
+    }
+
+    ngx_broadcast_zone_dirty_locked(zone);
+
+    conn->state = NGX_BROADCAST_ROW_GONE;
+    ngx_broadcast_store(settled_state);
+
+    if (conn->user) {
+        ngx_broadcast_name_drop_locked(zone, conn->user);
+
+        conn->user = 0;
+        ngx_broadcast_store(settled_user);
+    }
+
+    if (conn->key) {
+        ngx_broadcast_name_drop_locked(zone, conn->key);
+
+        conn->key = 0;
+        ngx_broadcast_store(settled_key);
+    }
+
+    zone->unsettled--;
+    ngx_broadcast_store(settled_unsettled);
+
+    zone->tombstones++;
+    ngx_broadcast_store(settled_tombstones);
+
+    if (conn->expires <= (uint32_t) ngx_time()) {
+        ngx_broadcast_row_free_locked(zone, row);
+    }
+
+    ngx_broadcast_zone_clean_locked(zone);
+
+    ngx_broadcast_zone_unlock(zone);
+}
+
+
+/* one store, and nothing derived from it */
+
+ngx_uint_t
+ngx_broadcast_registry_tried(ngx_broadcast_zone_t *zone, ngx_str_t *id)
+{
+    uint32_t                   row;
+    ngx_uint_t                 tries;
+    ngx_broadcast_conn_row_t  *conn;
+
+    tries = 0;
+
+    ngx_broadcast_zone_lock(zone);
+
+    row = ngx_broadcast_row_find_locked(zone, id);
+
+    if (row) {
+        conn = ngx_broadcast_conn(zone, row);
+
+        if (conn->tries < 255) {
+            conn->tries++;
+            ngx_broadcast_store(tried_tries);
+        }
+
+        tries = conn->tries;
+    }
+
+    ngx_broadcast_zone_unlock(zone);
+
+    return tries;
+}
+
+
+/*
+ * Frees a tombstone.  A death before free_state: it is still one, for the
+ * next expire.  From there on: free; the rebuild links it so.
+ */
+
+void
+ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone, uint32_t row)
+{
+    uint32_t                  *link;
+    ngx_str_t                  id;
+    ngx_broadcast_conn_row_t  *conn;
+
+    conn = ngx_broadcast_conn(zone, row);
+
+    conn->state = NGX_BROADCAST_ROW_FREE;
+    ngx_broadcast_store(free_state);
+
+    id.len = conn->id_len;
+    id.data = conn->id;
+
+    link = ngx_broadcast_head(zone, rows, ngx_broadcast_id_hash(zone, &id));
+
+    while (*link && *link != row) {
+        link = &ngx_broadcast_conn(zone, *link)->next;
+    }
+
+    if (*link) {
+        *link = conn->next;
+        ngx_broadcast_store(free_chain);
+    }
+
+    conn->next = zone->rows.free;
+    ngx_broadcast_store(free_next);
+
+    zone->rows.free = row;
+    ngx_broadcast_store(free_list);
+
+    zone->rows.spare++;
+    ngx_broadcast_store(free_spare);
+
+    zone->tombstones--;
+    ngx_broadcast_store(free_tombstones);
 }

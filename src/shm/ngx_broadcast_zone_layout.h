@@ -65,6 +65,7 @@
 #define NGX_BROADCAST_NAME_USER   0
 #define NGX_BROADCAST_NAME_GROUP  1
 #define NGX_BROADCAST_NAME_KEY    2
+#define NGX_BROADCAST_NAME_WHY    3     /* of an UNSETTLED row */
 
 
 /*
@@ -170,7 +171,8 @@ typedef struct {
     uint32_t                  state;
     uint32_t                  next;         /* d: chain by id, or free list */
     uint32_t                  user;         /* first cell, 0: none */
-    uint32_t                  key;          /* first cell, 0: none */
+    uint32_t                  key;          /* first cell, 0: none; when it
+                                               has ended: of the words why */
     uint32_t                  members;      /* d: memberships of the row */
     uint32_t                  expires;      /* seconds, wall clock */
     uint32_t                  connected;    /* seconds, wall clock */

@@ -125,8 +125,9 @@ static const char  *stores[] = {
     "claim_next", "claim_head", "row_free", "row_spare", "row_high",
     "count_hub", "count_slot", "move_owner", "owe_owed", "stateful_set",
     "end_reason", "end_state", "end_key", "end_unsettled", "end_user",
-    "end_tombstones", "tried_tries",
-    "settled_state", "settled_user", "settled_unsettled", "settled_tombstones",
+    "end_tombstones", "why_key", "tried_tries",
+    "settled_state", "settled_user", "settled_key", "settled_unsettled",
+    "settled_tombstones",
     "free_state", "free_chain", "free_next", "free_list", "free_spare",
     "free_tombstones", "expire_wrap", "expire_next", "slot_generation",
     "slot_owner", "slot_pid", "slot_exiting", "slot_connections", "slot_pool",
@@ -277,11 +278,12 @@ dump(char *text, size_t size)
         s = tap_str(ids[i]);
 
         if (ngx_broadcast_registry_find(zone, &s, &info) == NGX_OK) {
-            p = ngx_slprintf(p, last, "row %V %ui hub%ui %uL %*s\n", &s,
+            p = ngx_slprintf(p, last, "row %V %ui hub%ui %uL %*s %*s\n", &s,
                              info.state, info.hub,
                              info.state == NGX_BROADCAST_ROW_LIVE ? info.owner
                                                                   : 0,
-                             info.user_len, info.user);
+                             info.user_len, info.user, info.why_len,
+                             info.why);
         }
     }
 
@@ -466,6 +468,18 @@ release(const char *id)
 
     s = tap_str(id);
     (void) ngx_broadcast_registry_release(zone, row[id[1] - '0'], &s, owner, 0);
+}
+
+
+static void
+release_why(const char *id)
+{
+    ngx_str_t  s, why;
+
+    s = tap_str(id);
+    why = tap_str(LONG);
+    (void) ngx_broadcast_registry_release_why(zone, row[id[1] - '0'], &s,
+                                              owner, 0, &why);
 }
 
 
@@ -661,6 +675,7 @@ static void claim_other(void)   { claim("c6", "n3", 99, LATER); }
 static void claim_nobody(void)  { claim("c6", "", 0, LATER); }
 static void release_one(void)   { release("c1"); }
 static void release_two(void)   { release("c2"); }
+static void release_words(void) { release_why("c1"); }
 static void owe_one(void)       { owe("c1"); }
 static void stateful_one(void)  { stateful("c1"); }
 static void join_new(void)      { join("c2", LONG LONG); join("c2", "n0"); }
@@ -687,6 +702,14 @@ unsettled_rows(void)
 {
     owed_rows();
     release("c1");
+}
+
+
+static void
+unsettled_why(void)
+{
+    owed_rows();
+    release_why("c1");
 }
 
 
@@ -1169,7 +1192,11 @@ static const act_t  acts[] = {
     { "release of a key's other connection", used_rows, release_two, 0 },
     { "release of an owed row", owed_rows, release_one, 0 },
     { "release from many groups", many_groups, release_one, STEPS },
+    /* a death between the end and its words leaves none */
+    { "release of an owed row, with words", owed_rows, release_words,
+      STEPS|ONCE },
     { "settle", unsettled_rows, settle_one, 0 },
+    { "settle of a row with words", unsettled_why, settle_one, 0 },
     { "settling that failed", unsettled_rows, try_one, 0 },
     { "settle of an overdue row", unsettled_overdue, settle_overdue, STEPS },
     { "expire", overdue_row, expire, 0 },

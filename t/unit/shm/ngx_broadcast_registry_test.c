@@ -240,7 +240,7 @@ facts(void)
 static void
 debts(void)
 {
-    ngx_str_t                  id;
+    ngx_str_t                  id, why;
     ngx_uint_t                 chat, i;
     ngx_broadcast_row_t        a, b, c;
     ngx_broadcast_zone_t      *zone;
@@ -272,13 +272,17 @@ debts(void)
                             NGX_BROADCAST_DB_UP);
 
     id = tap_str("b");
-    (void) ngx_broadcast_registry_release(zone, b, &id, 1,
-                                          NGX_BROADCAST_REASON_SLOW);
+    why = tap_str("it does not read, and what it does not read is in the way");
+    (void) ngx_broadcast_registry_release_why(zone, b, &id, 1,
+                                              NGX_BROADCAST_REASON_SLOW, &why);
     is_int(state(zone, "b"), NGX_BROADCAST_ROW_UNSETTLED,
            "ended when it was back: an event is owed");
 
     (void) ngx_broadcast_registry_find(zone, &id, &info);
     is_int(info.reason, NGX_BROADCAST_REASON_SLOW, "it is known why");
+    ok(info.why_len == why.len
+       && memcmp(info.why, why.data, why.len) == 0, "in the words of who knew");
+    ok(zone_right(zone), "which have their place in the zone");
     is_int(info.tries, 0, "nobody has tried to settle it");
 
     for (i = 0; i < 300; i++) {
