@@ -151,7 +151,7 @@ ngx_broadcast_pg_state(void)
         return state;
     }
 
-    /* the relay of a new zone: none yet, or it has read what clients wait for */
+    /* of a new zone's relay: none yet, or it has read what clients wait for */
 
     return ngx_broadcast_binding_ready(ngx_broadcast_bus.zone)
            ? NGX_BROADCAST_DB_UP : NGX_BROADCAST_DB_DOWN;
