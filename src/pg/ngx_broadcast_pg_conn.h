@@ -81,6 +81,9 @@ typedef enum {
 
 #define NGX_BROADCAST_PG_PARAMS  14
 
+/* SQLSTATE of what was ended by statement_timeout or a cancel */
+#define NGX_BROADCAST_PG_CANCELED  "57014"
+
 /* PostgreSQL's functions have 100 arguments at most: those and one more */
 #define NGX_BROADCAST_PG_VALUES  101
 
@@ -234,7 +237,7 @@ void ngx_broadcast_pg_statement_lost(ngx_broadcast_pg_conn_t *conn,
 
 /* SQLSTATE of a failed result, empty if it has none; borrowed from result */
 ngx_str_t ngx_broadcast_pg_sqlstate(PGresult *result);
-/* 1: the statement was ended, by statement_timeout or a cancel (57014) */
+/* 1: the statement was ended, by statement_timeout or a cancel */
 ngx_uint_t ngx_broadcast_pg_canceled(PGresult *result);
 /* its primary message, borrowed from result: it may quote a payload */
 ngx_str_t ngx_broadcast_pg_message(PGresult *result);

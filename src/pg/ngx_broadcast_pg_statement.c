@@ -297,7 +297,8 @@ ngx_broadcast_pg_canceled(PGresult *result)
 
     state = ngx_broadcast_pg_sqlstate(result);
 
-    return state.len == 5 && ngx_memcmp(state.data, "57014", 5) == 0;
+    return state.len == 5
+           && ngx_memcmp(state.data, NGX_BROADCAST_PG_CANCELED, 5) == 0;
 }
 
 

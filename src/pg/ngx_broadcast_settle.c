@@ -290,7 +290,7 @@ ngx_broadcast_settle_row(ngx_broadcast_row_info_t *row)
 
     key.last = (row->tries >= NGX_BROADCAST_SETTLE_TRIES);
 
-    ngx_str_set(&state, "57014");
+    ngx_str_set(&state, NGX_BROADCAST_PG_CANCELED);
 
     later = ngx_broadcast_settle_later(row->id, row->id_len);
 
@@ -464,7 +464,8 @@ ngx_broadcast_settle_failed(ngx_broadcast_settle_call_t *key,
         later->due += NGX_BROADCAST_SETTLE_DELAY;
     }
 
-    ngx_memcpy(later->sqlstate, "57014", sizeof(later->sqlstate));
+    ngx_memcpy(later->sqlstate, NGX_BROADCAST_PG_CANCELED,
+               sizeof(later->sqlstate));
 
     if (result->sqlstate.len == sizeof(later->sqlstate)) {
         ngx_memcpy(later->sqlstate, result->sqlstate.data,
@@ -484,7 +485,7 @@ ngx_broadcast_settle_deep(ngx_str_t *sqlstate)
         return 0;
     }
 
-    if (ngx_memcmp(sqlstate->data, "57014", 5) == 0) {
+    if (ngx_memcmp(sqlstate->data, NGX_BROADCAST_PG_CANCELED, 5) == 0) {
         return 1;
     }
 

@@ -25,6 +25,10 @@ static ngx_broadcast_stats_t *ngx_broadcast_stats_block(
     ngx_broadcast_zone_t *zone, ngx_uint_t slot);
 static void ngx_broadcast_stats_word(ngx_uint_t slot, uint64_t *word,
     uint64_t n);
+static void ngx_broadcast_stats_has(ngx_broadcast_zone_t *zone,
+    ngx_uint_t slot, size_t word, ngx_uint_t n);
+static ngx_uint_t ngx_broadcast_stats_have(ngx_broadcast_zone_t *zone,
+    size_t word);
 
 
 static ngx_broadcast_stats_t *
@@ -219,21 +223,26 @@ ngx_broadcast_stats_pools(ngx_broadcast_zone_t *zone,
 }
 
 
-void
-ngx_broadcast_stats_away(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
-    ngx_uint_t n)
+/* a word that each slot has: how many of something its worker has now */
+
+static void
+ngx_broadcast_stats_has(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    size_t word, ngx_uint_t n)
 {
+    uint64_t  *p;
+
     if (zone && slot < NGX_BROADCAST_SLOTS) {
-        __atomic_store_n(&zone->slot[slot].away, (uint64_t) n,
-                         __ATOMIC_RELAXED);
+        p = (uint64_t *) ((u_char *) &zone->slot[slot] + word);
+        __atomic_store_n(p, (uint64_t) n, __ATOMIC_RELAXED);
     }
 }
 
 
-ngx_uint_t
-ngx_broadcast_stats_aways(ngx_broadcast_zone_t *zone)
+static ngx_uint_t
+ngx_broadcast_stats_have(ngx_broadcast_zone_t *zone, size_t word)
 {
-    ngx_uint_t  n, slot;
+    uint64_t    *p;
+    ngx_uint_t   n, slot;
 
     n = 0;
 
@@ -241,11 +250,28 @@ ngx_broadcast_stats_aways(ngx_broadcast_zone_t *zone)
          slot != NGX_BROADCAST_NO_SLOT;
          slot = ngx_broadcast_slot_next(zone, slot))
     {
-        n += (ngx_uint_t) __atomic_load_n(&zone->slot[slot].away,
-                                          __ATOMIC_RELAXED);
+        p = (uint64_t *) ((u_char *) &zone->slot[slot] + word);
+        n += (ngx_uint_t) __atomic_load_n(p, __ATOMIC_RELAXED);
     }
 
     return n;
+}
+
+
+void
+ngx_broadcast_stats_away(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    ngx_uint_t n)
+{
+    ngx_broadcast_stats_has(zone, slot, offsetof(ngx_broadcast_slot_t, away),
+                            n);
+}
+
+
+ngx_uint_t
+ngx_broadcast_stats_aways(ngx_broadcast_zone_t *zone)
+{
+    return ngx_broadcast_stats_have(zone,
+                                    offsetof(ngx_broadcast_slot_t, away));
 }
 
 
@@ -253,29 +279,16 @@ void
 ngx_broadcast_stats_streams(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
     ngx_uint_t n)
 {
-    if (zone && slot < NGX_BROADCAST_SLOTS) {
-        __atomic_store_n(&zone->slot[slot].streams, (uint64_t) n,
-                         __ATOMIC_RELAXED);
-    }
+    ngx_broadcast_stats_has(zone, slot, offsetof(ngx_broadcast_slot_t, streams),
+                            n);
 }
 
 
 ngx_uint_t
 ngx_broadcast_stats_running(ngx_broadcast_zone_t *zone)
 {
-    ngx_uint_t  n, slot;
-
-    n = 0;
-
-    for (slot = ngx_broadcast_slot_next(zone, NGX_BROADCAST_NO_SLOT);
-         slot != NGX_BROADCAST_NO_SLOT;
-         slot = ngx_broadcast_slot_next(zone, slot))
-    {
-        n += (ngx_uint_t) __atomic_load_n(&zone->slot[slot].streams,
-                                          __ATOMIC_RELAXED);
-    }
-
-    return n;
+    return ngx_broadcast_stats_have(zone,
+                                    offsetof(ngx_broadcast_slot_t, streams));
 }
 
 
