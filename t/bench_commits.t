@@ -56,7 +56,7 @@ for my $column (qw(listen events hub)) {
        && $last->{p99_ms} <= $last->{max_ms}, "$column: times have an order");
 }
 
-for my $column (qw(plain notify commit adaptive off)) {
+for my $column (qw(plain notify commit adaptive off wal)) {
     my $run = $rounds->{$column}[0]{closed};
 
     cmp_ok($run->{per_second}, '>', 10, "$column: there were commits");

@@ -13,6 +13,8 @@
 
 static void ngx_broadcast_pg_answer_result(ngx_broadcast_pg_conn_t *conn,
     PGresult *result);
+static ngx_uint_t ngx_broadcast_pg_answer_unclear(
+    ngx_broadcast_pg_query_t *query, PGresult *result);
 static void ngx_broadcast_pg_answer_synced(ngx_broadcast_pg_conn_t *conn);
 
 
@@ -131,6 +133,7 @@ ngx_broadcast_pg_answer_result(ngx_broadcast_pg_conn_t *conn, PGresult *result)
 
     default:
         query->failed = 1;
+        query->unclear = ngx_broadcast_pg_answer_unclear(query, result);
 
         state = ngx_broadcast_pg_sqlstate(result);
 
@@ -148,6 +151,32 @@ ngx_broadcast_pg_answer_result(ngx_broadcast_pg_conn_t *conn, PGresult *result)
     }
 
     query->result = result;
+}
+
+
+/*
+ * The statement's end comes before its commit.  A session that ends behind it
+ * may have committed; a pooler tells the end of one in words of its own, of
+ * SQLSTATE class 08, whenever that was.
+ */
+
+static ngx_uint_t
+ngx_broadcast_pg_answer_unclear(ngx_broadcast_pg_query_t *query,
+    PGresult *result)
+{
+    char       *severity;
+    ngx_str_t   state;
+
+    state = ngx_broadcast_pg_sqlstate(result);
+
+    if (state.len == 5 && ngx_memcmp(state.data, "08", 2) == 0) {
+        return 1;
+    }
+
+    severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+    return query->result && !query->preparing
+           && severity && ngx_strcmp(severity, "ERROR") != 0;
 }
 
 
@@ -171,7 +200,6 @@ ngx_broadcast_pg_answer_synced(ngx_broadcast_pg_conn_t *conn)
         ngx_broadcast_pg_pace_took(query->pace,
                                    ngx_current_msec - conn->since);
     }
-
 
     conn->since = ngx_current_msec;
     ngx_broadcast_pg_answer_watch(conn);
@@ -272,11 +300,13 @@ ngx_broadcast_pg_answer_away(ngx_queue_t *flight)
 
         /*
          * An error that the server has told (it was shut down, say) means
-         * that the transaction was rolled back, though its end did not come.
-         * Errors that libpq makes itself have no SQLSTATE.
+         * that the transaction was rolled back, though its end did not come,
+         * unless it is unclear.  Errors that libpq makes itself have no
+         * SQLSTATE.
          */
 
-        status = query->failed && ngx_broadcast_pg_sqlstate(result).len
+        status = query->failed && !query->unclear
+                 && ngx_broadcast_pg_sqlstate(result).len
                  ? NGX_BROADCAST_PG_FAILED : NGX_BROADCAST_PG_AWAY;
 
         query->done(query, status,

@@ -122,6 +122,8 @@ struct ngx_broadcast_pg_query_s {
     unsigned                    preparing:2;    /* answers to come before that
                                                to the query itself */
     unsigned                    failed:1;
+    unsigned                    unclear:1;      /* it failed in a way that says
+                                                   nothing of a commit */
     unsigned                    waiting:1;
     unsigned                    quick:1;
     unsigned                    spare:1;

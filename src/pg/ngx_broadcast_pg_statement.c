@@ -128,6 +128,7 @@ ngx_broadcast_pg_statement_send(ngx_broadcast_pg_conn_t *conn,
     query->result = NULL;
     query->preparing = 0;
     query->failed = 0;
+    query->unclear = 0;
 
     name = stmt->name;
 

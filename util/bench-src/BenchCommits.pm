@@ -36,7 +36,7 @@ my @receivers = ([ listen => 'LISTEN' ], [ events => 'events' ],
 my @modes = ([ plain => 'INSERT' ], [ notify => 'NOTIFY' ],
              [ commit => 'commit' ],
              [ adaptive => 'adaptive' ], [ off => 'off' ],
-             [ http => 'HTTP' ]);
+             [ wal => 'wal' ], [ http => 'HTTP' ]);
 
 my %paths = (events => [ '--path', '/events/bench' ],
              hub    => [ '--path', '/client?hub=bench', '--signalr' ]);
@@ -59,6 +59,7 @@ sub new {
     my $pg = $self->{pg};
 
     $pg->createdb('app', 'app');
+    $pg->psql('ALTER ROLE app REPLICATION');
     $pg->file("$top/sql/broadcast.sql", db => 'app', user => 'app');
 
     $pg->psql(<<'SQL', db => 'app', user => 'app');
@@ -77,7 +78,8 @@ SQL
 # What else PostgreSQL is set to is its default: fsync is on.
 
 sub settings {
-    return { shared_buffers => '128MB', max_wal_size => '1GB' };
+    return { shared_buffers => '128MB', max_wal_size => '1GB',
+             wal_level => 'logical' };
 }
 
 
@@ -107,6 +109,8 @@ sub round {
             ? $self->clients($column, 'events', $few, '--sql', $send,
                              '--publish', '/publish/bench', '--publishers',
                              $publishers, '--posts', $self->{closed})
+            : $column eq 'wal'
+            ? $self->clients($column, 'events', $few, '--sql', $send, @measure)
             : $self->clients($column, 'events', $few, '--sql', $send,
                              '--set', "SET broadcast.doorbell = '$column'",
                              @measure);
@@ -148,7 +152,8 @@ sub empty {
 }
 
 
-# Through an nginx of its own, whose relay leads before anything is committed.
+# Through an nginx of its own, whose relay leads, and reads what is sent in its
+# way, before anything is committed.
 
 sub clients {
     my ($self, $column, $kind, $clients, @measure) = @_;
@@ -159,13 +164,19 @@ sub clients {
         database => $pg->conninfo('app', 'app'),
         pool     => 4,
         socket   => $pg->dir . '/nginx',
+        source   => $column eq 'wal' ? 'wal' : 'outbox',
     };
 
     my $server = eval { BenchServer->start('commits', $plan,
                                            $self->{workers}) };
     return "$column: " . $@ =~ s/\s+\z//r if !$server;
 
-    my $leads = wait_for { $server->status =~ /"relay": ?"leader"/ } 20;
+    my $leads = wait_for {
+        my $status = $server->status;
+
+        $status =~ /"relay": ?"leader"/
+            && $status =~ /"source": ?"$plan->{source}"/;
+    } 20;
 
     my @errors = !$leads
         ? "$column: the relay does not lead: " . $server->log_tail

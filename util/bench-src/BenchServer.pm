@@ -294,6 +294,7 @@ sub broadcast {
 
     my $database = $plan->{database}
         ? qq{    broadcast_database "$plan->{database}" pool=$plan->{pool};}
+          . ($plan->{source} ? "\n    broadcast_source $plan->{source};" : '')
         : '';
 
     if ($self->{peer} ne 'events') {
