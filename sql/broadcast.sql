@@ -16,12 +16,12 @@
 --     nginx         schema_version, dispatch, stage, stage_once, ring, and
 --                   the relay's promise, idempotency_keep,
 --                   sequence, read, replay, replay_state, settled, positions,
---                   head, rules, begin_anew, bindings, bindings_version,
+--                   head, rules, begin_anew, upkeep, bindings, bindings_version,
 --                   node_beat, node_lease, node_about, unseat, sweep, timers,
---                   by_wal, wal_plan, sequence_wal;
---                   error_add, enter, methods and what its statements call;
---                   keep_groups, keep_connections, and for the REST API present,
---                   members, groups
+--                   by_wal, wal_plan, sequence_wal; error_add, enter, methods
+--                   and what its statements call; keep_groups,
+--                   keep_connections, and for the REST API present, members,
+--                   groups
 --
 -- The way of a message: a send inserts into `staging` in the caller's
 -- transaction and rings an empty NOTIFY.  One relay of the cluster (advisory
@@ -83,7 +83,7 @@ CREATE TABLE IF NOT EXISTS broadcast.state (
 );
 
 COMMENT ON TABLE broadcast.state IS
-'One row: head is the newest pos of broadcast.message';
+'One row, locked by who numbers: the newest pos of broadcast.message is head or higher, see broadcast.head()';
 
 INSERT INTO broadcast.state (single) VALUES (true) ON CONFLICT DO NOTHING;
 
@@ -109,8 +109,11 @@ CREATE TABLE IF NOT EXISTS broadcast.hub (
     seq    bigint NOT NULL DEFAULT 0
 );
 
+ALTER TABLE broadcast.hub
+    ADD COLUMN IF NOT EXISTS pos bigint NOT NULL DEFAULT 0;
+
 COMMENT ON TABLE broadcast.hub IS
-'A row a hub: the epoch and the newest number given in it';
+'A row a hub: its epoch, and the number that was the newest one at pos. Newer ones stand in broadcast.message alone, see broadcast.positions(): a row that changed with each batch would be searched for among its dead versions while any old transaction is open';
 
 
 CREATE TABLE IF NOT EXISTS broadcast.staging (
@@ -136,9 +139,54 @@ ALTER TABLE broadcast.staging
     ADD COLUMN IF NOT EXISTS xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
     ADD COLUMN IF NOT EXISTS nth int NOT NULL DEFAULT 0;
 
+-- never a lock that writers wait for, to give pages back
+
+ALTER TABLE broadcast.staging SET (vacuum_truncate = false,
+                                   toast.vacuum_truncate = false);
+
+CREATE INDEX IF NOT EXISTS staging_xid ON broadcast.staging (xid, id);
+
 COMMENT ON TABLE broadcast.staging IS
 'What was sent and is not numbered yet; empty when the relay is up to date. xid is the transaction that sent it, nth counts what that has sent';
 
+
+CREATE TABLE IF NOT EXISTS broadcast.drained (
+    pos   bigint PRIMARY KEY,
+    past  pg_snapshot NOT NULL,
+    low   bigint NOT NULL
+);
+
+COMMENT ON TABLE broadcast.drained IS
+'A row each thousand messages: when they were numbered up to pos, all of broadcast.staging that the snapshot saw, up to the id low, was moved from there. So nobody looks for the rest among dead rows';
+
+
+-- up to version 4 one table, which becomes the first part: see below
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_class c
+                WHERE c.oid = to_regclass('broadcast.message')
+                  AND c.relkind = 'r')
+    THEN
+        CREATE TEMP TABLE broadcast_view ON COMMIT DROP AS
+        SELECT DISTINCT c.oid::regclass AS name, c.relkind AS kind,
+               pg_catalog.pg_get_viewdef(c.oid) AS text
+          FROM pg_catalog.pg_depend d
+          JOIN pg_catalog.pg_rewrite r ON r.oid = d.objid
+          JOIN pg_catalog.pg_class c ON c.oid = r.ev_class
+         WHERE d.classid = 'pg_catalog.pg_rewrite'::regclass
+           AND d.refclassid = 'pg_catalog.pg_class'::regclass
+           AND d.refobjid = to_regclass('broadcast.message');
+
+        ALTER TABLE broadcast.message
+            ADD COLUMN IF NOT EXISTS xid xid8,
+            ADD COLUMN IF NOT EXISTS nth int,
+            DROP CONSTRAINT message_hub_epoch_seq_key;
+        ALTER TABLE broadcast.message RENAME TO message_0;
+        ALTER INDEX broadcast.message_pkey RENAME TO message_0_pkey;
+    END IF;
+END
+$$;
 
 CREATE TABLE IF NOT EXISTS broadcast.message (
     pos         bigint PRIMARY KEY,
@@ -158,15 +206,42 @@ CREATE TABLE IF NOT EXISTS broadcast.message (
     ttl         double precision,
     size        int NOT NULL,
     created_at  timestamptz NOT NULL,
-    UNIQUE (hub, epoch, seq)
-);
+    xid         xid8,
+    nth         int
+) PARTITION BY RANGE (pos);
 
-ALTER TABLE broadcast.message
-    ADD COLUMN IF NOT EXISTS xid xid8,
-    ADD COLUMN IF NOT EXISTS nth int;
+CREATE INDEX IF NOT EXISTS message_seq ON broadcast.message (hub, epoch, seq);
+CREATE INDEX IF NOT EXISTS message_passing ON broadcast.message (pos)
+    WHERE epoch = 0;
 
 COMMENT ON TABLE broadcast.message IS
-'History: every numbered message and command. xid is the transaction that sent it, nth counts what that has sent. type 1 message, 2 join, 3 leave, 4 close, 6 a new epoch; scope 0 all, 1 group, 2 user, 3 connection (its name in name). Types from 12 on, questions to a connection, their answers and the items of its streams, are on their way between nodes: of no history, so their epoch is 0 and their seq is their pos';
+'History: every numbered message and command, in parts that go as a whole, see broadcast.history. xid is the transaction that sent it, nth counts what that has sent. type 1 message, 2 join, 3 leave, 4 close, 6 a new epoch; scope 0 all, 1 group, 2 user, 3 connection (its name in name). Types from 12 on, questions to a connection, their answers and the items of its streams, are on their way between nodes: of no history, so their epoch is 0 and their seq is their pos';
+
+
+CREATE TABLE IF NOT EXISTS broadcast.history (
+    first    bigint PRIMARY KEY,
+    upto     bigint NOT NULL,
+    size     bigint NOT NULL,
+    made_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+COMMENT ON TABLE broadcast.history IS
+'The parts of broadcast.message: message_{first} has the rows with first <= pos < upto. size is how many the next one is made for, half or twice as many if there are few or many parts';
+
+
+CREATE TABLE IF NOT EXISTS broadcast.upkept (
+    single   boolean PRIMARY KEY DEFAULT true CHECK (single),
+    head     bigint NOT NULL DEFAULT 0,
+    swept    bigint NOT NULL DEFAULT 0,
+    trimmed  bigint NOT NULL DEFAULT 0,
+    failure  text,
+    since    timestamptz
+);
+
+COMMENT ON TABLE broadcast.upkept IS
+'One row of broadcast.upkeep(): the newest pos that was deleted; up to where what is no history, and what is too old, was looked through; why nothing could be done, and since when';
+
+INSERT INTO broadcast.upkept (single) VALUES (true) ON CONFLICT DO NOTHING;
 
 
 -- Of the WAL source.  Its cursor is a row a batch, of which the newest counts:
@@ -457,6 +532,36 @@ COMMENT ON FUNCTION broadcast.epoch() IS
 'A random number for a new history of a hub: 48 bits, never 0';
 
 
+-- Where a record waits to be numbered: store() is for one of the caller's
+-- transaction, stage() for many of nginx's own.
+
+CREATE OR REPLACE FUNCTION broadcast.store(hub text, type int, scope int,
+    source int, name text, grp text, target text, arguments json,
+    detail text, excluded text, ttl double precision, nth int)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    IF broadcast.wal_way() THEN
+        PERFORM broadcast.wal_emit(hub, type, scope, source, name, grp,
+                                   target, coalesce(arguments::text, detail),
+                                   excluded, NULL, ttl, nth);
+        RETURN;
+    END IF;
+
+    INSERT INTO broadcast.staging (hub, type, scope, source, name, grp,
+                                   target, arguments, detail, excluded, ttl,
+                                   nth)
+    VALUES (hub, type, scope, source, name, grp, target, arguments, detail,
+            excluded, ttl, nth);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.store(text, int, int, int, text, text, text,
+    json, text, text, double precision, int) IS
+'Internal: keeps one record until it is numbered';
+
+
 -- In a sequence: setval() is seen at once by everybody, locks no row, leaves
 -- no dead one, and to read it costs a sender next to nothing.
 
@@ -485,8 +590,41 @@ COMMENT ON FUNCTION broadcast.promise(int) IS
 'The leading relay: it will look for what was sent every few milliseconds, for so many milliseconds; 0: not any more';
 
 
--- A statement costs more here than what it does, and a function called by one
--- as much again: all settings come by one, and what needs no table is assigned.
+-- The payload tells the relay whose rings it could spare.
+
+CREATE OR REPLACE FUNCTION broadcast.bell() RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    bell text := nullif(current_setting('broadcast.doorbell', true), '');
+BEGIN
+    IF broadcast.wal_way() THEN
+        RETURN;
+    END IF;
+
+    IF bell IS NULL THEN
+        SELECT s.value INTO bell FROM broadcast.setting s
+         WHERE s.name = 'doorbell';
+    END IF;
+
+    IF bell IS NOT DISTINCT FROM 'off' THEN
+        RETURN;
+    END IF;
+
+    IF bell IS DISTINCT FROM 'adaptive' THEN
+        PERFORM pg_notify('broadcast_doorbell', '');
+
+    ELSIF (SELECT p.last_value FROM broadcast.promised p)
+          <= extract(epoch FROM clock_timestamp()) * 1000
+    THEN
+        PERFORM pg_notify('broadcast_doorbell', 'adaptive');
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.bell() IS
+'Internal: rings for what was sent in this transaction, unless the doorbell is off, or adaptive and the relay looks anyway';
+
 
 CREATE OR REPLACE FUNCTION broadcast.put(hub text, type int, scope int,
     source int, name text, grp text, target text, arguments json,
@@ -496,31 +634,16 @@ AS $$
 DECLARE
     nth int := coalesce(nullif(current_setting('broadcast.nth', true), ''),
                         '0')::int + 1;
-    listed text := nullif(array_to_string(excluded, ','), '');
-    lim bigint;
-    bell text;
-    way text;
-    done text;
 BEGIN
-    SELECT max(s.value) FILTER (WHERE s.name = 'message_size'),
-           max(s.value) FILTER (WHERE s.name = 'doorbell'),
-           max(s.value) FILTER (WHERE s.name = 'source')
-      INTO lim, bell, way
-      FROM broadcast.setting s;
-
-    IF coalesce(octet_length(arguments::text), 0)
-       + coalesce(octet_length(detail), 0)
-       + coalesce(octet_length(listed), 0) > lim
-    THEN
-        PERFORM broadcast.check_size(coalesce(octet_length(arguments::text), 0)
-            + coalesce(octet_length(detail), 0)
-            + coalesce(octet_length(listed), 0));
-    END IF;
+    PERFORM broadcast.store(hub, type, scope, source, name, grp, target,
+                            arguments, detail,
+                            nullif(array_to_string(excluded, ','), ''),
+                            extract(epoch FROM ttl), nth);
 
     -- staged: a Completion must not overtake it
 
-    done := set_config('broadcast.staged', '1', true)
-            || set_config('broadcast.nth', nth::text, true);
+    PERFORM set_config('broadcast.staged', '1', true),
+            set_config('broadcast.nth', nth::text, true);
 
     -- what was sent before went to staging, unless it is known that it did not
 
@@ -658,7 +781,7 @@ CREATE OR REPLACE FUNCTION broadcast.send(hub text, scope int, name text,
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    done text;
+    words text := arguments::text;
 BEGIN
     IF (hub ~ '^[a-z][]a-z0-9_`,.[]*$' AND octet_length(hub) <= 128
         AND octet_length(target) BETWEEN 1 AND 1024 AND target !~ '[\r\n]'
@@ -672,8 +795,17 @@ BEGIN
         hub := broadcast.send_fault(hub, scope, name, target, arguments, grp);
     END IF;
 
-    done := broadcast.put(hub, 1, scope, source, name, grp, target,
-                          arguments::text::json, NULL, excluded, NULL);
+    IF octet_length(words)
+       + coalesce(octet_length(array_to_string(excluded, ',')), 0)
+       > (SELECT s.value::bigint FROM broadcast.setting s
+           WHERE s.name = 'message_size')
+    THEN
+        PERFORM broadcast.check_size(octet_length(words)
+            + coalesce(octet_length(array_to_string(excluded, ',')), 0));
+    END IF;
+
+    PERFORM broadcast.put(hub, 1, scope, source, name, grp, target,
+                          words::json, NULL, excluded, NULL);
 END
 $$;
 
@@ -759,14 +891,11 @@ COMMENT ON FUNCTION broadcast.wal_senders() IS
 
 
 CREATE OR REPLACE FUNCTION broadcast.wal_seal(body bytea) RETURNS text
-LANGUAGE plpgsql STABLE
+LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    key bytea := (SELECT k.key FROM broadcast.wal_key k);
-BEGIN
-    RETURN encode(sha256(key || sha256(key || body)), 'hex');
-END
+    SELECT encode(sha256(k.key || sha256(k.key || $1)), 'hex')
+      FROM broadcast.wal_key k
 $$;
 
 COMMENT ON FUNCTION broadcast.wal_seal(bytea) IS
@@ -886,10 +1015,8 @@ CREATE OR REPLACE FUNCTION broadcast.send_all(hub text, target text,
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    done text;
 BEGIN
-    done := broadcast.send(hub, 0, NULL, target, arguments, excluded, 0);
+    PERFORM broadcast.send(hub, 0, NULL, target, arguments, excluded, 0);
 END
 $$;
 
@@ -902,10 +1029,8 @@ CREATE OR REPLACE FUNCTION broadcast.send_group(hub text, "group" text,
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    done text;
 BEGIN
-    done := broadcast.send(hub, 1, "group", target, arguments, excluded, 0);
+    PERFORM broadcast.send(hub, 1, "group", target, arguments, excluded, 0);
 END
 $$;
 
@@ -918,10 +1043,8 @@ CREATE OR REPLACE FUNCTION broadcast.send_user(hub text, "user" text,
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    done text;
 BEGIN
-    done := broadcast.send(hub, 2, "user", target, arguments, '{}', 0);
+    PERFORM broadcast.send(hub, 2, "user", target, arguments, '{}', 0);
 END
 $$;
 
@@ -934,10 +1057,8 @@ CREATE OR REPLACE FUNCTION broadcast.send_connection(hub text,
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    done text;
 BEGIN
-    done := broadcast.send(hub, 3, connection, target, arguments, '{}', 0);
+    PERFORM broadcast.send(hub, 3, connection, target, arguments, '{}', 0);
 END
 $$;
 
@@ -1023,6 +1144,8 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
+    PERFORM broadcast.check_size(octet_length(reason));
+
     PERFORM broadcast.put(broadcast.checked_hub(hub), 4, 3, source,
                           connection, NULL, NULL, NULL, reason, '{}', NULL);
 END
@@ -1080,6 +1203,77 @@ COMMENT ON FUNCTION broadcast.runs(bigint[], bigint[]) IS
 'Internal: runs of transactions as they stand in a position. Those that no longer fit are left out: what they sent comes a second time';
 
 
+CREATE OR REPLACE FUNCTION broadcast.newest(hub text, epoch bigint,
+    seq bigint, pos bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+AS $$
+BEGIN
+    RETURN coalesce((SELECT m.seq FROM broadcast.message m
+                      WHERE m.hub = $1 AND m.epoch = $2 AND m.seq > $3
+                        AND m.pos > $4
+                      ORDER BY m.seq DESC LIMIT 1), $3);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.newest(text, bigint, bigint, bigint) IS
+'Internal: the newest number of a hub, of the columns of its row';
+
+
+CREATE OR REPLACE FUNCTION broadcast.waiting(hub text)
+RETURNS TABLE (xid bigint, nth int)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    own xid8 := pg_current_xact_id_if_assigned();
+    past pg_snapshot;
+    low bigint;
+BEGIN
+    SELECT d.past, d.low INTO past, low FROM broadcast.drained d
+     ORDER BY d.pos DESC LIMIT 1;
+
+    -- one that comes from another server tells nothing
+
+    IF pg_snapshot_xmax(past) > pg_snapshot_xmax(pg_current_snapshot()) THEN
+        past := NULL;
+    END IF;
+
+    IF past IS NULL THEN
+        RETURN QUERY SELECT s.xid::text::bigint, s.nth FROM broadcast.staging s
+                      WHERE s.hub = $1 AND s.type < 12;
+        RETURN;
+    END IF;
+
+    RETURN QUERY
+        SELECT s.xid::text::bigint, s.nth FROM broadcast.staging s
+         WHERE s.xid >= pg_snapshot_xmax(past)
+           AND s.hub = $1 AND s.type < 12
+         UNION ALL
+        SELECT s.xid::text::bigint, s.nth
+          FROM pg_snapshot_xip(past) x JOIN broadcast.staging s ON s.xid = x
+         WHERE s.hub = $1 AND s.type < 12
+           AND (x = own OR pg_visible_in_snapshot(x, pg_current_snapshot()))
+         UNION ALL
+
+        -- what came through the WAL, of any transaction
+
+        SELECT s.xid::text::bigint, s.nth FROM broadcast.staging s
+         WHERE s.id > low AND s.xid < pg_snapshot_xmax(past)
+           AND s.hub = $1 AND s.type < 12;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.waiting(text) IS
+'Internal: what of a hub the statement sees that is not numbered';
+
+
 CREATE OR REPLACE FUNCTION broadcast.unnumbered(hub text) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -1095,12 +1289,10 @@ BEGIN
         RETURN broadcast.wal_unnumbered();
     END IF;
 
-    SELECT array_agg(DISTINCT s.xid::text::bigint)
-               FILTER (WHERE s.xid::text::bigint IS DISTINCT FROM own),
-           max(s.nth) FILTER (WHERE s.xid::text::bigint = own)
+    SELECT array_agg(DISTINCT w.xid) FILTER (WHERE w.xid IS DISTINCT FROM own),
+           max(w.nth) FILTER (WHERE w.xid = own)
       INTO seen, mine
-      FROM broadcast.staging s
-     WHERE s.hub = unnumbered.hub AND s.type < 12;
+      FROM broadcast.waiting(hub) w;
 
     IF seen IS NULL AND mine IS NULL THEN
         RETURN '';
@@ -1138,7 +1330,8 @@ AS $$
 BEGIN
     hub := broadcast.checked_hub(hub);
 
-    RETURN coalesce((SELECT to_hex(h.epoch) || '-' || h.seq
+    RETURN coalesce((SELECT to_hex(h.epoch) || '-'
+                            || broadcast.newest(h.name, h.epoch, h.seq, h.pos)
                        FROM broadcast.hub h WHERE h.name = position.hub),
                     '0-0')
            || broadcast.unnumbered(hub);
@@ -1208,9 +1401,8 @@ SET search_path = pg_catalog, pg_temp
 AS $$
     SELECT CASE WHEN broadcast.is_suffix($2) THEN NOT EXISTS (
         SELECT FROM broadcast.seen($2) r
-          JOIN broadcast.staging s ON s.xid >= r.first::text::xid8
-                                  AND s.xid <= r.last::text::xid8
-         WHERE s.hub = $1 AND s.type < 12 AND s.nth <= r.nth)
+          JOIN broadcast.waiting($1) w ON w.xid BETWEEN r.first AND r.last
+                                      AND w.nth <= r.nth)
        AND NOT EXISTS (
         SELECT FROM broadcast.seen($2) r
          WHERE r.nth < 2147483647
@@ -1648,10 +1840,7 @@ BEGIN
             SELECT stage_once.hub[at], stage_once.key[i],
                    stage_once.digest[i], rows, stage_once.mark[at + rows - 1],
                    coalesce(h.epoch, 0),
-                   coalesce(greatest(h.seq, (SELECT max(m.seq)
-                                               FROM broadcast.message m
-                                              WHERE m.hub = h.name
-                                                AND m.epoch = h.epoch)), 0)
+                   coalesce(broadcast.newest(h.name, h.epoch, h.seq, h.pos), 0)
               FROM (SELECT 1) one
               LEFT JOIN broadcast.hub h ON h.name = stage_once.hub[at]
                 ON CONFLICT (hub, key) DO UPDATE
@@ -1783,44 +1972,396 @@ COMMENT ON FUNCTION broadcast.membership_prune() IS
 'Internal: removes a piece of what is over; the sequencer''s alone, which waits for no other transaction';
 
 
-CREATE OR REPLACE FUNCTION broadcast.prune(hubs text[]) RETURNS void
+-- The parts of the history.  A new one is made beside the table and attached,
+-- which waits for no reader and no writer; one that nobody needs any more goes
+-- as a whole, when nobody reads the history at that moment.  The leading
+-- relay's node calls upkeep() for that, in another session than the one that
+-- numbers.
+
+CREATE OR REPLACE FUNCTION broadcast.message_gone() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    -- who deletes the newest rows does not give their numbers back
+
+    IF TG_OP = 'TRUNCATE' THEN
+        UPDATE broadcast.upkept SET head = broadcast.head()
+         WHERE head < broadcast.head();
+
+        UPDATE broadcast.hub h
+           SET seq = broadcast.newest(h.name, h.epoch, h.seq, h.pos),
+               pos = greatest(h.pos, broadcast.head())
+         WHERE h.seq < broadcast.newest(h.name, h.epoch, h.seq, h.pos);
+
+        RETURN NULL;
+    END IF;
+
+    UPDATE broadcast.upkept u SET head = g.pos
+      FROM (SELECT max(x.pos) FROM gone x) g(pos) WHERE u.head < g.pos;
+
+    UPDATE broadcast.hub h SET seq = g.seq, pos = greatest(h.pos, g.pos)
+      FROM (SELECT x.hub, x.epoch, max(x.seq) AS seq, max(x.pos) AS pos
+              FROM gone x WHERE x.epoch <> 0 GROUP BY 1, 2) g
+     WHERE h.name = g.hub AND h.epoch = g.epoch AND h.seq < g.seq;
+
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.message_gone() IS
+'Internal: trigger of broadcast.message and its parts. Deleted rows count as aged out';
+
+
+CREATE OR REPLACE FUNCTION broadcast.history_triggers(relation regclass)
+RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    EXECUTE format('CREATE TRIGGER message_deleted AFTER DELETE ON %s'
+        ' REFERENCING OLD TABLE AS gone FOR EACH STATEMENT'
+        ' EXECUTE FUNCTION broadcast.message_gone()', relation);
+    EXECUTE format('CREATE TRIGGER message_truncated BEFORE TRUNCATE ON %s'
+        ' FOR EACH STATEMENT EXECUTE FUNCTION broadcast.message_gone()',
+        relation);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.history_triggers(regclass) IS
+'Internal: the triggers of broadcast.message or of one of its parts';
+
+
+CREATE OR REPLACE FUNCTION broadcast.history_add(reach bigint) RETURNS void
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    age interval;
-    keep bigint;
+    parts int;
+    first bigint;
+    last bigint;
+    size bigint;
+    name text;
 BEGIN
-    SELECT s.value::interval INTO age FROM broadcast.setting s
-     WHERE s.name = 'history_age';
-    SELECT s.value::bigint INTO keep FROM broadcast.setting s
-     WHERE s.name = 'history_count';
+    -- upkeep() and who numbers; whoever comes second finds it made
 
-    DELETE FROM broadcast.message WHERE pos IN
-        (SELECT old.pos
-           FROM (SELECT m.pos, m.created_at FROM broadcast.message m
-                  ORDER BY m.pos LIMIT 2000) old
-          WHERE old.created_at < clock_timestamp() - age);
+    PERFORM pg_advisory_xact_lock(hashtext('broadcast.history'));
 
-    -- a node that was away for so long was given up, with its connections
+    SELECT count(*), coalesce(max(h.upto), 0),
+           coalesce((array_agg(h.size ORDER BY h.first DESC))[1], 65536)
+      INTO parts, first, size
+      FROM broadcast.history h;
 
-    DELETE FROM broadcast.message WHERE pos IN
-        (SELECT old.pos
-           FROM (SELECT m.pos, m.created_at FROM broadcast.message m
-                  WHERE m.hub = ANY (hubs) AND m.epoch = 0
-                  ORDER BY m.hub, m.epoch, m.seq LIMIT 10000) old
-          WHERE old.created_at < clock_timestamp() - interval '1 hour');
+    IF first > reach THEN
+        RETURN;
+    END IF;
 
-    DELETE FROM broadcast.message m USING broadcast.hub h
-     WHERE h.name = ANY (hubs) AND m.hub = h.name AND m.epoch = h.epoch
-       AND m.seq <= h.seq - keep AND m.seq > h.seq - keep - 10000;
+    -- few parts keep little more than they should, many cost each reader
 
-    PERFORM broadcast.membership_prune();
+    size := CASE WHEN parts > 24 THEN size * 2
+                 WHEN parts < 8 THEN greatest(size / 2, 65536) ELSE size END;
+    last := greatest(first, reach) + size;
+    name := format('broadcast.message_%s', first);
+
+    EXECUTE format('CREATE TABLE %s (LIKE broadcast.message INCLUDING DEFAULTS'
+                   ' INCLUDING CONSTRAINTS INCLUDING INDEXES)', name);
+    EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', name);
+    EXECUTE format('COMMENT ON TABLE %s IS %L', name,
+                   'A part of broadcast.message, see broadcast.history');
+
+    PERFORM broadcast.history_triggers(name::regclass);
+
+    EXECUTE format('ALTER TABLE broadcast.message ATTACH PARTITION %s'
+                   ' FOR VALUES FROM (%s) TO (%s)', name, first, last);
+
+    INSERT INTO broadcast.history (first, upto, size)
+    VALUES (first, last, size);
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.prune(text[]) IS
-'Internal: removes a bounded piece of what is older or more than broadcast.setting keeps';
+COMMENT ON FUNCTION broadcast.history_add(bigint) IS
+'Internal: makes a part of broadcast.message, if there is none, that has this pos';
+
+
+CREATE OR REPLACE FUNCTION broadcast.history_reach(pos bigint) RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    part record;
+BEGIN
+    SELECT h.first, h.upto INTO part FROM broadcast.history h
+     WHERE h.first <= pos ORDER BY h.first DESC LIMIT 1;
+
+    -- made ahead by upkeep(), or here, or nothing could be numbered
+
+    IF part.upto > pos THEN
+        RETURN part.first;
+    END IF;
+
+    PERFORM broadcast.history_add(pos);
+
+    RETURN (SELECT max(h.first) FROM broadcast.history h);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.history_reach(bigint) IS
+'Internal: sees to it that a row with this pos has its place; returns the first pos of the part that it is in';
+
+
+CREATE OR REPLACE FUNCTION broadcast.history_ends(first bigint)
+RETURNS TABLE (hub text, epoch bigint, seq bigint, pos bigint)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE format($q$
+        WITH RECURSIVE h AS (
+            (SELECT m.hub, m.epoch FROM broadcast.%1$I m
+              ORDER BY m.hub, m.epoch LIMIT 1)
+             UNION ALL
+            SELECT n.hub, n.epoch FROM h, LATERAL (
+                SELECT m.hub, m.epoch FROM broadcast.%1$I m
+                 WHERE (m.hub, m.epoch) > (h.hub, h.epoch)
+                 ORDER BY m.hub, m.epoch LIMIT 1) n)
+        SELECT h.hub, h.epoch, n.seq, n.pos FROM h, LATERAL (
+            SELECT m.seq, m.pos FROM broadcast.%1$I m
+             WHERE m.hub = h.hub AND m.epoch = h.epoch
+             ORDER BY m.seq DESC LIMIT 1) n $q$, format('message_%s', first));
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.history_ends(bigint) IS
+'Internal: the last number of each hub and epoch in a part of the history';
+
+
+CREATE OR REPLACE FUNCTION broadcast.history_over(first bigint)
+RETURNS boolean
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    age interval := (SELECT s.value FROM broadcast.setting s
+                      WHERE s.name = 'history_age');
+    made timestamptz;
+BEGIN
+    EXECUTE format('SELECT m.created_at FROM broadcast.%I m'
+                   ' ORDER BY m.pos DESC LIMIT 1', format('message_%s', first))
+       INTO made;
+
+    IF made IS NULL OR made < clock_timestamp() - age THEN
+        RETURN true;
+    END IF;
+
+    IF made > clock_timestamp() - interval '1 hour'
+       AND EXISTS (SELECT FROM broadcast.history_ends(first) e
+                    WHERE e.epoch = 0)
+    THEN
+        RETURN false;
+    END IF;
+
+    RETURN NOT EXISTS (
+        SELECT FROM broadcast.history_ends(first) e
+          JOIN broadcast.hub h ON h.name = e.hub AND h.epoch = e.epoch
+         WHERE e.seq > broadcast.beyond(e.hub));
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.history_over(bigint) IS
+'Internal: whether all of a part of the history is older than history_age, or beyond the history_count of its hub';
+
+
+CREATE OR REPLACE FUNCTION broadcast.history_drop(first bigint)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    name text := format('broadcast.message_%s', first);
+    tries int := 0;
+BEGIN
+    LOOP
+        BEGIN
+            -- not queued: all who come behind a lock that is waited for wait
+
+            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE'
+                           ' NOWAIT', name);
+
+            PERFORM FROM broadcast.hub h
+              WHERE h.name IN (SELECT e.hub
+                                 FROM broadcast.history_ends(first) e)
+                FOR NO KEY UPDATE NOWAIT;
+
+            UPDATE broadcast.hub h SET seq = e.seq, pos = e.pos
+              FROM broadcast.history_ends(first) e
+             WHERE h.name = e.hub AND h.epoch = e.epoch AND h.seq < e.seq;
+
+            LOCK TABLE ONLY broadcast.message IN ACCESS EXCLUSIVE MODE NOWAIT;
+
+            EXECUTE format('DROP TABLE %s', name);
+            DELETE FROM broadcast.history h WHERE h.first = history_drop.first;
+
+            RETURN true;
+
+        EXCEPTION WHEN lock_not_available THEN
+            tries := tries + 1;
+        END;
+
+        IF tries >= 50 THEN
+            RETURN false;
+        END IF;
+
+        PERFORM pg_sleep(random() * 0.02);
+    END LOOP;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.history_drop(bigint) IS
+'Internal: drops a part of the history; false if somebody was reading whenever it was tried, for half a second';
+
+
+CREATE OR REPLACE FUNCTION broadcast.history_older(after bigint,
+    age interval, passing boolean) RETURNS bigint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+AS $$
+DECLARE
+    m record;
+    upto bigint := after;
+BEGIN
+    FOR m IN SELECT x.pos, x.created_at FROM broadcast.message x
+              WHERE x.pos > after AND (x.epoch = 0 OR NOT passing)
+              ORDER BY x.pos LIMIT 20000
+    LOOP
+        EXIT WHEN m.created_at >= clock_timestamp() - age;
+        upto := m.pos;
+    END LOOP;
+
+    RETURN upto;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.history_older(bigint, interval, boolean) IS
+'Internal: up to which pos rows are older, of at most 20000; passing: of those that are no history';
+
+
+CREATE OR REPLACE FUNCTION broadcast.history_sweep() RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+AS $$
+DECLARE
+    age interval := (SELECT s.value FROM broadcast.setting s
+                      WHERE s.name = 'history_age');
+    u record;
+    low bigint;
+    old bigint;
+    made timestamptz;
+BEGIN
+    SELECT * INTO u FROM broadcast.upkept;
+
+    -- what is no history: a node that was away for so long was given up, with
+    -- its connections
+
+    low := broadcast.history_older(u.swept, interval '1 hour', true);
+
+    DELETE FROM broadcast.message m
+     WHERE m.pos > u.swept AND m.pos <= low AND m.epoch = 0;
+
+    -- where little is sent a part would take for ever to be full, and keep
+    -- what is too old; where much is sent it is gone before
+
+    made := (SELECT m.created_at FROM broadcast.message m
+              WHERE m.pos > u.trimmed ORDER BY m.pos LIMIT 1);
+
+    IF made < clock_timestamp() - age * 1.25 THEN
+        old := broadcast.history_older(u.trimmed, age, false);
+
+        DELETE FROM broadcast.message m
+         WHERE m.pos > u.trimmed AND m.pos <= old;
+    END IF;
+
+    IF low > u.swept OR old > u.trimmed THEN
+        UPDATE broadcast.upkept
+           SET swept = low, trimmed = coalesce(old, u.trimmed);
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.history_sweep() IS
+'Internal: removes rows that are no history after an hour, and old rows of a part that is not full; no row is looked at twice';
+
+
+CREATE OR REPLACE FUNCTION broadcast.history_ahead() RETURNS text
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '1s'
+AS $$
+DECLARE
+    head bigint := broadcast.head();
+BEGIN
+    WHILE NOT EXISTS (SELECT FROM broadcast.history h WHERE h.first > head)
+    LOOP
+        PERFORM broadcast.history_add(
+            (SELECT max(h.upto) FROM broadcast.history h));
+    END LOOP;
+
+    RETURN NULL;
+
+EXCEPTION WHEN lock_not_available THEN
+    RETURN 'the next part of the history cannot be made, somebody has locked broadcast.message';
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.history_ahead() IS
+'Internal: makes a part of the history behind the one that is being filled; why not, or null';
+
+
+CREATE OR REPLACE FUNCTION broadcast.upkeep() RETURNS text
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    head bigint := broadcast.head();
+    part record;
+    why text := broadcast.history_ahead();
+    over boolean;
+BEGIN
+    DELETE FROM broadcast.drained d
+     WHERE d.pos < (SELECT max(x.pos) FROM broadcast.drained x) - 10000;
+
+    SELECT h.first, h.upto INTO part FROM broadcast.history h
+     ORDER BY h.first LIMIT 1;
+
+    over := part.upto <= head AND broadcast.history_over(part.first);
+
+    IF over IS NOT TRUE THEN
+        PERFORM broadcast.history_sweep();
+
+    ELSIF NOT broadcast.history_drop(part.first) THEN
+        why := coalesce(why, format('broadcast.message_%s, which is over, cannot be dropped, somebody is always reading broadcast.message', part.first));
+    END IF;
+
+    UPDATE broadcast.upkept u
+       SET failure = why,
+           since = CASE WHEN why IS NOT NULL
+                        THEN coalesce(u.since, clock_timestamp()) END
+     WHERE u.failure IS DISTINCT FROM why;
+
+    RETURN why;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.upkeep() IS
+'The node of the leading relay, every few seconds: makes parts of the history ahead and removes what is older or more than broadcast.setting keeps, a bounded piece at a time; why not, or null. Nobody waits for it';
 
 
 CREATE OR REPLACE FUNCTION broadcast.membership_apply(after bigint,
@@ -1882,58 +2423,270 @@ COMMENT ON FUNCTION broadcast.membership_apply(bigint, bigint) IS
 'Internal: changes broadcast.membership as the joins and leaves of users say, in their order';
 
 
+-- What was moved from `staging` is dead there, and while any old transaction
+-- is open it stays: so nothing is searched for where all was moved.  `past` is
+-- a snapshot of which all was moved, ids up to `low`; `now` is the next one,
+-- with ids up to `high`, moved up to `last`.  Below `low` there can only be
+-- what transactions sent that `past` saw open or did not see yet: `late` are
+-- those of them that are over, found by the index over xid.  All of a snapshot
+-- goes in the order of ids, so what was sent behind somebody's commit is
+-- numbered behind what that one had sent.
+--
+-- The session keeps it from batch to batch; who begins to number starts from
+-- broadcast.drained, or with all that there is.
+
+CREATE OR REPLACE FUNCTION broadcast.drain_start(OUT past pg_snapshot,
+    OUT low bigint)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    now pg_snapshot := pg_current_snapshot();
+BEGIN
+    SELECT d.past, d.low INTO past, low FROM broadcast.drained d
+     ORDER BY d.pos DESC LIMIT 1;
+
+    -- what was restored from another server has its transactions
+
+    IF past IS NULL OR pg_snapshot_xmax(past) > pg_snapshot_xmax(now)
+       OR EXISTS (SELECT FROM broadcast.staging s
+                   WHERE s.xid >= pg_snapshot_xmax(now)
+                     AND s.xid IS DISTINCT FROM
+                         pg_current_xact_id_if_assigned())
+    THEN
+        past := NULL;
+        low := 0;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.drain_start() IS
+'Internal: from where a session that begins to number looks through broadcast.staging';
+
+
+CREATE OR REPLACE FUNCTION broadcast.drain_late(past pg_snapshot, low bigint,
+    now pg_snapshot) RETURNS xid8[]
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT x FROM (
+            SELECT * FROM pg_snapshot_xip($1) p
+             WHERE pg_visible_in_snapshot(p, $3)
+             UNION
+            SELECT s.xid FROM broadcast.staging s
+             WHERE s.xid >= pg_snapshot_xmax($1)
+               AND s.xid < pg_snapshot_xmax($3) AND s.id <= $2
+               AND pg_visible_in_snapshot(s.xid, $3)
+             UNION
+            SELECT pg_current_xact_id_if_assigned()) u(x)
+         WHERE EXISTS (SELECT FROM broadcast.staging s
+                        WHERE s.xid = u.x AND s.id <= $2));
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.drain_late(pg_snapshot, bigint, pg_snapshot) IS
+'Internal: the transactions that were over too late for the snapshot past';
+
+
+CREATE OR REPLACE FUNCTION broadcast.drain(lim int) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+AS $$
+DECLARE
+    said text[] := string_to_array(
+        nullif(current_setting('broadcast.drain', true), ''), '|', '-');
+    past pg_snapshot := said[1];
+    low bigint := said[2];
+    now pg_snapshot := said[3];
+    high bigint := said[4];
+    last bigint := said[5];
+    late xid8[] := said[6];
+    fresh boolean := false;
+    ids bigint[] := '{}';
+BEGIN
+    IF said IS NULL THEN
+        SELECT * INTO past, low FROM broadcast.drain_start();
+    END IF;
+
+    LOOP
+        IF now IS NULL THEN
+            SELECT pg_current_snapshot(),
+                   coalesce((SELECT s.id FROM broadcast.staging s
+                              WHERE s.id > low ORDER BY s.id DESC LIMIT 1),
+                            low)
+              INTO now, high;
+
+            late := broadcast.drain_late(past, low, now);
+            last := 0;
+            fresh := true;
+        END IF;
+
+        ids := ids || ARRAY(
+            SELECT r.id FROM (
+                SELECT s.id
+                  FROM unnest(late) x, LATERAL (
+                       SELECT y.id FROM broadcast.staging y
+                        WHERE y.xid = x AND y.id > last AND y.id <= low
+                          AND y.id <> ALL (ids)
+                        ORDER BY y.id LIMIT lim - cardinality(ids)) s
+                 UNION ALL
+                (SELECT y.id FROM broadcast.staging y
+                  WHERE y.id > greatest(last, low) AND y.id <= high
+                    AND (past IS NULL OR pg_visible_in_snapshot(y.xid, now)
+                         OR y.xid = pg_current_xact_id_if_assigned())
+                  ORDER BY y.id LIMIT lim - cardinality(ids))) r
+             ORDER BY r.id LIMIT lim - cardinality(ids));
+
+        IF cardinality(ids) >= lim THEN
+            last := ids[cardinality(ids)];
+            EXIT;
+        END IF;
+
+        past := now;
+        low := high;
+        now := NULL;
+
+        EXIT WHEN fresh;
+    END LOOP;
+
+    PERFORM set_config('broadcast.drain', array_to_string(
+        ARRAY[past::text, low::text, now::text, high::text, last::text,
+              late::text], '|', '-'), false);
+
+    RETURN ids;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.drain(int) IS
+'Internal: what is to be numbered next, in this order; each id once, given that it is numbered by this transaction';
+
+
+CREATE OR REPLACE FUNCTION broadcast.number_start(hubs text[], n int)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    start bigint;
+    first bigint;
+BEGIN
+    -- the number must be as durable as the message it was given to
+
+    IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+
+    -- a second one who numbers waits, and finds what the first has done
+
+    PERFORM FROM broadcast.state FOR UPDATE;
+
+    start := broadcast.head();
+    first := broadcast.history_reach(start + n);
+
+    INSERT INTO broadcast.hub (name, epoch, pos)
+    SELECT x, broadcast.epoch(), start FROM unnest(hubs) x
+     WHERE NOT EXISTS (SELECT FROM broadcast.hub h WHERE h.name = x)
+        ON CONFLICT (name) DO NOTHING;
+
+    -- once a part: so the newest number is looked for in the newest ones; if
+    -- somebody has the row, later
+
+    IF EXISTS (SELECT FROM broadcast.hub h
+                WHERE h.name = ANY (hubs) AND h.pos < first)
+    THEN
+        UPDATE broadcast.hub h
+           SET seq = broadcast.newest(h.name, h.epoch, h.seq, h.pos),
+               pos = start
+          FROM (SELECT x.name FROM broadcast.hub x
+                 WHERE x.name = ANY (hubs) AND x.pos < first
+                   FOR UPDATE SKIP LOCKED) x
+         WHERE h.name = x.name;
+    END IF;
+
+    UPDATE broadcast.state SET head = start WHERE head < first AND head < start;
+
+    RETURN start;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.number_start(text[], int) IS
+'Internal: makes ready to number n records of these hubs in this transaction; returns the newest pos';
+
+
+CREATE OR REPLACE FUNCTION broadcast.number_end(start bigint, n int,
+    users boolean) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    IF users THEN
+        PERFORM broadcast.membership_apply(start, start + n);
+
+    ELSIF start / 1000 <> (start + n) / 1000 THEN
+        PERFORM broadcast.membership_prune();
+    END IF;
+
+    IF (SELECT count(*) > 1 FROM broadcast.node
+         WHERE seen_at > clock_timestamp() - interval '15 s')
+    THEN
+        PERFORM pg_notify('broadcast_batch', '');
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.number_end(bigint, int, boolean) IS
+'Internal: what follows n new rows behind pos start, some of them about the groups of users';
+
+
 CREATE OR REPLACE FUNCTION broadcast.sequence(lim int) RETURNS int
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
 AS $$
 DECLARE
-    ids bigint[];
+    ids bigint[] := broadcast.drain(lim);
+    said text[];
     hubs text[];
     users boolean;
     start bigint;
     n int;
 BEGIN
-    SELECT array_agg(s.id), array_agg(DISTINCT s.hub),
-           bool_or(s.type IN (2, 3) AND s.scope = 2)
-      INTO ids, hubs, users
-      FROM (SELECT id, hub, type, scope FROM broadcast.staging
-             ORDER BY id LIMIT lim) s;
-
-    n := coalesce(cardinality(ids), 0);
-
-    IF n = 0 THEN
+    IF cardinality(ids) = 0 THEN
         RETURN 0;
     END IF;
 
-    -- the number must be as durable as the message it was given to
+    SELECT array_agg(DISTINCT s.hub), bool_or(s.type IN (2, 3) AND s.scope = 2)
+      INTO hubs, users
+      FROM broadcast.staging s WHERE s.id = ANY (ids);
 
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-    END IF;
-
-    INSERT INTO broadcast.hub (name, epoch)
-    SELECT h, broadcast.epoch() FROM unnest(hubs) h
-        ON CONFLICT (name) DO NOTHING;
-
-    UPDATE broadcast.state SET head = head + n
- RETURNING head - n INTO start;
+    start := broadcast.number_start(hubs, cardinality(ids));
 
     WITH moved AS (
         DELETE FROM broadcast.staging WHERE id = ANY (ids) RETURNING *
     ), ranked AS (
-        SELECT moved.*, row_number() OVER (ORDER BY id) AS p,
-               CASE WHEN moved.type < 12
-                    THEN row_number() OVER (PARTITION BY moved.hub,
-                                            moved.type < 12 ORDER BY id)
+        SELECT m.*, row_number() OVER (ORDER BY o.n) AS p,
+               CASE WHEN m.type < 12
+                    THEN row_number() OVER (PARTITION BY m.hub, m.type < 12
+                                            ORDER BY o.n)
                END AS q
-          FROM moved
-    ), hubs_moved AS (
-        UPDATE broadcast.hub h SET seq = h.seq + c.n
-          FROM (SELECT moved.hub,
-                       count(*) FILTER (WHERE moved.type < 12) AS n
-                  FROM moved GROUP BY 1) c
-         WHERE h.name = c.hub
-     RETURNING h.name, h.epoch, h.seq - c.n AS base
+          FROM moved m JOIN unnest(ids) WITH ORDINALITY o(id, n)
+            ON o.id = m.id
+    ), base AS MATERIALIZED (
+        SELECT h.name, h.epoch,
+               broadcast.newest(h.name, h.epoch, h.seq, h.pos) AS seq
+          FROM broadcast.hub h WHERE h.name = ANY (hubs)
     )
     INSERT INTO broadcast.message (pos, hub, epoch, seq, type, scope, source,
                                    name, grp, target, arguments, detail,
@@ -1941,7 +2694,7 @@ BEGIN
                                    xid, nth)
     SELECT start + r.p, r.hub,
            CASE WHEN r.q IS NULL THEN 0 ELSE h.epoch END,
-           coalesce(h.base + r.q, start + r.p), r.type, r.scope,
+           coalesce(h.seq + r.q, start + r.p), r.type, r.scope,
            r.source, r.name, r.grp, r.target, r.arguments, r.detail,
            r.excluded,
            coalesce(r.mark, (random() * 9007199254740992)::bigint), r.ttl,
@@ -1949,20 +2702,18 @@ BEGIN
            + coalesce(octet_length(r.detail), 0)
            + coalesce(octet_length(r.excluded), 0) + 256,
            r.created_at, r.xid, r.nth
-      FROM ranked r JOIN hubs_moved h ON h.name = r.hub;
+      FROM ranked r JOIN base h ON h.name = r.hub;
 
-    IF users THEN
-        PERFORM broadcast.membership_apply(start, start + n);
-    END IF;
+    GET DIAGNOSTICS n = ROW_COUNT;
+
+    PERFORM broadcast.number_end(start, n, users);
 
     IF start / 1000 <> (start + n) / 1000 THEN
-        PERFORM broadcast.prune(hubs);
-    END IF;
+        said := string_to_array(current_setting('broadcast.drain'), '|', '-');
 
-    IF (SELECT count(*) > 1 FROM broadcast.node
-         WHERE seen_at > clock_timestamp() - interval '15 s')
-    THEN
-        PERFORM pg_notify('broadcast_batch', '');
+        INSERT INTO broadcast.drained (pos, past, low)
+        SELECT start + n, said[1]::pg_snapshot, said[2]::bigint
+         WHERE said[1] IS NOT NULL;
     END IF;
 
     RETURN n;
@@ -1987,7 +2738,9 @@ END
 $$;
 
 -- A function in SQL would be planned anew at each call, which for one row costs
--- three times as much as to read it; its one plan walks the index.
+-- three times as much as to read it.  The functions that read the history keep
+-- one plan for all of its parts, which are chosen when it runs; it walks the
+-- index, since new parts have no statistics.
 
 CREATE OR REPLACE FUNCTION broadcast.read(after bigint, lim int)
 RETURNS TABLE (pos bigint, hub text, epoch bigint, seq bigint, type smallint,
@@ -1999,7 +2752,9 @@ SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_bitmapscan = off
+SET jit = off
 AS $$
+#variable_conflict use_column
 BEGIN
     RETURN QUERY
     SELECT m.pos, m.hub, m.epoch, m.seq, m.type, m.scope, m.source, m.name,
@@ -2025,15 +2780,40 @@ COMMENT ON FUNCTION broadcast.read(bigint, int) IS
 DROP FUNCTION IF EXISTS broadcast.replay(text, bigint, bigint, bigint, int);
 DROP FUNCTION IF EXISTS broadcast.replay_state(text);
 
-CREATE OR REPLACE FUNCTION broadcast.replay(hub text, epoch bigint,
+CREATE OR REPLACE FUNCTION broadcast.beyond(hub text) RETURNS bigint
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN (SELECT broadcast.newest(h.name, h.epoch, h.seq, h.pos)
+                   - s.value::bigint
+              FROM broadcast.hub h, broadcast.setting s
+             WHERE h.name = $1 AND s.name = 'history_count');
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.beyond(text) IS
+'Internal: the newest number of a hub that history_count does not keep, whether its row is still there or not';
+
+
+CREATE OR REPLACE FUNCTION broadcast.replay(of_hub text, of_epoch bigint,
     after bigint, upto bigint, lim int, suffix text DEFAULT '')
 RETURNS TABLE (pos bigint, hub text, epoch bigint, seq bigint, type smallint,
                scope smallint, source smallint, name text, grp text,
                target text, arguments text, excluded text, mark bigint,
                created bigint)
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
 AS $$
+#variable_conflict use_column
+DECLARE
+    beyond bigint := broadcast.beyond(of_hub);
+BEGIN
+    RETURN QUERY
     SELECT m.pos, m.hub, m.epoch, m.seq,
            CASE WHEN m.seen THEN 0::smallint ELSE m.type END, m.scope,
            m.source, m.name, m.grp, m.target,
@@ -2045,12 +2825,14 @@ AS $$
                             WHERE w.xid::text::bigint
                                   BETWEEN s.first AND s.last
                               AND w.nth <= s.nth) AS seen
-              FROM (SELECT * FROM broadcast.message x
+              FROM (SELECT x.* FROM broadcast.message x
                      WHERE x.hub = $1 AND x.epoch = $2
-                       AND x.seq > $3 AND x.seq <= $4
+                       AND x.seq > greatest($3, beyond)
+                       AND x.seq <= $4
                      ORDER BY x.seq LIMIT $5) w) m
      WHERE m.bytes - m.size < 4194304
-     ORDER BY m.seq
+     ORDER BY m.seq;
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.replay(text, bigint, bigint, bigint, int, text)
@@ -2060,16 +2842,33 @@ IS 'The history of one hub with after < seq <= upto, commands among it (type), a
 CREATE OR REPLACE FUNCTION broadcast.replay_state(hub text,
     suffix text DEFAULT '')
 RETURNS TABLE (epoch bigint, oldest bigint, newest bigint, settled boolean)
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
 AS $$
-    SELECT h.epoch,
-           coalesce((SELECT m.seq FROM broadcast.message m
-                      WHERE m.hub = h.name AND m.epoch = h.epoch
-                      ORDER BY m.seq LIMIT 1), h.seq + 1),
-           h.seq,
-           CASE WHEN $2 = '' THEN true ELSE broadcast.settled($1, $2) END
-      FROM broadcast.hub h WHERE h.name = $1
+DECLARE
+    beyond bigint := broadcast.beyond(hub);
+BEGIN
+    SELECT h.epoch, broadcast.newest(h.name, h.epoch, h.seq, h.pos)
+      INTO epoch, newest
+      FROM broadcast.hub h WHERE h.name = hub;
+
+    IF epoch IS NULL THEN
+        RETURN;
+    END IF;
+
+    oldest := coalesce((SELECT m.seq FROM broadcast.message m
+                         WHERE m.hub = replay_state.hub
+                           AND m.epoch = replay_state.epoch
+                           AND m.seq > beyond
+                         ORDER BY m.seq LIMIT 1), newest + 1);
+    settled := suffix = '' OR broadcast.settled(hub, suffix);
+
+    RETURN NEXT;
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.replay_state(text, text) IS
@@ -2081,7 +2880,9 @@ RETURNS TABLE (hub text, epoch bigint, seq bigint)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT h.name, h.epoch, h.seq FROM broadcast.hub h ORDER BY 1
+    SELECT h.name, h.epoch,
+           broadcast.newest(h.name, h.epoch, h.seq, h.pos)
+      FROM broadcast.hub h ORDER BY 1
 $$;
 
 COMMENT ON FUNCTION broadcast.positions() IS
@@ -2089,9 +2890,22 @@ COMMENT ON FUNCTION broadcast.positions() IS
 
 
 CREATE OR REPLACE FUNCTION broadcast.head() RETURNS bigint
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT s.head FROM broadcast.state s $$;
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+AS $$
+BEGIN
+    RETURN (SELECT greatest(s.head, u.head,
+                            (SELECT m.pos FROM broadcast.message m
+                              WHERE m.pos > s.head
+                              ORDER BY m.pos DESC LIMIT 1))
+              FROM broadcast.state s, broadcast.upkept u
+             WHERE s.single AND u.single);
+END
+$$;
 
 COMMENT ON FUNCTION broadcast.head() IS
 'The newest pos of the history';
@@ -2124,27 +2938,32 @@ DECLARE
 BEGIN
     -- holds up the sequencer; and of several nodes only the first does it
 
-    UPDATE broadcast.state SET head = start WHERE head < known;
+    PERFORM FROM broadcast.state FOR UPDATE;
 
-    IF NOT FOUND THEN
+    IF broadcast.head() >= known THEN
         RETURN;
     END IF;
+
+    n := (SELECT count(*) FROM broadcast.hub);
+
+    PERFORM broadcast.history_reach(start + n);
 
     -- the margin: no node has read as far, so all of them find these rows
 
     WITH anew AS (
-        UPDATE broadcast.hub SET epoch = broadcast.epoch(), seq = seq + 1
-     RETURNING name, epoch, seq
-    ), told AS (
-        INSERT INTO broadcast.message (pos, hub, epoch, seq, type, scope,
-                                       source, mark, size, created_at)
-        SELECT start + row_number() OVER (ORDER BY name), name, epoch, seq,
-               6, 0, 0, (random() * 9007199254740992)::bigint, 256,
-               clock_timestamp()
-          FROM anew
-     RETURNING pos
+        UPDATE broadcast.hub h
+           SET epoch = broadcast.epoch(), pos = start + x.n,
+               seq = broadcast.newest(h.name, h.epoch, h.seq, h.pos) + 1
+          FROM (SELECT o.name, row_number() OVER (ORDER BY o.name) AS n
+                  FROM broadcast.hub o) x
+         WHERE x.name = h.name
+     RETURNING h.name, h.epoch, h.seq, h.pos
     )
-    SELECT count(*) INTO n FROM told;
+    INSERT INTO broadcast.message (pos, hub, epoch, seq, type, scope,
+                                   source, mark, size, created_at)
+    SELECT pos, name, epoch, seq, 6, 0, 0,
+           (random() * 9007199254740992)::bigint, 256, clock_timestamp()
+      FROM anew;
 
     UPDATE broadcast.state SET head = start + n;
 
@@ -5671,7 +6490,7 @@ BEGIN
          UNION ALL
         SELECT c.oid::regclass::text, c.relowner FROM pg_class c
          WHERE c.relnamespace = 'broadcast'::regnamespace
-           AND c.relkind IN ('r', 'v', 'S')) x(name, owner)
+           AND c.relkind IN ('r', 'p', 'v', 'S')) x(name, owner)
         WHERE x.owner <> owns);
 
     RETURN QUERY SELECT 'owner',
@@ -5842,6 +6661,49 @@ COMMENT ON FUNCTION broadcast.doctor_relay() IS
 'Internal: the checks of broadcast.doctor() about the nodes and who numbers';
 
 
+CREATE OR REPLACE FUNCTION broadcast.doctor_history()
+RETURNS TABLE ("check" text, status text, detail text, hint text)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    head bigint := (SELECT greatest(s.head, u.head,
+                                    (SELECT max(m.pos) FROM broadcast.message m))
+                      FROM broadcast.state s, broadcast.upkept u
+                     WHERE s.single AND u.single);
+    gone text := (SELECT string_agg('message_' || h.first, ', ')
+                    FROM broadcast.history h
+                   WHERE NOT EXISTS (
+                         SELECT FROM pg_inherits i
+                           JOIN pg_class c ON c.oid = i.inhrelid
+                          WHERE i.inhparent = 'broadcast.message'::regclass
+                            AND c.relname = 'message_' || h.first));
+    ready boolean := EXISTS (SELECT FROM broadcast.history h
+                              WHERE h.upto > head + 1000);
+    failure text := (SELECT format('since %s %s',
+                                   date_trunc('second', u.since), u.failure)
+                       FROM broadcast.upkept u
+                      WHERE u.since < clock_timestamp() - interval '15 min');
+BEGIN
+    RETURN QUERY SELECT 'history',
+        CASE WHEN gone IS NOT NULL THEN 'error'
+             WHEN failure IS NOT NULL OR NOT ready THEN 'warn' ELSE 'ok' END,
+        CASE WHEN gone IS NOT NULL
+             THEN gone || ' was detached or dropped: rows for it have no place'
+             WHEN failure IS NOT NULL THEN failure
+             WHEN NOT ready THEN 'no part of broadcast.message is ready for what comes next'
+             ELSE format('%s parts, up to pos %s',
+                         (SELECT count(*) FROM broadcast.history), head) END,
+        CASE WHEN gone IS NOT NULL
+             THEN 'ATTACH it again, or DELETE its row from broadcast.history'
+             ELSE 'see pg_locks for who has broadcast.message, and whether a node of this version leads (relay)' END;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.doctor_history() IS
+'Internal: the check of broadcast.doctor() about the parts of the history';
+
+
 CREATE OR REPLACE FUNCTION broadcast.doctor_functions()
 RETURNS TABLE ("check" text, status text, detail text, hint text)
 LANGUAGE plpgsql STABLE
@@ -5972,11 +6834,85 @@ AS $$
              UNION ALL SELECT * FROM broadcast.doctor_schema()
              UNION ALL SELECT * FROM broadcast.doctor_rights()
              UNION ALL SELECT * FROM broadcast.doctor_relay()
+             UNION ALL SELECT * FROM broadcast.doctor_history()
              UNION ALL SELECT * FROM broadcast.doctor_functions()) d
 $$;
 
 COMMENT ON FUNCTION broadcast.doctor(interval) IS
 'What may be wrong: one row a check, status ok, warn or error, with a hint what to do about it. A transaction is old that is older than patience. For the owner of the schema';
+
+
+--
+-- The history of an older version becomes the first part, whoever may read it
+-- may read the whole, and views of it are views of the whole
+--
+
+DO $$
+DECLARE
+    r record;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
+                    WHERE t.tgrelid = 'broadcast.message'::regclass)
+    THEN
+        PERFORM broadcast.history_triggers('broadcast.message');
+    END IF;
+
+    IF EXISTS (SELECT FROM broadcast.history) THEN
+        RETURN;
+    END IF;
+
+    IF to_regclass('broadcast.message_0') IS NULL THEN
+        PERFORM broadcast.history_add(0), broadcast.history_add(65536);
+        RETURN;
+    END IF;
+
+    IF EXISTS (SELECT FROM pg_catalog.pg_class c
+                WHERE c.oid = 'broadcast.message_0'::regclass
+                  AND c.relrowsecurity)
+       OR EXISTS (SELECT FROM broadcast_view v WHERE v.kind <> 'v')
+    THEN
+        RAISE EXCEPTION 'broadcast.message has policies or a materialized view, which an upgrade to this version does not take along'
+            USING HINT = 'drop them, upgrade, and create them again';
+    END IF;
+
+    INSERT INTO broadcast.history (first, upto, size)
+    SELECT 0, greatest(s.head, (SELECT max(m.pos) FROM broadcast.message_0 m))
+              + 1, 65536
+      FROM broadcast.state s;
+
+    UPDATE broadcast.hub SET pos = (SELECT h.upto - 1 FROM broadcast.history h);
+
+    PERFORM broadcast.history_triggers('broadcast.message_0');
+
+    EXECUTE format('ALTER TABLE broadcast.message ATTACH PARTITION'
+                   ' broadcast.message_0 FOR VALUES FROM (0) TO (%s)',
+                   (SELECT h.upto FROM broadcast.history h));
+
+    FOR r IN
+        SELECT a.grantee::regrole::text AS role, a.privilege_type AS what,
+               NULL::name AS of, a.is_grantable AS on
+          FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
+         WHERE c.oid = 'broadcast.message_0'::regclass
+           AND a.grantee NOT IN (0, c.relowner)
+         UNION ALL
+        SELECT a.grantee::regrole::text, a.privilege_type, t.attname,
+               a.is_grantable
+          FROM pg_catalog.pg_attribute t, pg_catalog.aclexplode(t.attacl) a
+         WHERE t.attrelid = 'broadcast.message_0'::regclass AND a.grantee <> 0
+    LOOP
+        EXECUTE format('GRANT %s%s ON broadcast.message TO %s%s', r.what,
+                       coalesce(' (' || quote_ident(r.of) || ')', ''), r.role,
+                       CASE WHEN r.on THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+
+    FOR r IN SELECT * FROM broadcast_view LOOP
+        EXECUTE format('CREATE OR REPLACE VIEW %s AS %s', r.name, r.text);
+    END LOOP;
+
+    PERFORM broadcast.history_add(
+        (SELECT h.upto FROM broadcast.history h));
+END
+$$;
 
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA broadcast FROM PUBLIC;

@@ -139,7 +139,8 @@ $pg->psql(q{
     begin;
     delete from broadcast.message;
     update broadcast.state set head = 1;
-    update broadcast.hub set seq = 1;
+    update broadcast.upkept set head = 1;
+    update broadcast.hub set seq = 1, pos = 1;
     commit;}, @at);
 
 $gap = $sse->event(15);

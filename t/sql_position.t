@@ -17,7 +17,7 @@ use Test::More;
 
 use Broadcast::Postgres;
 
-my $pg = Broadcast::Postgres->new;
+my $pg = Broadcast::Postgres->new($ENV{PG13} ? (bindir => $ENV{PG13}) : ());
 my @at = (db => 'app', user => 'app');
 
 $pg->createdb('app', 'app');

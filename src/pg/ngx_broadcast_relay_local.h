@@ -50,6 +50,9 @@ typedef enum {
 #define NGX_BROADCAST_RELAY_BEAT      3000    /* ms, of node_beat(), a fifth
                                                  of the lease at most */
 #define NGX_BROADCAST_RELAY_SWEEP     100     /* connections, at once */
+#define NGX_BROADCAST_RELAY_UPKEEP    3000    /* ms, of upkeep() */
+#define NGX_BROADCAST_RELAY_UPKEEP_SAY  900000  /* ms, between two lines about
+                                                   its failure */
 #define NGX_BROADCAST_RELAY_CONNECT   5000    /* ms, at most */
 #define NGX_BROADCAST_RELAY_PATIENCE  12000   /* ms, above the statement's */
 #define NGX_BROADCAST_RELAY_PROBE     30000   /* ms, are NOTIFYs heard? */
@@ -275,6 +278,12 @@ void ngx_broadcast_relay_bell_stop(void);
 void ngx_broadcast_relay_bell_turn(void);
 void ngx_broadcast_relay_bell_turned(void);
 void ngx_broadcast_relay_bell_poll(ngx_event_t *ev);
+
+
+/* relay_upkeep.c */
+
+/* the leader, with each poll: parts of the history are made and dropped */
+void ngx_broadcast_relay_upkeep(void);
 
 
 /* relay_deliver.c */

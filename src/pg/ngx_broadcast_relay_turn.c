@@ -95,6 +95,7 @@ ngx_broadcast_relay_poll(void)
     ngx_broadcast_relay_silence();
 
     if (relay->leader) {
+        ngx_broadcast_relay_upkeep();
         ngx_broadcast_wal_poll();
     }
 

@@ -62,7 +62,7 @@ SELECT bag_eq($$ SELECT "check" FROM broadcast.doctor() $$,
     $$ SELECT unnest('{server_version, recovery, encoding, wal_level, source,
          synchronous_commit, transactions, connections, notify_queue,
          snapshots, schema_version, settings, doorbell, owner, public_rights,
-         role_rights, role_power, role_members, nodes, relay, pooler, lag,
+         role_rights, role_power, role_members, nodes, relay, pooler, lag, history,
          bindings, function_errors, timers, exposed, overloads}'::text[]) $$,
     'one row a check, by these names');
 
@@ -205,6 +205,21 @@ SELECT is(app.after('SELECT broadcast.send_all(''chat'', ''t'', ''[]'')',
                     'UPDATE broadcast.staging
                      SET created_at = created_at - interval ''61 s'''),
           'lag error', '... for a minute, the more');
+
+
+-- history
+
+SELECT is(app.after('ALTER TABLE broadcast.message
+                     DETACH PARTITION broadcast.message_0'),
+          'history error', 'a part of the history that was detached');
+SELECT is(app.after('UPDATE broadcast.state SET head = 131000'),
+          'history warn', 'a history that has no room ahead');
+SELECT is(app.after('UPDATE broadcast.upkept SET failure = ''locked'',
+                     since = clock_timestamp() - interval ''20 min'''),
+          'history warn', '... or could not be pruned for long');
+SELECT is(app.after('UPDATE broadcast.upkept SET failure = ''locked'',
+                     since = clock_timestamp() - interval ''5 min'''),
+          'ok', '... not for a moment');
 
 
 -- functions

@@ -171,10 +171,10 @@ SELECT results_eq(
 
 UPDATE broadcast.message SET created_at = created_at - interval '61 minutes'
  WHERE pos IN (7, 8, 10);
-SELECT broadcast.prune('{far}');
+SELECT broadcast.upkeep();
 SELECT results_eq($$ SELECT pos FROM broadcast.read(6, 10) $$,
     $$ VALUES (8::bigint), (9), (10) $$,
-    '... and go after an hour, with the hub''s next batches');
+    '... and go after an hour');
 
 SELECT broadcast.send_all('big', 't', jsonb_build_array(repeat('x', 900000)))
   FROM generate_series(1, 8);
@@ -183,7 +183,6 @@ SELECT is((SELECT count(*) FROM broadcast.read(10, 100)), 5::bigint,
           'a read ends at some 4 MB');
 
 UPDATE broadcast.setting SET value = '2' WHERE name = 'history_count';
-SELECT broadcast.prune('{chat}');
 SELECT is((SELECT oldest FROM broadcast.replay_state('chat')), 4::bigint,
           'history keeps history_count messages of a hub');
 

@@ -476,47 +476,26 @@ sub finish {
     $self->{pg}->psql("select broadcast.send_all('$self->{hub}', 'm',"
                       . " '[\"$last\"]')", $m->at);
 
-    $self->have($last);
-
-    # what nobody knows of may be committed behind it, and what would come twice
-    # comes
-
-    my @truth;
-
-    do {
-        @truth = $self->truth;
-        $self->have((grep { defined } map { $_->[2] } @truth)[-1]);
-        sleep 0.2;
-    } while $self->truth != @truth;
-
-    $self->kill_all;
-    $self->{truth} = \@truth;
-}
-
-
-# Waits until all clients have a word.
-
-sub have {
-    my ($self, $word) = @_;
-
     for my $name (@{ $self->{clients} }) {
         wait_for {
-            grep { $_->[1] eq 'message' && $_->[3] eq $word }
+            grep { $_->[1] eq 'message' && $_->[3] eq $last }
                 $self->lines($name);
         } 30
             or die "$name does not get the last word\n";
     }
-}
 
+    # what would come twice, comes
 
-sub truth {
-    my ($self) = @_;
+    sleep 0.2;
 
-    return map { [ $_->[0], $_->[1], $_->[2] eq '' ? undef : $_->[2] ] }
+    $self->kill_all;
+
+    $self->{truth} = [ map { [ $_->[0], $_->[1],
+                               $_->[2] eq '' ? undef : $_->[2] ] }
         $self->{pg}->rows("select to_hex(epoch), seq, case when type = 1
             then arguments::jsonb->>0 end from broadcast.message
             where hub = '$self->{hub}' and epoch <> 0 order by pos",
-            $self->{m}->at);
+            $m->at) ];
 }
 
 
