@@ -156,7 +156,10 @@ ngx_broadcast_resume_hold(ngx_broadcast_conn_t *bc,
 
         /* also if what was to be skipped will not come any more */
 
-        if (numbered || bc->hub->position.epoch != r->skip.epoch) {
+        if (numbered
+            || (bc->hub->position.epoch
+                && bc->hub->position.epoch != r->skip.epoch))
+        {
             ngx_broadcast_resume_free(bc);
         }
 

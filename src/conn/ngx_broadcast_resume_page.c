@@ -18,6 +18,8 @@
 
 #define NGX_BROADCAST_RESUME_AGAIN      250     /* ms, doubled each time */
 #define NGX_BROADCAST_RESUME_AGAIN_MAX  2000
+#define NGX_BROADCAST_RESUME_PATIENCE   6       /* times that, while so many
+                                                   ask that nobody can */
 
 
 typedef struct {
@@ -39,16 +41,21 @@ static void ngx_broadcast_resume_read(ngx_broadcast_conn_t *bc,
     ngx_broadcast_history_t *history);
 static void ngx_broadcast_resume_settled(ngx_broadcast_conn_t *bc,
     uint64_t newest);
-static void ngx_broadcast_resume_away(ngx_broadcast_conn_t *bc);
+static void ngx_broadcast_resume_away(ngx_broadcast_conn_t *bc,
+    ngx_uint_t patience);
+static void ngx_broadcast_resume_next(ngx_broadcast_conn_t *bc,
+    ngx_uint_t moved);
 
 
 void
 ngx_broadcast_resume_page(ngx_broadcast_conn_t *bc)
 {
+    uint64_t                 seq;
     ngx_int_t                rc;
     ngx_broadcast_resume_t  *r;
 
     r = bc->resume;
+    seq = r->after.seq;
 
     if (r->suffix.len && r->after.seq < r->upto.seq) {
 
@@ -73,10 +80,7 @@ ngx_broadcast_resume_page(ngx_broadcast_conn_t *bc)
         return;
 
     case NGX_AGAIN:
-
-        /* the flush comes back here */
-
-        ngx_broadcast_fanout_flush(bc);
+        ngx_broadcast_resume_next(bc, r->after.seq != seq);
         return;
     }
 
@@ -226,7 +230,8 @@ ngx_broadcast_resume_ask(ngx_broadcast_conn_t *bc)
         return;
     }
 
-    ngx_broadcast_resume_away(bc);
+    ngx_broadcast_resume_away(bc, rc == NGX_BUSY
+                                  ? NGX_BROADCAST_RESUME_PATIENCE : 1);
 }
 
 
@@ -301,14 +306,14 @@ ngx_broadcast_resume_read(ngx_broadcast_conn_t *bc,
     r = bc->resume;
 
     if (history->status != NGX_BROADCAST_CALL_OK) {
-        ngx_broadcast_resume_away(bc);
+        ngx_broadcast_resume_away(bc, 1);
         return;
     }
 
     r->unsettled = history->unsettled;
 
     if (history->unsettled) {
-        ngx_broadcast_resume_away(bc);
+        ngx_broadcast_resume_away(bc, 1);
         return;
     }
 
@@ -338,7 +343,7 @@ ngx_broadcast_resume_read(ngx_broadcast_conn_t *bc,
 
     if ((history->more || r->moved) && r->after.seq < r->upto.seq) {
         r->checked = 1;
-        ngx_broadcast_fanout_flush(bc);
+        ngx_broadcast_resume_next(bc, !history->cut || r->rows);
         return;
     }
 
@@ -379,13 +384,18 @@ ngx_broadcast_resume_settled(ngx_broadcast_conn_t *bc, uint64_t newest)
 /* the database could not be asked, or did not say */
 
 static void
-ngx_broadcast_resume_away(ngx_broadcast_conn_t *bc)
+ngx_broadcast_resume_away(ngx_broadcast_conn_t *bc, ngx_uint_t patience)
 {
+    ngx_msec_int_t           late;
     ngx_broadcast_resume_t  *r;
 
     r = bc->resume;
 
-    if ((ngx_msec_int_t) (ngx_current_msec - r->deadline) >= 0) {
+    late = (ngx_msec_int_t) (ngx_current_msec - r->deadline);
+
+    if (late >= (ngx_msec_int_t) ((patience - 1)
+                                  * ngx_broadcast_pg_timeout()))
+    {
         r->away = 0;
         ngx_broadcast_resume_local_gap(bc);
         return;
@@ -396,4 +406,19 @@ ngx_broadcast_resume_away(ngx_broadcast_conn_t *bc)
     r->delay = ngx_min(2 * r->delay, NGX_BROADCAST_RESUME_AGAIN_MAX);
 
     ngx_broadcast_wheel_set(bc);
+}
+
+
+/*
+ * The flush comes back for the next page.  If nothing of the last one was taken
+ * it only does so when there is something to send: what else is in the way is
+ * without a number yet, and goes with an Ack of the client's.
+ */
+
+static void
+ngx_broadcast_resume_next(ngx_broadcast_conn_t *bc, ngx_uint_t moved)
+{
+    if (moved || bc->outq.count) {
+        ngx_broadcast_fanout_flush(bc);
+    }
 }
