@@ -670,7 +670,7 @@ ngx_broadcast_conn_alive(ngx_broadcast_conn_t *bc)
 ngx_uint_t
 ngx_broadcast_conn_paused(ngx_broadcast_conn_t *bc)
 {
-    return bc->task != NULL && bc->state == NGX_BROADCAST_ACTIVE;
+    return (bc->task != NULL || bc->held) && bc->state == NGX_BROADCAST_ACTIVE;
 }
 
 

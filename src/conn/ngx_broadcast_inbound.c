@@ -65,7 +65,7 @@ ngx_broadcast_conn_input(ngx_broadcast_conn_t *bc, ngx_str_t *bytes)
     plain = (bc->protocol == NGX_BROADCAST_PLAIN);
 
     if (bc->input || bc->task || bc->inside
-        || bc->state == NGX_BROADCAST_NEW)
+        || bc->state == NGX_BROADCAST_NEW || ngx_broadcast_held(bc))
     {
         if (ngx_broadcast_inbound_keep(bc, bytes->data, bytes->len, plain)
             != NGX_OK)
@@ -115,7 +115,7 @@ ngx_broadcast_inbound_run(ngx_broadcast_conn_t *bc)
 
     in = bc->input;
 
-    if (in && bc->task == NULL && !bc->inside
+    if (in && bc->task == NULL && !bc->held && !bc->inside
         && bc->state < NGX_BROADCAST_CLOSING)
     {
         /* nobody frees or moves it while we are inside */
@@ -134,7 +134,7 @@ ngx_broadcast_inbound_run(ngx_broadcast_conn_t *bc)
         }
     }
 
-    if (bc->task == NULL && bc->transport
+    if (bc->task == NULL && !bc->held && bc->transport
         && bc->state == NGX_BROADCAST_ACTIVE)
     {
         bc->transport->resume(bc);
@@ -160,7 +160,7 @@ ngx_broadcast_inbound_take(ngx_broadcast_conn_t *bc, u_char **pos,
             return NGX_DONE;
         }
 
-        if (bc->task) {
+        if (bc->task || ngx_broadcast_held(bc)) {
             return NGX_BUSY;
         }
 

@@ -235,6 +235,8 @@ struct ngx_broadcast_conn_s {
     unsigned                    changed:1;  /* it has others by now */
     unsigned                    waits:1;    /* in the list of those */
     unsigned                    keeping:1;  /* it is being told */
+    unsigned                    held:1;     /* what it sends waits for workers
+                                               that have much to read */
     unsigned                    rowed:1;    /* the database has its row */
     unsigned                    lacks:1;    /* in the list of those to enrol */
     unsigned                    asking:1;   /* its row is being made, or looked
@@ -404,6 +406,14 @@ ngx_int_t ngx_broadcast_encoding_parse(ngx_broadcast_conn_t *bc,
 /* goes on with what waits in bc->input; may end bc */
 void ngx_broadcast_inbound_run(ngx_broadcast_conn_t *bc);
 void ngx_broadcast_inbound_stop(void);
+
+/*
+ * 1: what the client says would go straight into the log, in which workers have
+ * much to read yet; it is taken later, by ngx_broadcast_inbound_run().
+ */
+ngx_uint_t ngx_broadcast_held(ngx_broadcast_conn_t *bc);
+void ngx_broadcast_held_init(ngx_log_t *log);
+void ngx_broadcast_held_stop(void);
 
 /*
  * Answers an invocation: a Completion with result (raw JSON) or error, or the

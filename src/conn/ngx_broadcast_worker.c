@@ -46,6 +46,7 @@ ngx_int_t
 ngx_broadcast_conn_start(ngx_cycle_t *cycle)
 {
     ngx_broadcast_wheel_init(cycle->log);
+    ngx_broadcast_held_init(cycle->log);
     ngx_broadcast_move_start(cycle);
     ngx_broadcast_keep_start(cycle);
     ngx_broadcast_rows_start(cycle->log);
@@ -121,6 +122,7 @@ ngx_broadcast_conn_stop(ngx_cycle_t *cycle)
     ngx_broadcast_wheel_stop();
     ngx_broadcast_fanout_stop();
     ngx_broadcast_inbound_stop();
+    ngx_broadcast_held_stop();
     ngx_broadcast_invoke_stop();
     ngx_broadcast_conn_bury_all();
     ngx_broadcast_index_stop();
