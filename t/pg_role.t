@@ -220,42 +220,6 @@ sub hub {
                                    defined $who ? (token => token($who, $hub)) : ());
 }
 
-# the result, or the error, of an invocation
-
-my $id = 0;
-
-sub invoke {
-    my ($hub, $target, @arguments) = @_;
-
-    $hub->send({ type => 1, invocationId => '' . ++$id, target => $target,
-                 arguments => \@arguments });
-
-    while (my $record = $hub->next) {
-        return $record->{error} // $record->{result}
-            if ($record->{type} // 0) == 3 && $record->{invocationId} eq $id;
-    }
-
-    return undef;
-}
-
-# the items of a stream, or its error
-
-sub stream {
-    my ($hub, $target, @arguments) = @_;
-    my @items;
-
-    $hub->send({ type => 4, invocationId => '' . ++$id, target => $target,
-                 arguments => \@arguments });
-
-    while (my $record = $hub->next) {
-        next unless ($record->{invocationId} // '') eq $id;
-        push @items, $record->{item} if $record->{type} == 2;
-        return $record->{error} // join ', ', @items if $record->{type} == 3;
-    }
-
-    return undef;
-}
-
 for my $nginx ($strict, $open) {
     ok((wait_for { ask($nginx, 'web', token('sue'))->{status} == 200 } 15),
        'the module\'s role needs no more than EXECUTE in the schema');
@@ -334,55 +298,55 @@ is(ask($open, 'settings', token($_))->{status}, 401,
 
 my ($ann, $bob, $sue) = map { hub($strict, $_) } qw(ann bob sue);
 
-is(invoke($ann, 'Msg'), 'of ann', 'a message function reads what its caller may read');
+is($ann->invoke('Msg'), 'of ann', 'a message function reads what its caller may read');
 is($watch->event->{data}, '["web_user"]', '... its actions are staged');
-is(invoke($bob, 'Msg'), 'of bob', '... another user his');
-is(invoke($sue, 'Msg'), 'of ann, of bob', '... another role what its policy says');
-is(invoke($sue, 'BoundStaff'), undef, 'what one may call');
-is(invoke($ann, 'BoundStaff'), "Failed to invoke 'BoundStaff' because user is unauthorized",
+is($bob->invoke('Msg'), 'of bob', '... another user his');
+is($sue->invoke('Msg'), 'of ann, of bob', '... another role what its policy says');
+is($sue->invoke('BoundStaff'), undef, 'what one may call');
+is($ann->invoke('BoundStaff'), "Failed to invoke 'BoundStaff' because user is unauthorized",
    '... another may not');
-like(invoke($ann, 'Denied'), qr/^An unexpected error occurred invoking 'Denied' on the server\.$/,
+like($ann->invoke('Denied'), qr/^An unexpected error occurred invoking 'Denied' on the server\.$/,
      'a table of the module\'s role is an error like any other');
 
-is(invoke($ann, 'Notes'), 'of ann', 'an exposed method reads what its caller may read');
-is(invoke($bob, 'Notes'), 'of bob', '... another user his');
-is(invoke($sue, 'Notes'), 'of ann, of bob', '... another role what its policy says');
-is(invoke($ann, 'Who'), 'web_user', 'it runs under the role of the claim');
-is(invoke($ann, 'Add', 1, 2), 3, 'its arguments are converted');
-like(invoke($ann, 'Add', 'x', 2), qr/InvalidDataException: Error binding arguments/,
+is($ann->invoke('Notes'), 'of ann', 'an exposed method reads what its caller may read');
+is($bob->invoke('Notes'), 'of bob', '... another user his');
+is($sue->invoke('Notes'), 'of ann, of bob', '... another role what its policy says');
+is($ann->invoke('Who'), 'web_user', 'it runs under the role of the claim');
+is($ann->invoke('Add', 1, 2), 3, 'its arguments are converted');
+like($ann->invoke('Add', 'x', 2), qr/InvalidDataException: Error binding arguments/,
      '... or that is what is said to be wrong');
-is(invoke($sue, 'Staff'), 'staff', 'a method that PUBLIC must not execute');
-is(invoke($ann, 'Staff'), "Failed to invoke 'Staff' because user is unauthorized",
+is($sue->invoke('Staff'), 'staff', 'a method that PUBLIC must not execute');
+is($ann->invoke('Staff'), "Failed to invoke 'Staff' because user is unauthorized",
    '... is refused to others');
-like(invoke($ann, 'Only_Module'), qr/^An unexpected error occurred invoking 'Only_Module' on the server\.$/,
+like($ann->invoke('Only_Module'), qr/^An unexpected error occurred invoking 'Only_Module' on the server\.$/,
      '... and none reads a table of the module\'s role');
 
 $ann->send({ type => 1, invocationId => 't', target => 'Tells', arguments => [] });
 is_deeply($ann->invocation('told'), [ 'web_user' ], 'with the grants of the README it may send');
 is($ann->next->{result}, 'ann', '... and ask who calls');
-like(invoke($sue, 'Tells'), qr/^An unexpected error/, '... which others may not');
+like($sue->invoke('Tells'), qr/^An unexpected error/, '... which others may not');
 
-is(stream($ann, 'Each'), 'web_user: of ann', 'a stream has the rows that its caller may read');
-is(stream($sue, 'Each'), 'web_staff: of ann, web_staff: of bob', '... another role what its policy says');
-is(stream($ann, 'Stays'), 1, 'a stream that becomes another role for the session');
-is(stream($ann, 'Each'), 'web_user: of ann', '... is not followed by one of that');
-is(invoke($ann, 'Stay'), 1, 'a method that does');
-is(join('', map { invoke($ann, 'Notes') } 1 .. 8), 'of ann' x 8, '... neither');
-is(stream($ann, 'Cursor'), 'web_user: of ann', '... and so has one by a cursor');
-is(stream($sue, 'Cursor'), 'web_staff: of ann, web_staff: of bob', '... also of a role without a right to the schema');
-is(stream($ann, 'Up_To', 3), '1, 2, 3', '... with its arguments');
-like(stream($ann, 'Up_To', 'x'), qr/Error binding arguments/, '... or that is what is said to be wrong');
-is(stream($sue, 'Each_Staff'), 'staff', '... who may, calls what PUBLIC may not');
-is(stream($ann, 'Each_Staff'), "Failed to invoke 'Each_Staff' because user is unauthorized",
+is($ann->stream('Each'), 'web_user: of ann', 'a stream has the rows that its caller may read');
+is($sue->stream('Each'), 'web_staff: of ann, web_staff: of bob', '... another role what its policy says');
+is($ann->stream('Stays'), 1, 'a stream that becomes another role for the session');
+is($ann->stream('Each'), 'web_user: of ann', '... is not followed by one of that');
+is($ann->invoke('Stay'), 1, 'a method that does');
+is(join('', map { $ann->invoke('Notes') } 1 .. 8), 'of ann' x 8, '... neither');
+is($ann->stream('Cursor'), 'web_user: of ann', '... and so has one by a cursor');
+is($sue->stream('Cursor'), 'web_staff: of ann, web_staff: of bob', '... also of a role without a right to the schema');
+is($ann->stream('Up_To', 3), '1, 2, 3', '... with its arguments');
+like($ann->stream('Up_To', 'x'), qr/Error binding arguments/, '... or that is what is said to be wrong');
+is($sue->stream('Each_Staff'), 'staff', '... who may, calls what PUBLIC may not');
+is($ann->stream('Each_Staff'), "Failed to invoke 'Each_Staff' because user is unauthorized",
      '... others do not');
-is(stream($bob, 'Each'), 'web_user: of bob', '... and the role of one stream is not that of the next');
+is($bob->stream('Each'), 'web_user: of bob', '... and the role of one stream is not that of the next');
 
 my $anonymous = hub($strict);
-like(stream($anonymous, 'Each'), qr/unauthorized/, 'who has no role has no stream');
-is(invoke($anonymous, $_), "Failed to invoke '$_' because user is unauthorized",
+like($anonymous->stream('Each'), qr/unauthorized/, 'who has no role has no stream');
+is($anonymous->invoke($_), "Failed to invoke '$_' because user is unauthorized",
    "who has no role may not call $_") for qw(Msg Who);
 my $default = hub($open);
-is(invoke($default, 'Who'), 'web_anon', '... and has one where there is a default');
+is($default->invoke('Who'), 'web_anon', '... and has one where there is a default');
 
 
 # --- connections -------------------------------------------------------------

@@ -120,7 +120,7 @@ grant usage on schema hub, public to web;
 grant execute on all functions in schema hub, public to web;
 EOS
 
-my ($nginx, $port, $id);
+my ($nginx, $port);
 
 sub start {
     my ($settings) = @_;
@@ -150,24 +150,6 @@ sub client {
         token => client_token($key, $hub, sub => 'ann', role => 'web'));
 }
 
-sub invoke {
-    my ($hub, $target, @arguments) = @_;
-    my @items;
-
-    $hub->send({ type => $target =~ /s$/ && $target !~ /says|litters/ ? 4 : 1,
-                 invocationId => '' . ++$id, target => $target,
-                 arguments => \@arguments });
-
-    while (my $record = $hub->next) {
-        next unless ($record->{invocationId} // '') eq $id;
-        push @items, $record->{item} if $record->{type} == 2;
-        next unless $record->{type} == 3;
-        return $record->{error} // $record->{result} // join ', ', @items;
-    }
-
-    return undef;
-}
-
 sub call { http($port, 'GET', "/functions/$_[0]")->{body} }
 
 my $clean = 'none "$user", public';
@@ -182,26 +164,26 @@ for my $settings ('', 'role_claim=role') {
     my $bob = client('chat');
     my $session = $settings ? 'web "$user", public' : $clean;
 
-    is invoke($bob, 'session'), $session, 'a method sees its own session';
+    is $bob->invoke('session'), $session, 'a method sees its own session';
 
     if ($settings) {
-        is invoke($ann, 'path'), '', 'a method sets a search_path for good';
-        is invoke($bob, 'session'), $session, '... the next call has it not';
+        is $ann->invoke('path'), undef, 'a method sets a search_path for good';
+        is $bob->invoke('session'), $session, '... the next call has it not';
 
     } else {
         for my $target ('leave', 'msg') {
-            is invoke($ann, $target), 'left',
+            is $ann->invoke($target), 'left',
                 "$target: another role and search_path, set for good";
-            like invoke($bob, 'session'), qr/^none /,
+            like $bob->invoke('session'), qr/^none /,
                 '... the next call has its own role';
-            ok((wait_for { invoke($bob, 'session') eq $session } 5),
+            ok((wait_for { $bob->invoke('session') eq $session } 5),
                '... and soon its own search_path');
         }
 
-        is invoke($ann, 'says', 'chat'), 'said',
+        is $ann->invoke('says', 'chat'), 'said',
             'a role that may not send, behind a send';
         is_deeply $bob->invocation('said'), [ 1 ], '... which comes';
-        ok((wait_for { invoke($bob, 'session') eq $session } 5),
+        ok((wait_for { $bob->invoke('session') eq $session } 5),
            '... and its session is clean');
 
         is call('leaves'), 'left', 'an http function that does it';
@@ -213,20 +195,19 @@ for my $settings ('', 'role_claim=role') {
            'a connected function that does it');
         is call('session'), $session, '... leaves nothing';
 
-        is invoke($ann, 'leaves'), 'left', 'a stream that does it';
-        is invoke($bob, 'sessions'), "$session hex", '... is clean behind it';
-        is invoke($ann, 'breaks'), 'An error occurred on the server while '
+        is $ann->stream('leaves'), 'left', 'a stream that does it';
+        is $bob->stream('sessions'), "$session hex", '... is clean behind it';
+        is $ann->stream('breaks'), 'An error occurred on the server while '
             . 'streaming results. HubException: no', 'one that fails';
-        is invoke($bob, 'sessions'), "$session hex", '... too';
+        is $bob->stream('sessions'), "$session hex", '... too';
     }
 
-    is invoke($ann, 'litter'), '', 'a method that leaves more';
-    isnt invoke($bob, 'litters'), 'hex', '... which the next call may see';
+    is $ann->invoke('litter'), undef, 'a method that leaves more';
 
     ok((wait_for { $pg->psql(q{select count(*) = 0 from pg_locks
                                 where locktype = 'advisory' and objid = 7})
-                   eq 't' } 5), '... is gone soon, without another call');
-    is invoke($bob, 'litters'), 'hex', '... all of it';
+                   eq 't' } 5), '... which is gone soon, without another call');
+    is $bob->invoke('litters'), 'hex', '... all of it';
 
     $nginx->stop_ok;
 }

@@ -15,6 +15,8 @@ package Broadcast::Hub;
 #   $hub->next                      # next record, parsed; undef: closed
 #   $hub->invocation('newMessage')  # next invocation of it; pings passed over
 #   $hub->send({ type => 1, target => 'Echo', arguments => [ 1 ] });
+#   $hub->invoke('Echo', 1)         # its result, or error
+#   $hub->stream('Count', 3)        # its items, joined by ', ', or error
 #   $hub->close; $hub->drop;
 
 use strict;
@@ -123,6 +125,43 @@ sub next {
     }
 
     return shift @{ $self->{records} };
+}
+
+
+# Both pass over whatever else comes; undef if there is no end.
+
+sub invoke {
+    my ($self, $target, @arguments) = @_;
+    my $end = $self->_called(1, $target, \@arguments) // return undef;
+
+    return $end->{error} // $end->{result};
+}
+
+
+sub stream {
+    my ($self, $target, @arguments) = @_;
+    my @items;
+    my $end = $self->_called(4, $target, \@arguments, \@items)
+        // return undef;
+
+    return $end->{error} // join ', ', @items;
+}
+
+
+sub _called {
+    my ($self, $type, $target, $arguments, $items) = @_;
+    my $id = 'call-' . ++$self->{calls};
+
+    $self->send({ type => $type, invocationId => $id, target => $target,
+                  arguments => $arguments });
+
+    while (my $record = $self->next) {
+        next unless ($record->{invocationId} // '') eq $id;
+        return $record if $record->{type} == 3;
+        push @$items, $record->{item} if $record->{type} == 2;
+    }
+
+    return undef;
 }
 
 
