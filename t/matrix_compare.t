@@ -208,6 +208,38 @@ fault_is({ lossy($next) }, 'c was not told that commits were lost',
 fault_is({ lossy([ 'message', 'e1-4', 'a:3' ], [ 'gap', 'e2-3' ], $next) },
     'c got a:3 as e1-4 behind e1-2', 'a hole before what was lost');
 
+
+# The number of b:2 is lost, and b:2 is not.
+
+my $first = [ 'message', 'e1-3', 'b:2' ];
+
+fault_is({ lossy($first, [ 'gap', 'e2-3' ], $next) }, [],
+    'a number that is lost: its word comes again');
+fault_is({ lossy($first, $next) },
+    [ 'c got b:2 and was not told that what it got before was lost',
+      'c was not told that commits were lost' ], '... and is told');
+
+%o = lossy($first, [ 'gap', 'e2-3' ], $next);
+$o{publishers}{b}[1][2] = 'e1-3';
+fault_is(\%o, [], '... its publisher had that number for an answer');
+$o{loses} = 0;
+cmp_ok(scalar(faults(%o)), '>', 2, '... a fault where nothing may be lost');
+
+# A client without ids does not know which number was lost.
+
+sub blind { map { [ @$_[0], $_->[0] eq 'message' ? undef : @$_[1], @$_[2] ] }
+            @_ }
+
+%o = lossy($first, $gone, [ 'gap' ], $next);
+$o{clients}{c} = [ blind(@{ $o{clients}{c} }) ];
+fault_is(\%o, [], '... so does a client without ids');
+%o = lossy($first, $gone, $first, [ 'gap' ], $next);
+$o{clients}{c} = [ blind(@{ $o{clients}{c} }) ];
+fault_is(\%o, 'c got b:2 behind b:2', '... but not before it is told');
+%o = lossy($first, $gone, $next);
+$o{clients}{c} = [ blind(@{ $o{clients}{c} }) ];
+cmp_ok(scalar(faults(%o)), '>', 1, '... and it must be told');
+
 %o = lossy($gone, [ 'gap', 'e2-3' ], $next);
 is_deeply([ Broadcast::Matrix::Compare->new(%o)->lost ], [ 'a:3' ],
     'what was lost is named');

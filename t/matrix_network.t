@@ -36,6 +36,12 @@ my $m = Broadcast::Matrix->new(pg => [ $pg ], conninfo => 'host='
 is(Broadcast::Matrix::relay($m->nginx), 'leader',
    'the node at the end of the cable leads');
 
+# A node that is cut off for longer than its lease has its clients closed, which
+# is another row.
+
+$pg->psql("update broadcast.setting set value = '1 minute'
+            where name = 'node_lease'", $m->at);
+
 push @{ $m->{nginxes} }, $m->node(conninfo => $pg->conninfo('app', 'app'));
 
 my (@here, @there);

@@ -122,6 +122,11 @@ sub standard_conf {
     my ($self) = @_;
 
     my $daemon = $self->{daemon} ? 'on' : 'off';
+
+    # for the binary that an upgrade runs
+
+    my $env = join ' ', map { "env $_;" }
+              $self->{daemon} ? sort keys %{ $self->{env} } : ();
     my $load = $self->{module} eq '' ? '' : "load_module $self->{module};";
     my $user = $> == 0 ? "user $self->{user};"
              : '' if defined $self->{user};
@@ -140,6 +145,7 @@ pid %%DIR%%/nginx.pid;
 lock_file %%DIR%%/nginx.lock;
 error_log %%DIR%%/error.log $self->{log};
 worker_processes $self->{workers};
+$env
 $self->{main}
 events {
     worker_connections 4096;

@@ -24,6 +24,9 @@ package Broadcast::Matrix::Compare;
 # What became of a word: kept (with an id or without), refused, unknown.  A
 # client that opens with an id asks for what is behind it; one that opens again
 # without an id asks for nothing, and may have missed something.
+#
+# Where commits are lost a word's number may be among them and the word itself
+# not: then it gets another number and comes again, behind the announcement.
 
 use strict;
 use warnings;
@@ -102,6 +105,7 @@ sub read_truth {
 
     $self->{words} = \@words;
     $self->{at} = \%at;
+    $self->{numbers} = \%numbers;
 }
 
 
@@ -136,7 +140,8 @@ sub check_publishers {
 
             $self->fault('%s was answered with %s and has %s', $word, $id,
                          $self->{words}[$place]{id})
-                if defined $id && $id ne $self->{words}[$place]{id};
+                if defined $id && $id ne $self->{words}[$place]{id}
+                   && !$self->lost_number($id);
 
             $self->fault('%s stands before what its publisher sent before',
                          $word)
@@ -152,6 +157,13 @@ sub check_publishers {
     }
 
     $self->{sent} = \%sent;
+}
+
+
+sub lost_number {
+    my ($self, $id) = @_;
+
+    return $self->{loses} && !$self->{numbers}{$id};
 }
 
 
@@ -191,10 +203,14 @@ sub check_client {
         } elsif ($kind eq 'gap') {
             $c->{told} = $c->{announced} = 1;
             $c->{gone} = undef;
+            $c->{most} = -1 if $self->{loses};
             $c->{next} = defined $what[0] ? $self->behind($what[0]) : undef;
 
         } elsif ($kind eq 'end') {
-            $c->{told} = $c->{announced} = 1 if $what[0] eq 'reconnect';
+            next unless $what[0] eq 'reconnect';
+
+            $c->{told} = $c->{announced} = 1;
+            $c->{most} = -1 if $self->{loses};
 
         } elsif ($kind eq 'message') {
             $self->client_gets($c, @what);
@@ -240,7 +256,12 @@ sub client_gets {
     my $words = $self->{words};
     my $place = $self->{at}{$word};
 
-    if (!defined $place) {
+    if ($self->{loses} && !defined $id && !$c->{announced}) {
+        $self->client_gets_blindly($c, $word);
+        return;
+    }
+
+    if (!defined $place || defined $id && $self->lost_number($id)) {
         $self->client_gets_lost($c, $id, $word);
         return;
     }
@@ -270,6 +291,24 @@ sub client_gets {
 
     $c->{next} = $place + 1;
     $c->{most} = $place if $place > $c->{most};
+}
+
+
+# Without ids, before it is told that commits were lost: what will have been
+# lost is not known.  Each word comes once, each publisher's in order.
+
+sub client_gets_blindly {
+    my ($self, $c, $word) = @_;
+    my ($name, $n) = $word =~ /^(.*):(\d+)$/;
+
+    $self->fault('%s got %s, which nobody has sent', $c->{name}, $word)
+        unless $self->{sent}{$word};
+    $self->fault('%s got %s behind %s:%d', $c->{name}, $word, $name,
+                 $c->{blind}{$name})
+        if $n <= ($c->{blind}{$name} // 0);
+
+    $c->{blind}{$name} = $n;
+    $c->{told} = 0 unless exists $self->{at}{$word};
 }
 
 
