@@ -16,7 +16,8 @@
  *
  * Rows that a turn finds unasked tell of senders that do not ring.  So it looks
  * again soon, then ever later: 2, 4, 8, ... ms, until the poll's second is as
- * near; and from the start with each turn that finds more.
+ * near; and from the start with each turn that finds more.  Those that ring a
+ * moment later are counted off again.
  *
  * Senders whose doorbell is `adaptive` are told not to ring: once they ring
  * often, the relay promises to look every 2 ms until some time, which stands in
@@ -34,6 +35,7 @@
  */
 
 
+static void ngx_broadcast_relay_bell_late(void);
 static void ngx_broadcast_relay_bell_next(ngx_msec_t step);
 static void ngx_broadcast_relay_bell_window(void);
 static void ngx_broadcast_relay_promise(ngx_msec_t time);
@@ -51,6 +53,8 @@ ngx_broadcast_relay_bell(ngx_uint_t adaptive)
     ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
 
     relay->rung = 1;
+
+    ngx_broadcast_relay_bell_late();
 
     if (!adaptive) {
         return;
@@ -77,6 +81,7 @@ ngx_broadcast_relay_bell_stop(void)
     ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
 
     relay->soon = 0;
+    relay->unrung = 0;
     relay->promised = 0;
     relay->promise.data = NULL;
 
@@ -123,6 +128,7 @@ ngx_broadcast_relay_bell_turned(void)
     }
 
     if (relay->numbered && !relay->asked) {
+        relay->unrung++;
         ngx_broadcast_relay_bell_next(NGX_BROADCAST_RELAY_QUICK);
     }
 }
@@ -144,9 +150,32 @@ ngx_broadcast_relay_bell_poll(ngx_event_t *ev)
 
     if (relay->soon < NGX_BROADCAST_RELAY_POLL / 2) {
         ngx_broadcast_relay_bell_next(relay->soon * 2);
+
+    } else {
+        relay->unrung = 0;
     }
 
     ngx_broadcast_relay_turn();
+}
+
+
+/*
+ * A ring may come behind the turn that has found what it was for, by chance:
+ * then all of those were rung for, and looking on would find more by chance.
+ */
+
+static void
+ngx_broadcast_relay_bell_late(void)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    if (relay->unrung == 0 || --relay->unrung || relay->promised) {
+        return;
+    }
+
+    if (relay->quick.timer_set) {
+        ngx_del_timer(&relay->quick);
+    }
 }
 
 
@@ -183,7 +212,12 @@ ngx_broadcast_relay_bell_window(void)
         return;
     }
 
-    if (finds < NGX_BROADCAST_RELAY_FINDS) {
+    /* on a busy machine there may be one such between others */
+
+    relay->seldom = finds < NGX_BROADCAST_RELAY_FINDS ? relay->seldom + 1 : 0;
+
+    if (relay->seldom == NGX_BROADCAST_RELAY_SELDOM) {
+        relay->seldom = 0;
         ngx_broadcast_relay_promise(0);
 
     } else if ((ngx_msec_int_t) (relay->promised - ngx_current_msec)

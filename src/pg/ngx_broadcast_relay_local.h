@@ -43,7 +43,8 @@ typedef enum {
 #define NGX_BROADCAST_RELAY_PROMISE   1000    /* ms, that it goes on so */
 #define NGX_BROADCAST_RELAY_WINDOW    100     /* ms, of what follows */
 #define NGX_BROADCAST_RELAY_RINGS     20      /* promised from so many rings */
-#define NGX_BROADCAST_RELAY_FINDS     5       /* until turns find so seldom */
+#define NGX_BROADCAST_RELAY_FINDS     10      /* until turns find so seldom */
+#define NGX_BROADCAST_RELAY_SELDOM    3       /* in so many windows running */
 #define NGX_BROADCAST_RELAY_COURT     100     /* ms, tries for the lock of
                                                  one that has just died */
 #define NGX_BROADCAST_RELAY_YIELD     3000    /* ms, none by who is exiting */
@@ -144,9 +145,12 @@ typedef struct {
     ngx_uint_t                  rung;       /* 1: somebody rang for what the
                                                next turn finds */
     ngx_uint_t                  asked;      /* 1: the same of this turn */
+    ngx_uint_t                  unrung;     /* turns that found something and
+                                               were not, nor rung for since */
     ngx_msec_t                  window;     /* began */
     ngx_uint_t                  rings;      /* in it, of adaptive senders */
     ngx_uint_t                  finds;      /* turns in it that found rows */
+    ngx_uint_t                  seldom;     /* windows running with few */
     ngx_msec_t                  promised;   /* polls are, until; 0: not */
     ngx_broadcast_pg_query_t    promise;
     char                        promise_text[NGX_INT_T_LEN + 1];
