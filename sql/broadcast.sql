@@ -532,36 +532,6 @@ COMMENT ON FUNCTION broadcast.epoch() IS
 'A random number for a new history of a hub: 48 bits, never 0';
 
 
--- Where a record waits to be numbered: store() is for one of the caller's
--- transaction, stage() for many of nginx's own.
-
-CREATE OR REPLACE FUNCTION broadcast.store(hub text, type int, scope int,
-    source int, name text, grp text, target text, arguments json,
-    detail text, excluded text, ttl double precision, nth int)
-RETURNS void
-LANGUAGE plpgsql VOLATILE
-AS $$
-BEGIN
-    IF broadcast.wal_way() THEN
-        PERFORM broadcast.wal_emit(hub, type, scope, source, name, grp,
-                                   target, coalesce(arguments::text, detail),
-                                   excluded, NULL, ttl, nth);
-        RETURN;
-    END IF;
-
-    INSERT INTO broadcast.staging (hub, type, scope, source, name, grp,
-                                   target, arguments, detail, excluded, ttl,
-                                   nth)
-    VALUES (hub, type, scope, source, name, grp, target, arguments, detail,
-            excluded, ttl, nth);
-END
-$$;
-
-COMMENT ON FUNCTION broadcast.store(text, int, int, int, text, text, text,
-    json, text, text, double precision, int) IS
-'Internal: keeps one record until it is numbered';
-
-
 -- In a sequence: setval() is seen at once by everybody, locks no row, leaves
 -- no dead one, and to read it costs a sender next to nothing.
 
@@ -590,41 +560,8 @@ COMMENT ON FUNCTION broadcast.promise(int) IS
 'The leading relay: it will look for what was sent every few milliseconds, for so many milliseconds; 0: not any more';
 
 
--- The payload tells the relay whose rings it could spare.
-
-CREATE OR REPLACE FUNCTION broadcast.bell() RETURNS void
-LANGUAGE plpgsql VOLATILE
-AS $$
-DECLARE
-    bell text := nullif(current_setting('broadcast.doorbell', true), '');
-BEGIN
-    IF broadcast.wal_way() THEN
-        RETURN;
-    END IF;
-
-    IF bell IS NULL THEN
-        SELECT s.value INTO bell FROM broadcast.setting s
-         WHERE s.name = 'doorbell';
-    END IF;
-
-    IF bell IS NOT DISTINCT FROM 'off' THEN
-        RETURN;
-    END IF;
-
-    IF bell IS DISTINCT FROM 'adaptive' THEN
-        PERFORM pg_notify('broadcast_doorbell', '');
-
-    ELSIF (SELECT p.last_value FROM broadcast.promised p)
-          <= extract(epoch FROM clock_timestamp()) * 1000
-    THEN
-        PERFORM pg_notify('broadcast_doorbell', 'adaptive');
-    END IF;
-END
-$$;
-
-COMMENT ON FUNCTION broadcast.bell() IS
-'Internal: rings for what was sent in this transaction, unless the doorbell is off, or adaptive and the relay looks anyway';
-
+-- A statement costs more here than what it does, and a function called by one
+-- as much again: all settings come by one, and what needs no table is assigned.
 
 CREATE OR REPLACE FUNCTION broadcast.put(hub text, type int, scope int,
     source int, name text, grp text, target text, arguments json,
@@ -634,16 +571,31 @@ AS $$
 DECLARE
     nth int := coalesce(nullif(current_setting('broadcast.nth', true), ''),
                         '0')::int + 1;
+    listed text := nullif(array_to_string(excluded, ','), '');
+    lim bigint;
+    bell text;
+    way text;
+    done text;
 BEGIN
-    PERFORM broadcast.store(hub, type, scope, source, name, grp, target,
-                            arguments, detail,
-                            nullif(array_to_string(excluded, ','), ''),
-                            extract(epoch FROM ttl), nth);
+    SELECT max(s.value) FILTER (WHERE s.name = 'message_size'),
+           max(s.value) FILTER (WHERE s.name = 'doorbell'),
+           max(s.value) FILTER (WHERE s.name = 'source')
+      INTO lim, bell, way
+      FROM broadcast.setting s;
+
+    IF coalesce(octet_length(arguments::text), 0)
+       + coalesce(octet_length(detail), 0)
+       + coalesce(octet_length(listed), 0) > lim
+    THEN
+        PERFORM broadcast.check_size(coalesce(octet_length(arguments::text), 0)
+            + coalesce(octet_length(detail), 0)
+            + coalesce(octet_length(listed), 0));
+    END IF;
 
     -- staged: a Completion must not overtake it
 
-    PERFORM set_config('broadcast.staged', '1', true),
-            set_config('broadcast.nth', nth::text, true);
+    done := set_config('broadcast.staged', '1', true)
+            || set_config('broadcast.nth', nth::text, true);
 
     -- what was sent before went to staging, unless it is known that it did not
 
@@ -781,7 +733,7 @@ CREATE OR REPLACE FUNCTION broadcast.send(hub text, scope int, name text,
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    words text := arguments::text;
+    done text;
 BEGIN
     IF (hub ~ '^[a-z][]a-z0-9_`,.[]*$' AND octet_length(hub) <= 128
         AND octet_length(target) BETWEEN 1 AND 1024 AND target !~ '[\r\n]'
@@ -795,17 +747,8 @@ BEGIN
         hub := broadcast.send_fault(hub, scope, name, target, arguments, grp);
     END IF;
 
-    IF octet_length(words)
-       + coalesce(octet_length(array_to_string(excluded, ',')), 0)
-       > (SELECT s.value::bigint FROM broadcast.setting s
-           WHERE s.name = 'message_size')
-    THEN
-        PERFORM broadcast.check_size(octet_length(words)
-            + coalesce(octet_length(array_to_string(excluded, ',')), 0));
-    END IF;
-
-    PERFORM broadcast.put(hub, 1, scope, source, name, grp, target,
-                          words::json, NULL, excluded, NULL);
+    done := broadcast.put(hub, 1, scope, source, name, grp, target,
+                          arguments::text::json, NULL, excluded, NULL);
 END
 $$;
 
@@ -891,11 +834,14 @@ COMMENT ON FUNCTION broadcast.wal_senders() IS
 
 
 CREATE OR REPLACE FUNCTION broadcast.wal_seal(body bytea) RETURNS text
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT encode(sha256(k.key || sha256(k.key || $1)), 'hex')
-      FROM broadcast.wal_key k
+DECLARE
+    key bytea := (SELECT k.key FROM broadcast.wal_key k);
+BEGIN
+    RETURN encode(sha256(key || sha256(key || body)), 'hex');
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.wal_seal(bytea) IS
@@ -1015,8 +961,10 @@ CREATE OR REPLACE FUNCTION broadcast.send_all(hub text, target text,
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    done text;
 BEGIN
-    PERFORM broadcast.send(hub, 0, NULL, target, arguments, excluded, 0);
+    done := broadcast.send(hub, 0, NULL, target, arguments, excluded, 0);
 END
 $$;
 
@@ -1029,8 +977,10 @@ CREATE OR REPLACE FUNCTION broadcast.send_group(hub text, "group" text,
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    done text;
 BEGIN
-    PERFORM broadcast.send(hub, 1, "group", target, arguments, excluded, 0);
+    done := broadcast.send(hub, 1, "group", target, arguments, excluded, 0);
 END
 $$;
 
@@ -1043,8 +993,10 @@ CREATE OR REPLACE FUNCTION broadcast.send_user(hub text, "user" text,
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    done text;
 BEGIN
-    PERFORM broadcast.send(hub, 2, "user", target, arguments, '{}', 0);
+    done := broadcast.send(hub, 2, "user", target, arguments, '{}', 0);
 END
 $$;
 
@@ -1057,8 +1009,10 @@ CREATE OR REPLACE FUNCTION broadcast.send_connection(hub text,
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    done text;
 BEGIN
-    PERFORM broadcast.send(hub, 3, connection, target, arguments, '{}', 0);
+    done := broadcast.send(hub, 3, connection, target, arguments, '{}', 0);
 END
 $$;
 
@@ -1143,8 +1097,6 @@ BEGIN
         RAISE EXCEPTION 'a close needs a connection id of 1 to 1024 bytes'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
-
-    PERFORM broadcast.check_size(octet_length(reason));
 
     PERFORM broadcast.put(broadcast.checked_hub(hub), 4, 3, source,
                           connection, NULL, NULL, NULL, reason, '{}', NULL);
