@@ -898,11 +898,15 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     own bigint := pg_current_xact_id_if_assigned()::text::bigint;
-    till bigint := pg_snapshot_xmax(pg_current_snapshot())::text::bigint;
+    till bigint := (CASE WHEN pg_is_in_recovery()
+                         THEN pg_snapshot_xmin(pg_current_snapshot())
+                         ELSE pg_snapshot_xmax(pg_current_snapshot())
+                    END)::text::bigint;
     mine int := nullif(current_setting('broadcast.nth', true), '')::int;
     said text;
 BEGIN
-    -- which of them have sent only the relay knows: all that are seen
+    -- Which of them have sent only the relay knows: all that are seen.  A
+    -- standby does not tell which are open: those before all of these, there.
 
     SELECT broadcast.runs(array_agg(w.a ORDER BY w.a),
                           array_agg(w.b ORDER BY w.a)) INTO said
@@ -910,6 +914,7 @@ BEGIN
                    x.x - 1 AS b
               FROM (SELECT p::text::bigint AS x
                       FROM pg_snapshot_xip(pg_current_snapshot()) p
+                     WHERE p::text::bigint < till
                      UNION SELECT own WHERE own < till
                      UNION SELECT till) x) w
      WHERE w.b >= w.a;
@@ -3482,6 +3487,9 @@ BEGIN
         fault := broadcast.wal_refusal($1, $2);
 
         IF fault IS NOT NULL THEN
+            UPDATE broadcast.wal SET said = left(fault, 255)
+             WHERE said IS DISTINCT FROM left(fault, 255);
+
             RETURN QUERY SELECT 'refused', $1, $2, false, fault, NULL,
                                 NULL::bigint;
             RETURN;
@@ -6280,6 +6288,8 @@ BEGIN
         CASE WHEN w.said IS NOT NULL THEN w.said
              WHEN w.slot IS NULL AND w.wanted IS NULL
              THEN 'what is sent goes through broadcast.staging'
+             WHEN w.slot IS NULL
+             THEN format('what is sent goes through broadcast.staging, the replication slot %I is not made yet', w.wanted)
              WHEN w.state = 'make'
              THEN format('the replication slot %I is being made, behind all transactions that are open', w.slot)
              WHEN w.state = 'read'

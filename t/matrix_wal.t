@@ -46,7 +46,7 @@ is(Broadcast::Matrix::database($nginx)->{source_error}, undef,
    'with the right the source changes, without a reload');
 
 
-# --- who reads it ----------------------------------------------------------------
+# --- who reads it ------------------------------------------------------------
 
 $m->row("the relay's worker is killed, three times", sub {
     my ($run) = @_;
@@ -90,7 +90,7 @@ $m->row('all of nginx is killed', sub {
 });
 
 
-# --- PostgreSQL --------------------------------------------------------------------
+# --- PostgreSQL --------------------------------------------------------------
 
 for my $how ('restarts', 'crashes') {
     $m->row("PostgreSQL $how", sub {

@@ -76,7 +76,7 @@ $m->row('the node that leads stands still', sub {
 });
 
 
-# --- nodes of different minds -----------------------------------------------------
+# --- nodes of different minds ------------------------------------------------
 
 {
     my ($led, $other) = leader();

@@ -65,7 +65,7 @@ is(sql(q{select count(*) from pg_publication_tables
 my $sse = Broadcast::SSE->connect($port, '/events/chat');
 
 
-# --- a message ----------------------------------------------------------------
+# --- a message ---------------------------------------------------------------
 
 my $listener = $pg->session(@at);
 $listener->run('listen broadcast_doorbell');
@@ -96,7 +96,7 @@ $event = $sse->event(20);
 is(length $event->{data}, 1043004, 'one of a megabyte');
 
 
-# --- transactions -------------------------------------------------------------
+# --- transactions ------------------------------------------------------------
 
 my $slow = $pg->session(@at);
 $slow->run(q{begin; select broadcast.send_all('chat', 'slow', '[1]')});
@@ -157,7 +157,7 @@ is_deeply([ map { $_->{data} } @many ], [ map { "[$_]" } 1 .. 3000 ],
 is(seq($many[-1]), seq($many[0]) + 2999, '... numbered without a hole');
 
 
-# --- commands, and a Completion behind what was sent ---------------------------
+# --- commands, and a Completion behind what was sent -------------------------
 
 sql(q{
     create schema methods;
@@ -210,7 +210,7 @@ my $record;
 is($record->{error}, 'enough', 'a connection is closed');
 
 
-# --- what others write there ----------------------------------------------------
+# --- what others write there -------------------------------------------------
 
 $pg->psql('create role other login');
 $pg->psql(q{select pg_create_logical_replication_slot('peek', 'pgoutput')},
@@ -254,7 +254,7 @@ is(http($port, 'GET', '/status?format=prometheus')->{body}
 $pg->psql(q{select pg_drop_replication_slot('peek')}, db => 'app');
 
 
-# --- nothing is sent --------------------------------------------------------------
+# --- nothing is sent ---------------------------------------------------------
 
 sub slot {
     return $pg->psql(qq{select $_[0] from pg_replication_slots

@@ -124,20 +124,20 @@ ok((wait_for { database()->{source} eq 'wal' } 20),
 $n++;
 $pg->psql("select broadcast.send_all('chat', 'm', '[$n]')", @at);
 is($sse->event->{data}, "[$n]", '... and messages come by it');
-is($pg->psql(q{select count(*) from broadcast.message where xid is not null}, @at),
-   $n, '... all are kept');
+is($pg->psql(q{select count(*) from broadcast.message where xid is not null},
+             @at), $n, '... all are kept');
 
 # of two workers that find it in the log, one says it, once
 
-for my $what ('wal_level is replica', 'the role may not', 'somebody else made it',
-              'there is no publication')
+for my $what ('wal_level is replica', 'the role may not',
+              'somebody else made it', 'there is no publication')
 {
     is(() = $nginx->error_log =~ /\[error\].*\Q$what\E/g, 1,
        "the log says it once: $what");
 }
 
 
-# --- the cap ---------------------------------------------------------------------
+# --- the cap -----------------------------------------------------------------
 
 like($nginx->error_log, qr/\[warn\].*max_slot_wal_keep_size is not set/,
      'a WAL without a cap is warned of');
@@ -147,6 +147,30 @@ $pg->psql(q{alter system set max_slot_wal_keep_size = '1GB'});
 $pg->psql('select pg_reload_conf()');
 ok((wait_for { doctor() =~ /^ok what is sent goes through the WAL: replication slot ours, wal_status reserved, \d+ bytes behind$/ } 10),
    '... until there is one') or diag(doctor());
+
+
+
+# --- by hand -----------------------------------------------------------------
+
+# who leads sets it; somebody else who does sends into the void
+
+$nginx->reload(http => 'broadcast_zone hubs 16m; broadcast_database "'
+             . $pg->conninfo('app', 'app') . '" timeout=3s;');
+ok((wait_for { $pg->psql(q{select count(*) from broadcast.wal
+                            where slot is null}, @at) == 1
+               && database()->{source} eq 'outbox' } 20),
+   'another directive, and the slot is gone');
+
+$sse = Broadcast::SSE->connect($port, '/events/chat');
+$pg->psql(q{update broadcast.setting set value = 'wal' where name = 'source';
+            select broadcast.send_all('chat', 'm', '["lost"]')}, @at);
+is($sse->event(20)->{event}, 'broadcast.gap',
+   'a source that was set by hand: what was sent there is told to be missing');
+$n++;
+ok((wait_for { database()->{source} eq 'outbox' } 20),
+   '... and it is set back');
+$pg->psql("select broadcast.send_all('chat', 'm', '[$n]')", @at);
+is($sse->event->{data}, "[$n]", '... so messages come again');
 
 $nginx->stop_ok(signal => 'TERM');
 

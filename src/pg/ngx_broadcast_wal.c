@@ -99,9 +99,10 @@ ngx_broadcast_wal_poll(void)
     ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
 
     if (wal->planned && wal->plan == NGX_BROADCAST_WAL_OUTBOX
-        && ngx_broadcast_pg.conf->slot.len == 0)
+        && ngx_broadcast_pg.conf->slot.len == 0
+        && !ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_WAL))
     {
-        /* who leads is the only one who could change that */
+        /* nobody but who leads changes that, or somebody by hand */
 
         return;
     }
