@@ -52,7 +52,8 @@ my $send = "SELECT broadcast.send_all('bench', 'message', \$1::jsonb)";
 sub new {
     my ($class, %o) = @_;
 
-    my $self = bless { %o, rounds => {}, tables => [], missed => 0 }, $class;
+    my $self = bless { %o, times => $o{rounds}, rounds => {}, tables => [],
+                       missed => 0 }, $class;
 
     $self->{pg} = Broadcast::Postgres->new(fsync => 1, conf => settings());
 
@@ -261,7 +262,8 @@ sub finish {
         [ grep { !/^(?:plain|notify|http)$/ } map { $_->[0] } @modes ],
         'of INSERT',
         sub { $_[0] / $_[1] }, sub { $_[0] >= $_[1] }, 'at least %s',
-        [ 'commits per second', sub { run($_[0])->{per_second} }, 0, 0.5 ],
+        [ 'commits per second', sub { run($_[0])->{per_second} }, 0, 0.5,
+          'adaptive' ],
         [ 'commit answered, p50, ms',
           sub { run($_[0])->{commit_p50_ms} }, 2 ],
         [ 'commit to client, p50, ms',
@@ -282,7 +284,8 @@ sub finish {
 sub run { return $_[0]{closed} || $_[0]{posts} }
 
 
-# A row: name, figure of a run, digits, aim of what stands beside the base.
+# A row: name, figure of a run, digits, aim of what stands beside the base, and
+# for which columns, if not for all.
 
 sub table {
     my ($self, $title, $base, $columns, $ours, $beside, $relation, $good,
@@ -292,7 +295,7 @@ sub table {
                   beside => $beside, rows => [] };
 
     for my $row (@rows) {
-        my ($name, $figure, $digits, $aim) = @$row;
+        my ($name, $figure, $digits, $aim, @aimed) = @$row;
         my (%median, %wild, %relation);
 
         for my $column (map { $_->[0] } @$columns) {
@@ -313,7 +316,7 @@ sub table {
 
         my @late = !defined $aim ? ()
             : grep { defined $relation{$_} && !$good->($relation{$_}, $aim) }
-                   @$ours;
+                   @aimed ? @aimed : @$ours;
 
         $self->{missed} ||= @late > 0;
 
@@ -381,7 +384,9 @@ sub notes {
                      sort keys %{ settings() })
          . sprintf("; a page is on its disk after %.0f us;\n",
                    $self->{flush_us})
-         . "HTTP: $publishers publishers, in the place of writers.\n";
+         . "HTTP: $publishers publishers, in the place of writers; "
+         . ($self->{times} > 1 ? "medians of $self->{times} rounds.\n"
+                               : "of one round.\n");
 }
 
 

@@ -130,16 +130,21 @@ if ($calls) {
 
 
 if ($commits) {
+
+    # a round takes half a minute: one, where all has to be quick
+
+    my $rounds = $opt{quick} && (@peers || $calls) ? 1 : $opt{rounds};
+
     $commits = eval {
-        BenchCommits->new(workers => $opt{workers},
+        BenchCommits->new(workers => $opt{workers}, rounds => $rounds,
                           clients => $opt{clients} || 1000,
                           $opt{smoke} ? (open => 300, closed => 300)
-                          : $opt{quick} ? (open => 2000, closed => 1500)
+                          : $opt{quick} ? (open => 1500, closed => 1000)
                           : (open => 10000, closed => 5000));
     } or fail("commits: $@");
 
-    for my $round (1 .. $opt{rounds}) {
-        say("round $round of $opt{rounds}: commits");
+    for my $round (1 .. $rounds) {
+        say("round $round of $rounds: commits");
 
         for my $error ($commits->round) {
             say("this run failed: $error");
