@@ -279,6 +279,16 @@ COMMENT ON TABLE broadcast.wal_cursor IS
 'How far the WAL was read: the last row is the commit and the message in its transaction behind which the relay goes on; nothing behind it was confirmed to the server';
 
 
+CREATE TABLE IF NOT EXISTS broadcast.wal_own (
+    xid  xid8 PRIMARY KEY,
+    lsn  pg_lsn NOT NULL,
+    at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+COMMENT ON TABLE broadcast.wal_own IS
+'Transactions that have asked for a position behind something that they had sent: they had committed before lsn. Kept for an hour';
+
+
 CREATE TABLE IF NOT EXISTS broadcast.wal_key (
     single  boolean PRIMARY KEY DEFAULT true CHECK (single),
     key     bytea NOT NULL
@@ -939,17 +949,38 @@ AS $$
 DECLARE
     place bigint := ('x' || lpad(nullif(split_part(suffix, '-', 2), ''), 16,
                                  '0'))::bit(64)::bigint;
+    own text := nullif(split_part(split_part(split_part(suffix, '-', 1), '~',
+                                             2), '_', 1), '');
+    asked xid8 := ('x' || lpad(own, 16, '0'))::bit(64)::bigint::text::xid8;
+    behind pg_lsn;
 BEGIN
     IF place IS NULL
        OR NOT EXISTS (SELECT FROM broadcast.wal w WHERE w.slot IS NOT NULL)
-       OR broadcast.wal_place() - '0/0' >= place
     THEN
         RETURN true;
     END IF;
 
-    PERFORM broadcast.wal_beat();
+    IF broadcast.wal_place() - '0/0' < place THEN
+        PERFORM broadcast.wal_beat();
+        RETURN false;
+    END IF;
 
-    RETURN false;
+    IF own IS NULL THEN
+        RETURN true;
+    END IF;
+
+    -- who asked has committed behind that place: before what is sent now
+
+    SELECT o.lsn INTO behind FROM broadcast.wal_own o WHERE o.xid = asked;
+
+    IF behind IS NULL
+       AND pg_visible_in_snapshot(asked, pg_current_snapshot())
+    THEN
+        INSERT INTO broadcast.wal_own (xid, lsn)
+        VALUES (asked, broadcast.wal_beat()) ON CONFLICT DO NOTHING;
+    END IF;
+
+    RETURN coalesce(broadcast.wal_place() >= behind, false);
 END
 $$;
 
@@ -3431,6 +3462,8 @@ DECLARE
 BEGIN
     DELETE FROM broadcast.wal_cursor c USING broadcast.wal w
      WHERE c.lsn >= w.pruned AND c.lsn < place;
+    DELETE FROM broadcast.wal_own o
+     WHERE o.at < clock_timestamp() - interval '1 hour';
 
     UPDATE broadcast.wal SET pruned = place, pruned_at = clock_timestamp()
      WHERE pruned < place;

@@ -254,6 +254,44 @@ is(http($port, 'GET', '/status?format=prometheus')->{body}
 $pg->psql(q{select pg_drop_replication_slot('peek')}, db => 'app');
 
 
+# --- positions ------------------------------------------------------------------
+
+sub resume {
+    return Broadcast::SSE->connect($port, "/events/chat?last_event_id=$_[0]");
+}
+
+my $open = $pg->session(@at);
+$open->run(q{begin; select broadcast.send_all('chat', 'open', '[1]')});
+sql(q{select broadcast.send_all('chat', 'seen', '[]')});
+
+my $position = sql(q{select broadcast.position('chat')});
+like($position, qr/^[0-9a-f]+-\d+\.(?:\.[0-9a-f]+(?:_[0-9a-f]+)?)+-[0-9a-f]+$/,
+     'a position says what its statement has seen');
+$open->run(q{select broadcast.send_all('chat', 'open', '[2]'); commit});
+$open->close;
+sql(q{select broadcast.send_all('chat', 'later', '[]')});
+is(join(' ', map { $sse->event->{event} } 1 .. 4), 'seen open open later',
+   'whoever is there gets what came in the order of commits');
+
+my $resumed = resume($position);
+is(join(' ', map { $resumed->event->{event} } 1 .. 3), 'open open later',
+   '... whoever comes with it what the statement has not seen');
+
+$resumed = resume(sql(q{select broadcast.position('chat')}));
+sql(q{select broadcast.send_all('chat', 'live', '[]')});
+is($resumed->event->{event}, 'live',
+   'one of a quiet time is served, and nothing comes twice');
+$sse->event;
+
+$position = sql(q{begin; select broadcast.send_all('chat', 'own', '[1]');
+                  select broadcast.position('chat');
+                  select broadcast.send_all('chat', 'own', '[2]'); commit});
+$position =~ s/^\s+|\s+$//g;
+is(resume($position)->event->{data}, '[2]',
+   'one of within a transaction counts what that has sent before');
+$sse->event for 1, 2;
+
+
 # --- nothing is sent ---------------------------------------------------------
 
 sub slot {

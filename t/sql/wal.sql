@@ -75,6 +75,13 @@ SELECT ok(NOT broadcast.wal_settled('..1_5-2'),
           'what was committed behind the cursor may not be numbered');
 SELECT ok(broadcast.wal_settled('..1_5-1'), '... before it is');
 SELECT ok(broadcast.wal_settled('..1_5'), 'a suffix of the outbox has no place');
+SAVEPOINT asked;
+SELECT ok(NOT broadcast.wal_settled('..1_5~6_1-1'),
+          'what the one that asked has sent comes behind its place');
+SELECT ok(NOT broadcast.wal_settled('..1_5~6_1-1'), '... it is waited for');
+INSERT INTO broadcast.wal_cursor SELECT lsn, 1 FROM broadcast.wal_own;
+SELECT ok(broadcast.wal_settled('..1_5~6_1-1'), '... until it was read');
+ROLLBACK TO asked;
 
 
 -- what was read: a message as wal_emit() writes it, of any transaction
