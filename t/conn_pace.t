@@ -40,15 +40,17 @@ sub connections {
     return map { $_->{pid} => $_->{connections} } @{ status()->{workers} };
 }
 
-# connections of the kind, one in each worker
+# Connections of the kind, one in each worker.  Those that are not needed stay
+# until both are there: their ends would be counted, too.
 
 sub spread {
     my ($make) = @_;
-    my %in;
+    my (%in, @all);
 
     for (1 .. 100) {
         my %before = connections();
         my $client = $make->();
+        push @all, $client;
         my $pid = wait_for {
             my %after = connections();
             my ($more) = grep { $after{$_} > ($before{$_} // 0) } keys %after;

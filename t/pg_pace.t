@@ -50,11 +50,15 @@ sub connections {
     return map { $_->{pid} => $_->{connections} } @{ status()->{workers} };
 }
 
-my %in;
+# Those that are not needed stay until both are there: their ends would be
+# counted, too.
+
+my (%in, @all);
 
 for (1 .. 100) {
     my %before = connections();
     my $sse = Broadcast::SSE->connect($port, '/events/chat');
+    push @all, $sse;
     my $pid = wait_for {
         my %after = connections();
         my ($more) = grep { $after{$_} > ($before{$_} // 0) } keys %after;
@@ -64,6 +68,8 @@ for (1 .. 100) {
     $in{$pid} //= $sse;
     last if keys %in == 2;
 }
+
+@all = ();
 
 is(scalar keys %in, 2, 'each worker has a subscriber');
 
@@ -109,7 +115,7 @@ sub drain {
 
 # --- a worker that is slow, but lives ---------------------------------------
 
-my $rows = 30_000;
+my $rows = 15_000;
 my $log = status()->{log}{bytes};
 
 cmp_ok($rows * 200, '>', 8 * $log, 'a backlog of many times the log');
@@ -166,7 +172,9 @@ my $took = time - $began;
 
 is($n, $rows, 'a worker is stopped: the client of the other gets all');
 is($wrong, 0, '... in order');
-cmp_ok($took, '<', 10, '... soon');
+# waiting each time would take minutes
+
+cmp_ok($took, '<', 20, '... soon');
 
 kill 'CONT', $other;
 
