@@ -86,8 +86,6 @@ sub install {
     if (defined $self->{tablespace}) {
         $self->pg->psql("create tablespace small location"
                         . " '$self->{tablespace}'");
-        $self->pg->psql('alter system set default_tablespace = small');
-        $self->pg->psql('select pg_reload_conf()');
         $self->pg->psql('create database app tablespace small');
         $self->pg->psql('create role app login');
         $self->pg->psql('alter database app owner to app');
