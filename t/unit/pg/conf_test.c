@@ -5,7 +5,8 @@
 
 
 /*
- * links: src/pg/ngx_broadcast_pg_conf.c src/base/ngx_broadcast_buf.c
+ * links: src/pg/ngx_broadcast_pg_conf.c src/pg/ngx_broadcast_pg_host.c
+ *        src/base/ngx_broadcast_buf.c
  *        src/base/ngx_broadcast_utf8.c nginx:core/ngx_inet.c -lpq
  */
 
