@@ -2916,21 +2916,39 @@ COMMENT ON FUNCTION broadcast.rules() IS
 'The groups that users are in beyond their connections: nginx keeps them in shared memory, and changes them as the history says. In the order of their last update';
 
 
-CREATE OR REPLACE FUNCTION broadcast.begin_anew(known bigint) RETURNS void
+-- up to version 4 without a result
+
+DROP FUNCTION IF EXISTS broadcast.begin_anew(bigint);
+
+CREATE OR REPLACE FUNCTION broadcast.begin_anew(known bigint,
+    place bigint DEFAULT NULL, marked bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     n bigint;
-    start bigint := known + 1000000;
+    start bigint;
 BEGIN
     -- holds up the sequencer; and of several nodes only the first does it
 
     PERFORM FROM broadcast.state FOR UPDATE;
 
     IF broadcast.head() >= known THEN
-        RETURN;
+        IF NOT EXISTS (SELECT FROM broadcast.message m
+                        WHERE m.pos = place AND m.mark <> marked)
+        THEN
+            RETURN known;
+        END IF;
+
+        start := (SELECT min(m.pos) FROM broadcast.message m
+                   WHERE m.pos > known AND m.type = 6);
+
+        IF start IS NOT NULL THEN
+            RETURN start - 1;
+        END IF;
     END IF;
+
+    start := greatest(known, broadcast.head()) + 1000000;
 
     n := (SELECT count(*) FROM broadcast.hub);
 
@@ -2956,11 +2974,13 @@ BEGIN
     UPDATE broadcast.state SET head = start + n;
 
     PERFORM pg_notify('broadcast_batch', '');
+
+    RETURN start;
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.begin_anew(bigint) IS
-'A relay that has read further than the history reaches, because an older state of the database was put back: gives every hub a new epoch, and a row that says so';
+COMMENT ON FUNCTION broadcast.begin_anew(bigint, bigint, bigint) IS
+'A relay that has read further than the history reaches, because an older state of the database was put back, or that has read a row with this mark where there is another one, because a server took over that had lost it: gives every hub a new epoch, and a row that says so. Returns from where to read on';
 
 
 CREATE OR REPLACE FUNCTION broadcast.bindings()

@@ -171,6 +171,41 @@ my $again = Broadcast::SSE->connect($port, '/events/chat',
     headers => [ 'Last-Event-ID' => $restored->{id} ]);
 is($again->event->{event}, 'more', 'a resume in the new epoch has no gap');
 
+
+# --- a server took over that had lost what was numbered last -----------------
+
+# ... and has given these numbers to others: it is as far as the one before
+
+my $before = status()->{hubs}{chat}{position};
+my $head = $pg->psql('select broadcast.head()', @at);
+
+$pg->psql(qq{alter role app nologin;
+    select pg_terminate_backend(pid) from pg_stat_activity
+     where usename = 'app'}, db => 'app');
+$pg->psql(qq{update broadcast.message set mark = mark + 1, target = 'other'
+              where pos = $head;
+    select broadcast.send_all('chat', 'unseen', '[]');
+    select broadcast.sequence(10);
+    alter role app login}, db => 'app');
+
+$gap = $sse->event(15);
+is($gap->{event}, 'broadcast.gap',
+   'a database that has other rows where it was read: all are told');
+
+sends('divergent');
+my $divergent = $sse->event(15);
+is($divergent->{event}, 'divergent', '... and what is sent then comes');
+isnt($divergent->{id} =~ s/-.*//r, $before =~ s/-.*//r,
+     '... under a new epoch');
+like($nginx->error_log, qr/\[error\].*is not the one that was read before/,
+     '... which is in the log');
+
+$pg->psql(q{select pg_terminate_backend(pid) from pg_stat_activity
+             where usename = 'app'}, db => 'app');
+sends('same');
+is($sse->event(15)->{event}, 'same',
+   'the same database, connected to anew, is no other one');
+
 ok((wait_for { status()->{database}{state} eq 'up' } 10), 'it is up');
 
 $nginx->stop_ok(signal => 'TERM');

@@ -48,6 +48,7 @@ static void ngx_broadcast_read_record(ngx_broadcast_read_batch_t *batch,
 static void ngx_broadcast_read_append(ngx_broadcast_read_batch_t *batch,
     ngx_broadcast_record_t *rec);
 static void ngx_broadcast_read_flush(ngx_broadcast_read_batch_t *batch);
+static void ngx_broadcast_read_mark(PGresult *result, int row);
 static void ngx_broadcast_read_too_large(ngx_broadcast_record_t *rec);
 static void ngx_broadcast_read_instead(ngx_broadcast_record_t *rec,
     ngx_broadcast_record_t *instead);
@@ -186,6 +187,23 @@ ngx_broadcast_read_piece(PGresult *result)
     }
 
     ngx_broadcast_read_flush(&batch);
+    ngx_broadcast_read_mark(result, relay->row - 1);
+}
+
+
+/*
+ * By its mark the row is known again when the session was lost meanwhile.  Who
+ * dies in between leaves no position: then nothing is compared.
+ */
+
+static void
+ngx_broadcast_read_mark(PGresult *result, int row)
+{
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_MARK_POS, 0);
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_MARK,
+                            ngx_broadcast_pg_number(result, row, 12));
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_MARK_POS,
+                            ngx_broadcast_pg_number(result, row, 0));
 }
 
 

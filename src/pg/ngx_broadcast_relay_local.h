@@ -118,6 +118,8 @@ typedef struct {
     ngx_broadcast_pg_query_t    sequence;
     ngx_broadcast_pg_query_t    read;
     char                        cursor_text[NGX_INT64_LEN + 2];
+    char                        mark_pos_text[NGX_INT64_LEN + 2];
+    char                        mark_text[NGX_INT64_LEN + 2];
     char                        node[128];
     char                        unseat_lease[NGX_INT_T_LEN + 1];
     char                        about_session[NGX_INT64_LEN + 2];

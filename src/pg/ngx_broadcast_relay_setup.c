@@ -29,6 +29,11 @@
  * as far as it was read is asked to begin a new history, and has the rules of
  * then.  If the row behind the cursor has gone, aged out or because another
  * node asked for a new history, it may have changed rules: they are read anew.
+ *
+ * A server that took over without the last commits, and has given their numbers
+ * to others since, is known by the mark of the row that was read last: it has
+ * another one there.  What it numbered until then is passed over; the new
+ * history behind it tells everybody.
  */
 
 typedef enum {
@@ -79,7 +84,9 @@ static const char  ngx_broadcast_relay_settings[] =
 
 static const char  ngx_broadcast_relay_places_text[] =
     "SELECT broadcast.head(), p.hub, p.epoch, p.seq,"
-    " (SELECT r.pos FROM broadcast.read($1::bigint, 1) r)"
+    " (SELECT r.pos FROM broadcast.read($1::bigint, 1) r),"
+    " (SELECT r.mark FROM broadcast.read($2::bigint - 1, 1) r"
+    " WHERE r.pos = $2::bigint)"
     " FROM (SELECT 1) one LEFT JOIN broadcast.positions() p ON true";
 
 static const char  *ngx_broadcast_relay_channels[] = {
@@ -166,7 +173,8 @@ ngx_broadcast_relay_step(void)
         break;
 
     case NGX_BROADCAST_STEP_ANEW:
-        text = "SELECT broadcast.begin_anew($1::bigint)";
+        text = "SELECT broadcast.begin_anew($1::bigint, $2::bigint,"
+               " $3::bigint)";
         ngx_broadcast_relay_cursor(relay->cursor);
         break;
 
@@ -187,8 +195,15 @@ ngx_broadcast_relay_cursor(uint64_t cursor)
 
     (void) ngx_sprintf((u_char *) relay->cursor_text, "%uL%Z", cursor);
 
-    relay->query.nparams = 1;
+    (void) ngx_sprintf((u_char *) relay->mark_pos_text, "%uL%Z", (uint64_t)
+                       ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_RELAY_MARK_POS));
+    (void) ngx_sprintf((u_char *) relay->mark_text, "%uL%Z", (uint64_t)
+                       ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_RELAY_MARK));
+
+    relay->query.nparams = relay->step == NGX_BROADCAST_STEP_ANEW ? 3 : 2;
     relay->query.params[0] = relay->cursor_text;
+    relay->query.params[1] = relay->mark_pos_text;
+    relay->query.params[2] = relay->mark_text;
 }
 
 
@@ -276,6 +291,10 @@ ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
         break;
 
     case NGX_BROADCAST_STEP_ANEW:
+        relay->cursor = ngx_broadcast_pg_number(result, 0, 0);
+        ngx_broadcast_log_set_relay(ngx_broadcast_bus.zone, relay->cursor);
+        ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_MARK_POS, 0);
+
         relay->anew = 2;
         relay->step = NGX_BROADCAST_STEP_BEGIN;
         break;
@@ -412,6 +431,18 @@ ngx_broadcast_relay_places(PGresult *result)
                           "broadcast: the database is behind what was read "
                           "from it before (%uL, now %uL), its hubs begin anew",
                           relay->cursor, head);
+
+        } else if (!PQgetisnull(result, 0, 5)
+                   && (uint64_t) ngx_broadcast_pg_number(result, 0, 5)
+                      != (uint64_t) ngx_broadcast_gauge(
+                                            NGX_BROADCAST_GAUGE_RELAY_MARK))
+        {
+            relay->anew = 1;
+
+            ngx_log_error(NGX_LOG_ERR, ngx_broadcast_pg.log, 0,
+                          "broadcast: the database is not the one that was "
+                          "read before, or has lost what was (%uL, now %uL), "
+                          "its hubs begin anew", relay->cursor, head);
 
         } else if (relay->cursor < head
                    && (uint64_t) ngx_broadcast_pg_number(result, 0, 4)
