@@ -22,8 +22,11 @@ use Broadcast::Postgres;
 # Two servers, and a matrix that knows both addresses.
 
 sub pair {
-    my $primary = Broadcast::Postgres->new;
-    my $m = Broadcast::Matrix->new(pg => [ $primary ], nginx => []);
+    my (%o) = @_;
+    my $primary = Broadcast::Postgres->new(conf => $o{conf} // {});
+    my $m = Broadcast::Matrix->new(pg => [ $primary ], nginx => [],
+                                   http => $o{http} // '');
+    $primary->psql($o{first}) if $o{first};
     my $standby = $primary->standby(name => 'standby');
 
     $m->{conninfo} = join ' ', 'host=' . $primary->host . ',' . $standby->host,
@@ -33,6 +36,19 @@ sub pair {
     push @{ $m->{nginxes} }, $m->node;
 
     return ($m, $primary, $standby);
+}
+
+
+sub follow_in_step {
+    my ($primary) = @_;
+
+    $primary->psql("alter system set synchronous_standby_names = 'standby'");
+    $primary->psql('select pg_reload_conf()');
+    wait_for {
+        $primary->psql("select count(*) from pg_stat_replication
+                         where sync_state = 'sync'") > 0;
+    } 10
+        or die "the standby is not synchronous\n";
 }
 
 
@@ -61,13 +77,7 @@ sub told_ok {
 {
     my ($m, $primary, $standby) = pair();
 
-    $primary->psql("alter system set synchronous_standby_names = 'standby'");
-    $primary->psql('select pg_reload_conf()');
-    wait_for {
-        $primary->psql("select count(*) from pg_stat_replication
-                         where sync_state = 'sync'") > 0;
-    } 10
-        or die "the standby is not synchronous\n";
+    follow_in_step($primary);
 
     $m->row('fail-over to a synchronous standby', sub {
         my ($run) = @_;
@@ -109,6 +119,45 @@ sub told_ok {
         $run->{pg} = $standby;
         $run->flows;
     }, then => \&told_ok, loses => 1, gaps => 1);
+
+    $m->stop_ok;
+}
+
+
+# --- the WAL source ------------------------------------------------------------
+
+# The slot is the first server's alone: what was not numbered yet, and what is
+# sent before there is another slot, is committed and nobody can read it.
+
+{
+    my ($m, $primary, $standby) = pair(
+        conf  => { wal_level => 'logical' },
+        http  => 'broadcast_source wal;',
+        first => 'alter role app replication');
+
+    wait_for {
+        (Broadcast::Matrix::database($m->nginx)->{source} // '') eq 'wal';
+    } 20
+        or die "the source is not the WAL\n";
+    follow_in_step($primary);
+
+    $m->row('fail-over with broadcast_source wal', sub {
+        my ($run) = @_;
+
+        $run->fault;
+        $primary->power_off;
+        $standby->promote;
+        $run->over;
+        $run->{pg} = $standby;
+        $run->flows;
+
+    }, then => sub {
+        my ($run) = @_;
+
+        $run->ends_are([], 'plain clients are told of it, and stay',
+                       $run->plain);
+        $run->goes_on_within(8, 'messages come again within 8 s');
+    }, loses => 1, gaps => undef);
 
     $m->stop_ok;
 }
