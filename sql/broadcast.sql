@@ -5541,11 +5541,10 @@ AS $$
     SELECT 'SELECT CASE WHEN pg_catalog.set_config(''broadcast.call'', '
         || $1 || ', true) IS NOT NULL THEN ' || $2 || ' END,'
         || ' CASE WHEN '
-        || CASE WHEN EXISTS (SELECT FROM pg_roles r
-                              WHERE r.rolname = session_user
-                                AND (r.rolsuper
-                                     OR EXISTS (SELECT FROM pg_auth_members m
-                                                 WHERE m.member = r.oid)))
+        || CASE WHEN current_setting('is_superuser') = 'on'
+                     OR EXISTS (SELECT FROM pg_auth_members m
+                                 WHERE m.member = quote_ident(session_user)
+                                                  ::regrole)
                 THEN '(CURRENT_USER OPERATOR(pg_catalog.=) SESSION_USER OR pg_catalog.set_config(''role'', NULL, false) IS NOT NULL) AND '
                 ELSE '' END
         || 'pg_catalog.pg_current_xact_id_if_assigned() IS NULL'
