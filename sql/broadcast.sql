@@ -942,7 +942,8 @@ COMMENT ON FUNCTION broadcast.wal_unnumbered() IS
 'Internal: the suffix of a position where messages come through the WAL: all transactions that the statement sees, and how far the WAL must be read for them';
 
 
-CREATE OR REPLACE FUNCTION broadcast.wal_settled(suffix text) RETURNS boolean
+CREATE OR REPLACE FUNCTION broadcast.wal_settled(suffix text, reached pg_lsn)
+RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -954,13 +955,11 @@ DECLARE
     asked xid8 := ('x' || lpad(own, 16, '0'))::bit(64)::bigint::text::xid8;
     behind pg_lsn;
 BEGIN
-    IF place IS NULL
-       OR NOT EXISTS (SELECT FROM broadcast.wal w WHERE w.slot IS NOT NULL)
-    THEN
+    IF place IS NULL THEN
         RETURN true;
     END IF;
 
-    IF broadcast.wal_place() - '0/0' < place THEN
+    IF reached - '0/0' < place THEN
         PERFORM broadcast.wal_beat();
         RETURN false;
     END IF;
@@ -980,12 +979,12 @@ BEGIN
         VALUES (asked, broadcast.wal_beat()) ON CONFLICT DO NOTHING;
     END IF;
 
-    RETURN coalesce(broadcast.wal_place() >= behind, false);
+    RETURN coalesce(reached >= behind, false);
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.wal_settled(text) IS
-'Internal: whether the WAL was read as far as a position says; if not, gives the relay something to read there';
+COMMENT ON FUNCTION broadcast.wal_settled(text, pg_lsn) IS
+'Internal: whether the WAL was read, up to the place reached in the snapshot of who asks, as far as a position says; if not, gives the relay something to read there';
 
 
 --
@@ -1396,7 +1395,10 @@ AS $$
          WHERE r.nth < 2147483647
            AND NOT pg_visible_in_snapshot(r.first::text::xid8,
                                           pg_current_snapshot()))
-       AND broadcast.wal_settled($2) END
+       AND CASE WHEN EXISTS (SELECT FROM broadcast.wal w
+                              WHERE w.slot IS NOT NULL)
+                THEN broadcast.wal_settled($2, broadcast.wal_place())
+                ELSE true END END
 $$;
 
 COMMENT ON FUNCTION broadcast.settled(text, text) IS

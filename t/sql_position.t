@@ -16,6 +16,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 
 use Broadcast::Postgres;
+use Broadcast::Wait qw(wait_for);
 
 my $pg = Broadcast::Postgres->new($ENV{PG13} ? (bindir => $ENV{PG13}) : ());
 my @at = (db => 'app', user => 'app');
@@ -260,6 +261,29 @@ for my $bad ('.', '..', '..g', '..1_', '~1_1', '..1~1', '..1;', '.. 1',
 is($pg->psql(q{select broadcast.settled('chat',
                  '..fffffffffffffff_fffffffffffffff~fffffffffffffff_fffffff')},
              @at), 'f', 'transactions that are yet to come are no error');
+
+
+# --- all of one snapshot ----------------------------------------------------
+
+# where messages come through the WAL, what was read of it while somebody asks
+
+$pg->psql(q{update broadcast.wal set slot = 's';
+            insert into broadcast.wal_cursor values ('0/1', 0)}, @at);
+
+my ($asks, $reads) = (session(), session());
+
+$reads->run('begin; lock broadcast.wal');
+
+my $mark = $asks->send(q{select s.newest || ' ' || s.settled
+                           from broadcast.replay_state('chat', '..1_5-5') s});
+
+wait_for(sub { $pg->psql('select count(*) from pg_locks where not granted') });
+say_('read');
+$reads->run(q{insert into broadcast.wal_cursor values ('0/9', 0);
+              select broadcast.sequence(1000); commit});
+like($asks->finish($mark), qr/ false$/,
+     'what is not among the numbers that are told is not settled');
+$pg->psql(q{update broadcast.wal set slot = null}, @at);
 
 
 # --- bounded ----------------------------------------------------------------

@@ -71,16 +71,20 @@ SELECT is((SELECT s.nth FROM broadcast.seen(substr(broadcast.position('chat'),
               AND s.nth < 2147483647),
           2, '... and of its own as much as it has sent');
 ROLLBACK TO own;
-SELECT ok(NOT broadcast.wal_settled('..1_5-2'),
+SELECT ok(NOT broadcast.wal_settled('..1_5-2', broadcast.wal_place()),
           'what was committed behind the cursor may not be numbered');
-SELECT ok(broadcast.wal_settled('..1_5-1'), '... before it is');
-SELECT ok(broadcast.wal_settled('..1_5'), 'a suffix of the outbox has no place');
+SELECT ok(broadcast.wal_settled('..1_5-1', broadcast.wal_place()),
+          '... before it is');
+SELECT ok(broadcast.wal_settled('..1_5', broadcast.wal_place()),
+          'a suffix of the outbox has no place');
 SAVEPOINT asked;
-SELECT ok(NOT broadcast.wal_settled('..1_5~6_1-1'),
+SELECT ok(NOT broadcast.wal_settled('..1_5~6_1-1', broadcast.wal_place()),
           'what the one that asked has sent comes behind its place');
-SELECT ok(NOT broadcast.wal_settled('..1_5~6_1-1'), '... it is waited for');
+SELECT ok(NOT broadcast.wal_settled('..1_5~6_1-1', broadcast.wal_place()),
+          '... it is waited for');
 INSERT INTO broadcast.wal_cursor SELECT lsn, 1 FROM broadcast.wal_own;
-SELECT ok(broadcast.wal_settled('..1_5~6_1-1'), '... until it was read');
+SELECT ok(broadcast.wal_settled('..1_5~6_1-1', broadcast.wal_place()),
+          '... until it was read');
 ROLLBACK TO asked;
 
 
