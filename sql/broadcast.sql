@@ -1976,6 +1976,14 @@ BEGIN
     -- who deletes the newest rows does not give their numbers back
 
     IF TG_OP = 'TRUNCATE' THEN
+
+        -- takes away also what an older snapshot does not see
+
+        IF current_setting('transaction_isolation') NOT LIKE 'read%' THEN
+            RAISE EXCEPTION 'broadcast.message is truncated in read committed transactions only'
+                USING ERRCODE = 'active_sql_transaction';
+        END IF;
+
         UPDATE broadcast.upkept SET head = broadcast.head()
          WHERE head < broadcast.head();
 
@@ -2579,6 +2587,11 @@ BEGIN
 
     PERFORM FROM broadcast.state FOR UPDATE;
 
+    -- A snapshot that is taken while somebody truncates the history would miss
+    -- its rows, and not see yet what is kept of them: none is taken before
+
+    LOCK TABLE broadcast.message IN ACCESS SHARE MODE;
+
     start := broadcast.head();
     first := broadcast.history_reach(start + n);
 
@@ -2934,6 +2947,8 @@ BEGIN
     -- holds up the sequencer; and of several nodes only the first does it
 
     PERFORM FROM broadcast.state FOR UPDATE;
+
+    LOCK TABLE broadcast.message IN ACCESS SHARE MODE;     -- as it does
 
     IF broadcast.head() >= known THEN
         IF NOT EXISTS (SELECT FROM broadcast.message m

@@ -253,6 +253,28 @@ send_('on');
 q1("truncate $part");
 is(position_(), $position =~ s/(\d+)$/$1 + 2/er, '... however');
 
+send_('these', 'too');
+
+my ($numbers, $owner) = map { $pg->session(@at) } 1 .. 2;
+
+q1(q{select broadcast.send_all('chat', 'meanwhile', '[]')});
+$owner->run('begin; truncate broadcast.message');
+
+my $waits = $numbers->send('select broadcast.sequence(500)');
+
+wait_for(sub { q1(q{select count(*) from pg_locks where not granted}) });
+$owner->run('commit');
+is($numbers->finish($waits), 1, 'who numbers waits for one that truncates');
+is(q1('select pos from broadcast.message'), $head + 5,
+   '... and goes on behind what that one took away');
+
+$owner->run('begin isolation level repeatable read; select 1');
+send_('unseen');
+$owner->run('truncate broadcast.message; commit');
+is(q1('select max(pos) from broadcast.message'), $head + 6,
+   'whoever does not see all of it does not truncate it');
+q1('delete from broadcast.message');
+
 
 # --- too old in a part that is not full -------------------------------------
 
