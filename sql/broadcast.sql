@@ -48,6 +48,16 @@ BEGIN
     THEN
         CREATE SCHEMA broadcast;
     END IF;
+
+    -- a partitioned table is refused where that is the database's own
+
+    IF current_setting('default_tablespace')
+       = (SELECT t.spcname FROM pg_catalog.pg_database d
+            JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace
+           WHERE d.datname = current_database())
+    THEN
+        PERFORM set_config('default_tablespace', '', true);
+    END IF;
 END
 $$;
 

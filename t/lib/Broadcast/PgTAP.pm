@@ -40,6 +40,11 @@ sub programs {
 sub install {
     my ($pg, $name) = @_;
 
+    # also where the default is the database's own
+
+    $pg->psql("ALTER DATABASE $name SET default_tablespace = pg_default")
+        if $name eq 'schema';
+
     $pg->file("$top/sql/broadcast.sql", db => $name, user => 'owner');
 
     # as it was in version 1, with a column less: no function is replaced by one
