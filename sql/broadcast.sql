@@ -2117,16 +2117,11 @@ COMMENT ON FUNCTION broadcast.history_reach(bigint) IS
 'Internal: sees to it that a row with this pos has its place; returns the first pos of the part that it is in';
 
 
-CREATE OR REPLACE FUNCTION broadcast.history_ends(first bigint)
-RETURNS TABLE (hub text, epoch bigint, seq bigint, pos bigint)
-LANGUAGE plpgsql STABLE
+CREATE OR REPLACE FUNCTION broadcast.history_walk(first bigint) RETURNS text
+LANGUAGE sql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off
-SET enable_bitmapscan = off
-SET jit = off
 AS $$
-BEGIN
-    RETURN QUERY EXECUTE format($q$
+    SELECT format($q$
         WITH RECURSIVE h AS (
             (SELECT m.hub, m.epoch FROM broadcast.%1$I m
               ORDER BY m.hub, m.epoch LIMIT 1)
@@ -2138,7 +2133,23 @@ BEGIN
         SELECT h.hub, h.epoch, n.seq, n.pos FROM h, LATERAL (
             SELECT m.seq, m.pos FROM broadcast.%1$I m
              WHERE m.hub = h.hub AND m.epoch = h.epoch
-             ORDER BY m.seq DESC LIMIT 1) n $q$, format('message_%s', first));
+             ORDER BY m.seq DESC LIMIT 1) n $q$, format('message_%s', $1))
+$$;
+
+COMMENT ON FUNCTION broadcast.history_walk(bigint) IS
+'Internal: the statement of broadcast.history_ends()';
+
+
+CREATE OR REPLACE FUNCTION broadcast.history_ends(first bigint)
+RETURNS TABLE (hub text, epoch bigint, seq bigint, pos bigint)
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+AS $$
+BEGIN
+    RETURN QUERY EXECUTE broadcast.history_walk(first);
 END
 $$;
 
@@ -2150,11 +2161,15 @@ CREATE OR REPLACE FUNCTION broadcast.history_over(first bigint)
 RETURNS boolean
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
 AS $$
 DECLARE
     age interval := (SELECT s.value FROM broadcast.setting s
                       WHERE s.name = 'history_age');
     made timestamptz;
+    e record;
 BEGIN
     EXECUTE format('SELECT m.created_at FROM broadcast.%I m'
                    ' ORDER BY m.pos DESC LIMIT 1', format('message_%s', first))
@@ -2164,17 +2179,26 @@ BEGIN
         RETURN true;
     END IF;
 
-    IF made > clock_timestamp() - interval '1 hour'
-       AND EXISTS (SELECT FROM broadcast.history_ends(first) e
-                    WHERE e.epoch = 0)
-    THEN
-        RETURN false;
-    END IF;
+    -- of many hubs the first ones that are looked at tell, mostly
 
-    RETURN NOT EXISTS (
-        SELECT FROM broadcast.history_ends(first) e
-          JOIN broadcast.hub h ON h.name = e.hub AND h.epoch = e.epoch
-         WHERE e.seq > broadcast.beyond(e.hub));
+    FOR e IN EXECUTE broadcast.history_walk(first) LOOP
+
+        IF e.epoch = 0 THEN
+
+            IF made > clock_timestamp() - interval '1 hour' THEN
+                RETURN false;
+            END IF;
+
+        ELSIF EXISTS (SELECT FROM broadcast.hub h
+                       WHERE h.name = e.hub AND h.epoch = e.epoch
+                         AND e.seq > broadcast.beyond(e.hub))
+        THEN
+            RETURN false;
+        END IF;
+
+    END LOOP;
+
+    RETURN true;
 END
 $$;
 
@@ -2189,41 +2213,54 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     name text := format('broadcast.message_%s', first);
-    tries int := 0;
+    noted boolean := false;
 BEGIN
-    LOOP
+    FOR i IN 1 .. 50 LOOP
+        BEGIN
+            -- nothing new comes there: of many hubs that takes some time, in
+            -- which nobody may have to wait for a lock
+
+            IF NOT noted THEN
+                UPDATE broadcast.hub h SET seq = n.seq, pos = n.pos
+                  FROM (SELECT e.hub, e.seq, e.pos
+                          FROM broadcast.history_ends(first) e
+                          JOIN broadcast.hub x
+                            ON x.name = e.hub AND x.epoch = e.epoch
+                         WHERE x.seq < e.seq
+                           FOR NO KEY UPDATE OF x NOWAIT) n
+                 WHERE h.name = n.hub;
+
+                noted := true;
+            END IF;
+
+        EXCEPTION WHEN lock_not_available THEN
+            NULL;
+        END;
+
         BEGIN
             -- not queued: all who come behind a lock that is waited for wait
 
-            EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE'
-                           ' NOWAIT', name);
+            IF noted THEN
+                EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE'
+                               ' NOWAIT', name);
+                LOCK TABLE ONLY broadcast.message
+                     IN ACCESS EXCLUSIVE MODE NOWAIT;
 
-            PERFORM FROM broadcast.hub h
-              WHERE h.name IN (SELECT e.hub
-                                 FROM broadcast.history_ends(first) e)
-                FOR NO KEY UPDATE NOWAIT;
+                EXECUTE format('DROP TABLE %s', name);
+                DELETE FROM broadcast.history h
+                 WHERE h.first = history_drop.first;
 
-            UPDATE broadcast.hub h SET seq = e.seq, pos = e.pos
-              FROM broadcast.history_ends(first) e
-             WHERE h.name = e.hub AND h.epoch = e.epoch AND h.seq < e.seq;
-
-            LOCK TABLE ONLY broadcast.message IN ACCESS EXCLUSIVE MODE NOWAIT;
-
-            EXECUTE format('DROP TABLE %s', name);
-            DELETE FROM broadcast.history h WHERE h.first = history_drop.first;
-
-            RETURN true;
+                RETURN true;
+            END IF;
 
         EXCEPTION WHEN lock_not_available THEN
-            tries := tries + 1;
+            NULL;
         END;
-
-        IF tries >= 50 THEN
-            RETURN false;
-        END IF;
 
         PERFORM pg_sleep(random() * 0.02);
     END LOOP;
+
+    RETURN false;
 END
 $$;
 

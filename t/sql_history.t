@@ -327,4 +327,28 @@ cmp_ok(pages(q{select * from broadcast.replay_state('chat')}), '<=', 250,
 cmp_ok(pages("select * from broadcast.replay('chat', 255, $seq - 2000, $seq, 64)"),
        '<=', 350, '... a page of it');
 
+# of many hubs, one that is kept is soon found
+
+my $full = q1('select max(first) from broadcast.history');
+
+q1(qq{insert into broadcast.hub (name, epoch, pos)
+      select 'hub' || i, 1, $full from generate_series(1, 5000) i});
+q1(qq{insert into broadcast.message (pos, hub, epoch, seq, type, scope, source,
+          target, mark, size, created_at)
+      select $full + i, 'hub' || i, 1, 1, 1, 0, 0, 't', i, 300,
+             clock_timestamp() from generate_series(1, 5000) i});
+cmp_ok(pages("select broadcast.history_over($full)"), '<=', 2000,
+       'that a part is not over costs no look at each hub');
+
+my $holder = $pg->session(@at);
+
+$holder->run(q{begin; select from broadcast.hub where name = 'hub7' for update});
+is(q1("select broadcast.history_drop($full)"), 'f',
+   'while somebody has the row of a hub, no part of its history goes');
+$holder->run('rollback');
+is(q1("select broadcast.history_drop($full)"), 't', '... and then it does');
+is(q1(q{select count(*) from broadcast.positions()
+         where hub like 'hub%' and seq = 1}), 5000,
+   '... with the newest number of each of its hubs kept');
+
 done_testing();
