@@ -142,6 +142,20 @@ for my $case ([ '""' => 'empty' ], [ '"' => 'half a string' ],
     is(publish($case->[0], 'bad')->{status}, 400, "a key: $case->[1]");
 }
 
+# what was answered with 400 has once been sent, too, without its body
+
+$sse = Broadcast::SSE->connect($port, '/events/refused');
+my $refused = sub { publish([ 'a', 'b' ], @_)->{status} };
+
+is($refused->('bad', path => '/publish/refused'), 400,
+   'a publish with two keys');
+is($refused->('{"target":"t"}', type => 'application/json',
+              path => '/api/v1/hubs/refused'), 400, '... a send by REST');
+is($refused->('bad', path => '/publish/quick'), 400,
+   '... one to an ephemeral hub');
+publish('k', 'good', path => '/publish/refused');
+is($sse->event->{data}, '["good"]', '... is not sent');
+
 is(publish('x' x 255, 'long')->{status}, 200, 'the longest');
 is(kept('"bad"'), 0, '... nothing of the others is kept');
 

@@ -494,10 +494,11 @@ ngx_int_t ngx_http_broadcast_send_to(ngx_http_request_t *r, ngx_str_t *hub,
     ngx_array_t *records, ngx_uint_t want, ngx_http_broadcast_sent_pt sent);
 
 /*
- * The request's Idempotency-Key into its ctx, for the send that follows.
- * NGX_OK, also where there is none; else the answer.
+ * Reads the body of a send, as ngx_http_broadcast_read_body() does, the
+ * Idempotency-Key of the request into its ctx first; 400 if that is none.
  */
-ngx_int_t ngx_http_broadcast_idempotency(ngx_http_request_t *r);
+ngx_int_t ngx_http_broadcast_read_send(ngx_http_request_t *r,
+    ngx_http_client_body_handler_pt handler);
 
 /*
  * The answer where nothing was sent, or nobody knows: 503, 500, 507; or a

@@ -202,8 +202,6 @@ ngx_int_t
 ngx_http_broadcast_api_send(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api)
 {
-    ngx_int_t  rc;
-
     if (r->headers_in.content_type
         && !ngx_http_broadcast_content_type(r, "application/json")
         && !ngx_http_broadcast_content_type(r, "application/x-ndjson")
@@ -215,13 +213,7 @@ ngx_http_broadcast_api_send(ngx_http_request_t *r,
                               "or application/octet-stream.");
     }
 
-    rc = ngx_http_broadcast_idempotency(r);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    return ngx_http_broadcast_read_body(r, ngx_http_broadcast_api_body);
+    return ngx_http_broadcast_read_send(r, ngx_http_broadcast_api_body);
 }
 
 

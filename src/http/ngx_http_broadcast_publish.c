@@ -51,13 +51,7 @@ ngx_http_broadcast_publish_handler(ngx_http_request_t *r)
                                               0);
     }
 
-    rc = ngx_http_broadcast_idempotency(r);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    return ngx_http_broadcast_read_body(r, ngx_http_broadcast_publish_body);
+    return ngx_http_broadcast_read_send(r, ngx_http_broadcast_publish_body);
 }
 
 

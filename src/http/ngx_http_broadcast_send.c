@@ -94,7 +94,8 @@ ngx_http_broadcast_not_sent(ngx_http_request_t *r,
  */
 
 ngx_int_t
-ngx_http_broadcast_idempotency(ngx_http_request_t *r)
+ngx_http_broadcast_read_send(ngx_http_request_t *r,
+    ngx_http_client_body_handler_pt handler)
 {
     ngx_table_elt_t           *h;
     ngx_http_broadcast_ctx_t  *ctx;
@@ -102,7 +103,7 @@ ngx_http_broadcast_idempotency(ngx_http_request_t *r)
     h = ngx_http_broadcast_header_in(r, "idempotency-key");
 
     if (h == NULL) {
-        return NGX_OK;
+        return ngx_http_broadcast_read_body(r, handler);
     }
 
     ctx = ngx_http_broadcast_ctx(r);
@@ -114,7 +115,7 @@ ngx_http_broadcast_idempotency(ngx_http_request_t *r)
 
     case NGX_OK:
         if (ngx_http_broadcast_headers_in(r, "idempotency-key") == 1) {
-            return NGX_OK;
+            return ngx_http_broadcast_read_body(r, handler);
         }
 
         break;
