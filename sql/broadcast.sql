@@ -3482,10 +3482,11 @@ BEGIN
 
         IF w.wanted IS DISTINCT FROM w.slot THEN
 
-            -- ids for what is left in the WAL, below those that are given now
+            -- ids for what is left in the WAL, below those that are given now,
+            -- beyond those that are given in between
 
             UPDATE broadcast.wal
-               SET ids = nextval('broadcast.staging_id_seq'),
+               SET ids = nextval('broadcast.staging_id_seq') + 1000000,
                    barrier = NULL, last = NULL;
             PERFORM setval('broadcast.staging_id_seq',
                            nextval('broadcast.staging_id_seq') + 1000000000);
