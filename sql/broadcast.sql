@@ -16,7 +16,8 @@
 --     nginx         schema_version, dispatch, stage, stage_once, ring, and
 --                   the relay's promise, idempotency_keep,
 --                   sequence, read, replay, replay_state, settled, positions,
---                   head, rules, begin_anew, upkeep, bindings, bindings_version,
+--                   head, rules, server, begin_anew, upkeep, bindings,
+--                   bindings_version,
 --                   node_beat, node_lease, node_about, unseat, sweep, timers,
 --                   by_wal, wal_plan, sequence_wal; error_add, enter, methods
 --                   and what its statements call; keep_groups,
@@ -2978,6 +2979,28 @@ COMMENT ON FUNCTION broadcast.rules() IS
 'The groups that users are in beyond their connections: nginx keeps them in shared memory, and changes them as the history says. In the order of their last update';
 
 
+CREATE OR REPLACE FUNCTION broadcast.server(OUT system bigint,
+    OUT timeline bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    timeline := CASE WHEN pg_is_in_recovery() THEN 0
+                     ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()),
+                                       8))::bit(32)::bigint END;
+    system := (SELECT c.system_identifier FROM pg_control_system() c);
+
+-- a provider may have taken the right back
+
+EXCEPTION WHEN insufficient_privilege THEN
+    system := 0;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.server() IS
+'The relays: which cluster this is, and its timeline, which every fail-over changes; 0 where it may not be asked';
+
+
 -- up to version 4 without a result
 
 DROP FUNCTION IF EXISTS broadcast.begin_anew(bigint);
@@ -2998,8 +3021,9 @@ BEGIN
     LOCK TABLE broadcast.message IN ACCESS SHARE MODE;     -- as it does
 
     IF broadcast.head() >= known THEN
-        IF NOT EXISTS (SELECT FROM broadcast.message m
-                        WHERE m.pos = place AND m.mark <> marked)
+        IF (place IS NULL OR marked IS NOT NULL)
+           AND NOT EXISTS (SELECT FROM broadcast.message m
+                            WHERE m.pos = place AND m.mark <> marked)
         THEN
             RETURN known;
         END IF;
@@ -3044,7 +3068,7 @@ END
 $$;
 
 COMMENT ON FUNCTION broadcast.begin_anew(bigint, bigint, bigint) IS
-'A relay that has read further than the history reaches, because an older state of the database was put back, or that has read a row with this mark where there is another one, because a server took over that had lost it: gives every hub a new epoch, and a row that says so. Returns from where to read on';
+'A relay that has read further than the history reaches, because an older state of the database was put back, or that has read a row with this mark where there is another one, because a server took over that had lost it, or, with a place without a mark, that has found another server: gives every hub a new epoch, and a row that says so. Returns from where to read on';
 
 
 CREATE OR REPLACE FUNCTION broadcast.bindings()

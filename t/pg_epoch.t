@@ -206,6 +206,37 @@ sends('same');
 is($sse->event(15)->{event}, 'same',
    'the same database, connected to anew, is no other one');
 
+
+# --- another timeline ---------------------------------------------------------
+
+# a fail-over as the clients' node sees it; true if the server is up again
+
+sub fails_over {
+    $pg->stop;
+    open my $signal, '>', $pg->dir . '/data/standby.signal' or die "$!\n";
+    close $signal;
+    $pg->start;
+    return $pg->promote eq 't';
+}
+
+ok(fails_over(), 'a server takes over that has all that was numbered');
+sends('promoted');
+is($sse->event(15)->{event}, 'promoted', '... and no client is told of a gap');
+
+$pg->psql('delete from broadcast.message', @at);
+ok(fails_over(), 'one takes over of which nobody can tell that, since all that '
+                 . 'was read is aged out');
+is($sse->event(15)->{event}, 'broadcast.gap', '... and clients are told');
+
+sends('aged');
+is($sse->event(15)->{event}, 'aged', '... before what is sent then');
+
+$pg->psql('delete from broadcast.message', @at);
+$pg->restart;
+sends('restarted');
+is($sse->event(15)->{event}, 'restarted',
+   'the same server is the same without a row of its history, too');
+
 ok((wait_for { status()->{database}{state} eq 'up' } 10), 'it is up');
 
 $nginx->stop_ok(signal => 'TERM');

@@ -93,6 +93,9 @@ typedef struct {
     ngx_uint_t                  load;       /* what is read anew */
     ngx_uint_t                  anew;       /* 1: the history shall begin
                                                anew, 2: it has */
+    ngx_uint_t                  stranger;   /* 1: another server than before */
+    uint64_t                    system;     /* which one it is ... */
+    uint64_t                    timeline;   /* ... and its timeline */
     uint64_t                    head;       /* of the history, in a new zone */
     uint64_t                    rules_head; /* the same, for the rules */
 

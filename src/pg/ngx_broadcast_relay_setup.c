@@ -57,6 +57,8 @@ static void ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
 static void ngx_broadcast_relay_listen(void);
 static void ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result);
 static void ngx_broadcast_relay_places(PGresult *result);
+static ngx_uint_t ngx_broadcast_relay_stranger(PGresult *result);
+static void ngx_broadcast_relay_known(void);
 static void ngx_broadcast_relay_begun(void);
 static void ngx_broadcast_relay_place(ngx_str_t *name,
     ngx_broadcast_position_t *place);
@@ -86,8 +88,8 @@ static const char  ngx_broadcast_relay_places_text[] =
     "SELECT broadcast.head(), p.hub, p.epoch, p.seq,"
     " (SELECT r.pos FROM broadcast.read($1::bigint, 1) r),"
     " (SELECT r.mark FROM broadcast.read($2::bigint - 1, 1) r"
-    " WHERE r.pos = $2::bigint)"
-    " FROM (SELECT 1) one LEFT JOIN broadcast.positions() p ON true";
+    " WHERE r.pos = $2::bigint), s.system, s.timeline"
+    " FROM broadcast.server() s LEFT JOIN broadcast.positions() p ON true";
 
 static const char  *ngx_broadcast_relay_channels[] = {
     "broadcast_doorbell",
@@ -203,7 +205,7 @@ ngx_broadcast_relay_cursor(uint64_t cursor)
     relay->query.nparams = relay->step == NGX_BROADCAST_STEP_ANEW ? 3 : 2;
     relay->query.params[0] = relay->cursor_text;
     relay->query.params[1] = relay->mark_pos_text;
-    relay->query.params[2] = relay->mark_text;
+    relay->query.params[2] = relay->stranger ? NULL : relay->mark_text;
 }
 
 
@@ -294,6 +296,7 @@ ngx_broadcast_relay_stepped(ngx_broadcast_pg_query_t *query,
         relay->cursor = ngx_broadcast_pg_number(result, 0, 0);
         ngx_broadcast_log_set_relay(ngx_broadcast_bus.zone, relay->cursor);
         ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_MARK_POS, 0);
+        ngx_broadcast_relay_known();
 
         relay->anew = 2;
         relay->step = NGX_BROADCAST_STEP_BEGIN;
@@ -421,6 +424,7 @@ ngx_broadcast_relay_places(PGresult *result)
 
     head = ngx_broadcast_pg_number(result, 0, 0);
     relay->cursor = ngx_broadcast_log_relay(ngx_broadcast_bus.zone);
+    relay->stranger = ngx_broadcast_relay_stranger(result);
 
     if (ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_RELAY_BEGUN)) {
 
@@ -432,10 +436,11 @@ ngx_broadcast_relay_places(PGresult *result)
                           "from it before (%uL, now %uL), its hubs begin anew",
                           relay->cursor, head);
 
-        } else if (!PQgetisnull(result, 0, 5)
-                   && (uint64_t) ngx_broadcast_pg_number(result, 0, 5)
-                      != (uint64_t) ngx_broadcast_gauge(
-                                            NGX_BROADCAST_GAUGE_RELAY_MARK))
+        } else if (relay->stranger
+                   || (!PQgetisnull(result, 0, 5)
+                       && (uint64_t) ngx_broadcast_pg_number(result, 0, 5)
+                          != (uint64_t) ngx_broadcast_gauge(
+                                            NGX_BROADCAST_GAUGE_RELAY_MARK)))
         {
             relay->anew = 1;
 
@@ -451,8 +456,14 @@ ngx_broadcast_relay_places(PGresult *result)
             relay->load = NGX_BROADCAST_LOAD_RULES;
         }
 
+        if (relay->anew != 1) {
+            ngx_broadcast_relay_known();
+        }
+
         return;
     }
+
+    ngx_broadcast_relay_known();
 
     n = PQntuples(result);
 
@@ -471,6 +482,45 @@ ngx_broadcast_relay_places(PGresult *result)
 
     relay->load = NGX_BROADCAST_LOAD_ALL;
     relay->head = head;
+}
+
+
+/*
+ * 1: another cluster than before, or, where no row is left at the cursor that
+ * would tell, another timeline of it.
+ */
+
+static ngx_uint_t
+ngx_broadcast_relay_stranger(PGresult *result)
+{
+    uint64_t                system, timeline;
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    relay->system = ngx_broadcast_pg_number(result, 0, 6);
+    relay->timeline = ngx_broadcast_pg_number(result, 0, 7);
+
+    system = ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_RELAY_SYSTEM);
+    timeline = ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_RELAY_TIMELINE);
+
+    if (system && relay->system && system != relay->system) {
+        return 1;
+    }
+
+    return timeline && relay->timeline && timeline != relay->timeline
+           && PQgetisnull(result, 0, 5);
+}
+
+
+/* not before clients are told, if they are to be */
+
+static void
+ngx_broadcast_relay_known(void)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_SYSTEM, relay->system);
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_RELAY_TIMELINE,
+                            relay->timeline);
 }
 
 

@@ -126,6 +126,8 @@ typedef enum {
     NGX_BROADCAST_GAUGE_RELAY_BEGUN,        /* 1: the relay cursor was set */
     NGX_BROADCAST_GAUGE_RELAY_MARK_POS,     /* of a row that was read, or 0 */
     NGX_BROADCAST_GAUGE_RELAY_MARK,         /* the random mark of that row */
+    NGX_BROADCAST_GAUGE_RELAY_SYSTEM,       /* the cluster it was read from, */
+    NGX_BROADCAST_GAUGE_RELAY_TIMELINE,     /* and its timeline; 0: unknown */
     NGX_BROADCAST_GAUGE_LISTENED,           /* 1: raw NOTIFY was heard before */
     NGX_BROADCAST_GAUGE_SETTLE_SLOT,
     NGX_BROADCAST_GAUGE_SETTLE_DUE,
