@@ -253,6 +253,16 @@ is(http($port, 'GET', '/status?format=prometheus')->{body}
    '... in the metrics, too');
 $pg->psql(q{select pg_drop_replication_slot('peek')}, db => 'app');
 
+# one that fills a batch by itself
+
+$pg->psql(q{select pg_logical_emit_message(true, 'broadcast',
+                                           repeat('x', 5 << 20))},
+          db => 'app', user => 'other');
+ok((wait_for { database()->{wal_left_out} == $before + 8 } 5),
+   'a large one is left out');
+sql(q{select broadcast.send_all('chat', 'soon', '[]')});
+is($sse->event->{event}, 'soon', '... what comes behind is not late');
+
 
 # --- positions ------------------------------------------------------------------
 

@@ -272,7 +272,9 @@ ngx_broadcast_wal_input(ngx_broadcast_pg_conn_t *conn)
 
     ngx_broadcast_wal_batch_ready();
 
-    return rc;
+    /* a turn may have taken the full batch, and resumed this: it goes on */
+
+    return wal->paused || conn->broken ? rc : NGX_OK;
 }
 
 
