@@ -882,6 +882,15 @@ DECLARE
                          ::bigint, body IS NULL)::text
         || E'\n' || coalesce(body, ''), 'UTF8');
 BEGIN
+    -- the relay reads nothing larger, whoever it is of
+
+    IF octet_length(said) > 16777216 - 64 THEN
+        RAISE EXCEPTION 'message of % bytes is larger than the WAL source takes',
+                octet_length(said)
+            USING ERRCODE = 'program_limit_exceeded',
+                  HINT = 'it takes 16 MiB, "broadcast_source outbox" more';
+    END IF;
+
     RETURN pg_logical_emit_message(true, 'broadcast',
                convert_to(broadcast.wal_seal(said), 'UTF8') || said);
 END

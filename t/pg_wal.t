@@ -263,6 +263,24 @@ ok((wait_for { database()->{wal_left_out} == $before + 8 } 5),
 sql(q{select broadcast.send_all('chat', 'soon', '[]')});
 is($sse->event->{event}, 'soon', '... what comes behind is not late');
 
+# more than can be sent to the database before its silence ends the session
+
+$pg->psql(q{select pg_logical_emit_message(true, 'broadcast',
+                                           repeat('x', 200 << 20))},
+          db => 'app', user => 'other');
+sql(q{select broadcast.send_all('chat', 'behind', '[]')});
+is($sse->event(15)->{event}, 'behind', 'nobody can stop what comes behind');
+is(database()->{wal_left_out}, $before + 9, '... what is too large is counted');
+
+$pg->psql(q{update broadcast.setting set value = '33554432'
+             where name = 'message_size'}, db => 'app');
+my ($ok, $words) = $pg->try(q{select broadcast.send_all('chat', 'large',
+    jsonb_build_array(repeat('x', 16 << 20)))}, @at);
+ok(!$ok, 'a send that the relay would leave out is refused');
+like($words, qr/larger than the WAL source takes/, '... with words');
+$pg->psql(q{update broadcast.setting set value = '1048576'
+             where name = 'message_size'}, db => 'app');
+
 
 # --- positions ------------------------------------------------------------------
 

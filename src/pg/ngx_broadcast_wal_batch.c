@@ -21,7 +21,8 @@
  *
  * Who may call pg_logical_emit_message() may send anything under our prefix.
  * What cannot be one of ours is left out here; whether it is one is told by
- * its seal, there.
+ * its seal, there.  Hundreds of megabytes would not be there before the session
+ * is given up for its silence, and come again, for ever.
  */
 
 
@@ -119,6 +120,7 @@ ngx_broadcast_wal_batch_add(ngx_str_t *content)
         text.len = 0;
 
     } else if (text.len < NGX_BROADCAST_WAL_HEAD
+               || text.len > NGX_BROADCAST_WAL_LARGEST
                || ngx_strlchr(text.data, text.data + text.len, '\0')
                || !ngx_broadcast_utf8_valid(&text))
     {

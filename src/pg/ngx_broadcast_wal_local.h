@@ -61,6 +61,8 @@ typedef enum {
 #define NGX_BROADCAST_WAL_MESSAGES   500        /* a batch */
 #define NGX_BROADCAST_WAL_BYTES      (4 * 1024 * 1024)
 #define NGX_BROADCAST_WAL_HEAD       65         /* least bytes of a message */
+#define NGX_BROADCAST_WAL_LARGEST    (16 * 1024 * 1024)     /* most, the same
+                                                   in wal_emit() */
 #define NGX_BROADCAST_WAL_TIMEOUT    12000      /* ms without a word: we ask
                                                    for one each second */
 #define NGX_BROADCAST_WAL_BUSY       100        /* ms, until the slot is asked
