@@ -1934,7 +1934,13 @@ BEGIN
                                                    o.after_seq, o.mark) f
                 ON true
              WHERE f.seq IS NOT NULL
-                OR o.created_at < clock_timestamp() - interval '5 min') f
+
+                -- lost, unless nobody has numbered for as long
+
+                OR o.created_at < clock_timestamp() - interval '5 min'
+                   AND NOT EXISTS (SELECT FROM broadcast.staging s
+                                    WHERE s.created_at < clock_timestamp()
+                                                     - interval '5 min')) f
      WHERE k.hub = f.hub AND k.key = f.key;
 
     GET DIAGNOSTICS n = ROW_COUNT;
