@@ -196,9 +196,11 @@ for (1 .. 100) {
         my ($w) = grep { $_->{connections} > $before{ $_->{pid} } }
                   @{ status()->{workers} };
         $w && $w->{pid};
-    }, 10);
+    }, 2);
 
-    $of{$pid} = $hub;
+    # else one that had ended was still counted
+
+    $of{$pid} = $hub if $pid;
     last if keys %of == 2;
 }
 
