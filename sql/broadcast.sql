@@ -7,7 +7,8 @@
 --
 -- Plain SQL and PL/pgSQL, PostgreSQL 13 and later.  The role that runs it
 -- owns the schema; it needs CREATE on the database the first time, and no
--- superuser right ever.  Nothing is granted to PUBLIC.
+-- superuser right ever.  Whoever upgrades it does that as its owner, if he may.
+-- Nothing is granted to PUBLIC.
 --
 -- Who calls what:
 --
@@ -59,6 +60,15 @@ BEGIN
     THEN
         PERFORM set_config('default_tablespace', '', true);
     END IF;
+
+    -- one owner of it all, also where a superuser upgrades it: functions run
+    -- as their owner, who would not reach what is new
+
+    PERFORM set_config('role', o.rolname, true)
+       FROM pg_catalog.pg_class c
+       JOIN pg_catalog.pg_roles o ON o.oid = c.relowner
+      WHERE c.oid = to_regclass('broadcast.setting')
+        AND o.rolname <> current_user;
 END
 $$;
 

@@ -80,7 +80,13 @@ grant select on broadcast.message to reads with grant option;
 grant select (seq, target) on broadcast.message to part;
 EOS
 
-$pg->file($file, @at);
+# by a superuser
+
+$pg->file($file, db => 'app');
+is(q1(q{select string_agg(c.oid::regclass::text, ' ') from pg_class c
+         where c.relnamespace = 'broadcast'::regnamespace
+           and c.relowner <> 'app'::regrole}), '',
+   'a superuser who upgrades it leaves all of it to its owner');
 is(q1('select broadcast.position(\'chat\')') =~ /^ff-3\.\./ ? 1 : 0, 1,
    'an older schema: the position is what it was, and what waits is seen');
 is(q1('select broadcast.sequence(10)'), 1, '... it is numbered');
