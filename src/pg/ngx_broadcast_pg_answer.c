@@ -18,10 +18,7 @@ static ngx_uint_t ngx_broadcast_pg_answer_unclear(
 static void ngx_broadcast_pg_answer_synced(ngx_broadcast_pg_conn_t *conn);
 
 
-/*
- * PQconsumeInput() reads once.  A peek tells if there is more: also for TLS, of
- * which libpq drains what the library holds.
- */
+/* PQconsumeInput() reads once.  A peek tells if there is more. */
 
 ngx_int_t
 ngx_broadcast_pg_answer_consume(ngx_broadcast_pg_conn_t *conn)

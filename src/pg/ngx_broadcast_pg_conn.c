@@ -23,6 +23,7 @@ static void ngx_broadcast_pg_conn_detach(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_pg_conn_connect(ngx_event_t *ev);
 static void ngx_broadcast_pg_conn_opened(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_pg_conn_read(ngx_event_t *ev);
+static ngx_int_t ngx_broadcast_pg_conn_consume(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_pg_conn_write(ngx_event_t *ev);
 static void ngx_broadcast_pg_conn_timeout(ngx_event_t *ev);
 static void ngx_broadcast_pg_conn_break(ngx_event_t *ev);
@@ -419,7 +420,7 @@ ngx_broadcast_pg_conn_read(ngx_event_t *ev)
 
     conn->heard = ngx_current_msec;
 
-    rc = PQconsumeInput(conn->pg) == 1 ? NGX_OK : NGX_ERROR;
+    rc = ngx_broadcast_pg_conn_consume(conn);
 
     /* answers that came before the end of the connection count */
 
@@ -445,6 +446,31 @@ ngx_broadcast_pg_conn_read(ngx_event_t *ev)
 
         ngx_broadcast_pg_conn_fail(conn);
     }
+}
+
+
+/*
+ * libpq may take a part of a TLS record, and no event tells of the rest, which
+ * is not in the socket any more: where that is dry it is read once more.
+ * PostgreSQL's records are small enough; those of who stands between are not.
+ */
+
+static ngx_int_t
+ngx_broadcast_pg_conn_consume(ngx_broadcast_pg_conn_t *conn)
+{
+    u_char  byte;
+
+    if (PQconsumeInput(conn->pg) != 1) {
+        return NGX_ERROR;
+    }
+
+    if (!PQsslInUse(conn->pg)
+        || recv(PQsocket(conn->pg), &byte, 1, MSG_PEEK) != -1)
+    {
+        return NGX_OK;
+    }
+
+    return PQconsumeInput(conn->pg) == 1 ? NGX_OK : NGX_ERROR;
 }
 
 
