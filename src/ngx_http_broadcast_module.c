@@ -353,6 +353,7 @@ ngx_http_broadcast_cycle_conf(ngx_cycle_t *cycle)
 static ngx_int_t
 ngx_http_broadcast_init_module(ngx_cycle_t *cycle)
 {
+    ngx_log_t                       *log;
     ngx_msec_t                       limit;
     ngx_core_conf_t                 *ccf;
     ngx_http_broadcast_main_conf_t  *bmcf;
@@ -377,7 +378,13 @@ ngx_http_broadcast_init_module(ngx_cycle_t *cycle)
         if (bmcf->drain > limit) {
 
             if (bmcf->drain_given) {
-                ngx_log_error(NGX_LOG_WARN, cycle->log, 0,
+
+                /* "nginx -t" says it even if error_log does not take it */
+
+                log = (cycle->log->log_level < NGX_LOG_WARN)
+                      ? cycle->old_cycle->log : cycle->log;
+
+                ngx_log_error(NGX_LOG_WARN, log, 0,
                               "\"broadcast_drain\" of %Mms is longer than "
                               "\"worker_shutdown_timeout\" less a second, "
                               "%Mms are taken", bmcf->drain, limit);

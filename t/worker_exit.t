@@ -187,6 +187,14 @@ my @wrong = $nginx->stop(seconds => 30);
 is_deeply(\@wrong, [], 'worker_shutdown_timeout ends a longer drain');
 cmp_ok(time - $began, '<', 6, '... in time');
 
+my $quiet = Broadcast::Nginx->new(
+    log => 'error', main => 'worker_shutdown_timeout 10s;',
+    http => 'broadcast_zone hubs 1m; broadcast_drain 20s;');
+my ($fine, $words) = $quiet->test;
+ok($fine && $words =~ /"broadcast_drain" of 20000ms is longer than/,
+   '... "nginx -t" tells of it, also where error_log takes errors alone')
+    or diag($words);
+
 nginx('off', main => 'worker_shutdown_timeout 1s;');
 $is = all_kinds();
 $began = time;
