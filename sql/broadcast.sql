@@ -6551,6 +6551,40 @@ COMMENT ON FUNCTION broadcast.setting_fault(text, text) IS
 'Internal: what is wrong with a row of broadcast.setting, or null';
 
 
+-- Sends, numbering and leases read them: what cannot be read would fail there.
+-- A short lease is odd, but works.
+
+CREATE OR REPLACE FUNCTION broadcast.setting_checked() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    fault text := broadcast.setting_fault(NEW.name, NEW.value);
+BEGIN
+    IF NEW.name = 'node_lease' AND fault = 'is too short'
+       AND NEW.value::interval > interval '0'
+    THEN
+        RETURN NEW;
+    END IF;
+
+    IF fault IS NOT NULL THEN
+        RAISE EXCEPTION '% of broadcast.setting %: ''%''', NEW.name, fault,
+            NEW.value USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    RETURN NEW;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.setting_checked() IS
+'Internal: trigger of broadcast.setting: refuses a value that cannot be read';
+
+DROP TRIGGER IF EXISTS setting_checked ON broadcast.setting;
+
+CREATE TRIGGER setting_checked BEFORE INSERT OR UPDATE ON broadcast.setting
+    FOR EACH ROW EXECUTE FUNCTION broadcast.setting_checked();
+
+
 CREATE OR REPLACE FUNCTION broadcast.doctor_schema()
 RETURNS TABLE ("check" text, status text, detail text, hint text)
 LANGUAGE plpgsql STABLE

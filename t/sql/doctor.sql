@@ -95,14 +95,24 @@ SELECT is(app.after('ALTER DATABASE doctor CONNECTION LIMIT 5'),
 SELECT is(app.after('CREATE OR REPLACE FUNCTION broadcast.schema_version()
                      RETURNS int LANGUAGE sql IMMUTABLE AS ''SELECT 3'''),
           'schema_version error', 'an older schema was put over this one');
-SELECT is(app.after(format('UPDATE broadcast.setting SET value = %L
-                            WHERE name = %L', value, name)),
-          'settings error', format('%s = %s', name, value))
+CREATE VIEW pg_temp.bad AS SELECT *
   FROM (VALUES ('doorbell', 'loud'), ('history_age', 'for ever'),
                ('history_age', '-1 day'), ('history_count', 'many'),
                ('history_count', '0'), ('message_size', '1 MB'),
-               ('node_lease', '1 s'), ('node_lease', '15 apples'))
+               ('node_lease', '0'), ('node_lease', '15 apples'))
        v(name, value);
+SELECT throws_ok(format('UPDATE broadcast.setting SET value = %L
+                          WHERE name = %L', value, name), '22023', NULL,
+                 format('%s = %s is refused', name, value))
+  FROM pg_temp.bad;
+SELECT is(app.after(format('ALTER TABLE broadcast.setting DISABLE TRIGGER USER;
+                            UPDATE broadcast.setting SET value = %L
+                             WHERE name = %L', value, name)),
+          'settings error', format('... and found if it is there: %s', name))
+  FROM pg_temp.bad;
+SELECT is(app.after('UPDATE broadcast.setting SET value = ''1 s''
+                      WHERE name = ''node_lease'''),
+          'settings error', 'a short lease is not refused, but found');
 SELECT is(app.after('DELETE FROM broadcast.setting
                      WHERE name = ''history_count'''),
           'settings error', 'a setting that is missing');
