@@ -169,23 +169,33 @@ like($r->{headers}{'access-control-allow-headers'} // '', qr/idempotency-key/,
 # --- many at once -----------------------------------------------------------
 
 {
-    my @open = map { my $c = Broadcast::HTTP->connect($port);
-                     $c->request(request('"at once"', 'storm'));
-                     $c } 1 .. 40;
-    my (%answers, %workers);
+    my ($storm, %answers, %workers);
 
-    for my $c (@open) {
-        my $head = $c->head;
-        $c->body($head, 'POST');
-        $answers{ answer($head) }++;
-        $workers{ $head->{headers}{'x-worker'} }++;
+    # one worker may have taken all of them
+
+    for my $try (1 .. 20) {
+        $storm = "storm $try";
+        %answers = %workers = ();
+
+        my @open = map { my $c = Broadcast::HTTP->connect($port);
+                         $c->request(request(qq{"at once $try"}, $storm));
+                         $c } 1 .. 40;
+
+        for my $c (@open) {
+            my $head = $c->head;
+            $c->body($head, 'POST');
+            $answers{ answer($head) }++;
+            $workers{ $head->{headers}{'x-worker'} }++;
+        }
+
+        last if keys %answers != 1 || keys %workers == 2;
     }
 
     is_deeply([ values %answers ], [ 40 ], '40 at once have one answer')
         or diag(explain(\%answers));
     like((keys %answers)[0], qr/^200 /, '... a good one');
     is(scalar keys %workers, 2, '... from both workers');
-    is(kept('storm'), 1, '... and are one message');
+    is(kept($storm), 1, '... and are one message');
 }
 
 
