@@ -95,8 +95,9 @@ $m->row('the node that leads stands still', sub {
         $m->nginx($led)->start;
         $run->flows;
         comes('outbox', 0, 1);
-        is($pg->psql('select count(*) from pg_replication_slots'), 0,
-           'the slot is gone');
+        ok((wait_for {
+            $pg->psql('select count(*) from pg_replication_slots') == 0
+        } 20), 'the slot is gone');
 
         # and back
 
