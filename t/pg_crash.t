@@ -158,6 +158,11 @@ $lock->run('select pg_advisory_lock(1)');
 ask($slow, 'Wait', 1);
 ok((wait_for { waiting() == 1 } 5), 'a function waits');
 
+# the first run has a connection of its own, which may have to be made
+
+ok((wait_for { (call($quick, 'Fast', 'f0')->{result} // '') eq 'f0' } 5),
+   '... another function has run');
+
 is_deeply([ map { call($quick, 'Fast', "f$_")->{result} } 1 .. 20 ],
           [ map { "f$_" } 1 .. 20 ], '... another client is answered meanwhile');
 is(scalar(waiting()), 1, '... it waits on');
