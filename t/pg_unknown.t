@@ -80,12 +80,12 @@ sub kept {
 # the process that publishes, if this holds for it
 
 sub backend {
-    my ($what) = @_;
+    my ($what, $seconds) = @_;
     my $pid;
 
     wait_for { $pid = $pg->psql(qq{select pid from pg_stat_activity
         where query ~ 'broadcast.stage' and pid <> pg_backend_pid()
-          and $what}) } 15;
+          and $what}) } $seconds // 15;
 
     return $pid;
 }
@@ -145,7 +145,14 @@ node($pg->conninfo('app', 'app'));
 
 # --- before it is executed --------------------------------------------------
 
-my $pid = backend("state = 'idle'");
+# what it was asked last may have been something else
+
+my $pid;
+
+ok((wait_for {
+    publish('again');
+    $pid = backend("state = 'idle'", 0.5);
+} 15), 'the process that publishes is idle');
 
 kill 'STOP', $pid;
 my $c = begun('unread');
