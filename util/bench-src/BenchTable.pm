@@ -7,43 +7,77 @@ package BenchTable;
 use strict;
 use warnings;
 
+use List::Util qw(any);
 
-# name, how a run's figure is found, digits, aim: at most this times Nchan
 
-my @rows = (
-    [ 'paced, server CPU per delivery, us',
-      sub { $_[0]{paced}{cpu_us} }, 2, 1 ],
-    [ 'paced, publish to last client, p50, ms',
-      sub { $_[0]{paced}{p50_ms} }, 1 ],
-    [ 'paced, publish to last client, p99, ms',
-      sub { $_[0]{paced}{p99_ms} }, 1 ],
-    [ 'saturated, server CPU per delivery, us',
-      sub { $_[0]{saturated}{cpu_us} }, 2 ],
-    [ 'saturated, deliveries per second',
-      sub { $_[0]{saturated}{per_second} }, 0 ],
-    [ 'idle client, user space, bytes',
-      sub { $_[0]{idle} && $_[0]{idle}{anon} + shared($_[0]) }, 0, 1 ],
-    [ '  of these in shared memory',
-      sub { $_[0]{idle} && shared($_[0]) }, 0 ],
-    [ 'connect, server CPU, us',
-      sub { $_[0]{storms} && median(map { $_->{cpu_us} } @{$_[0]{storms}}) },
-      1 ],
-    [ 'connect in two requests, server CPU, us',
-      sub { $_[0]{hops} && median(map { $_->{cpu_us} } @{$_[0]{hops}}) },
-      1 ],
+# An aim is for the columns events and hub, or those of "of": at most, at least
+# or below so much, or so many times what "base" has.
+
+my %rows = (
+    fanout => [
+        [ 'paced, server CPU per delivery, us', of('paced', 'cpu_us'), 2,
+          { most => 1.10, base => 'floor' }, { below => 1, base => 'nchan' } ],
+        [ 'paced, publish to last client, p50, ms', of('paced', 'p50_ms'), 1 ],
+        [ 'paced, publish to last client, p99, ms', of('paced', 'p99_ms'), 1,
+          { most => 1.2, base => 'floor', clients => 10000 } ],
+        [ 'saturated, server CPU per delivery, us',
+          of('saturated', 'cpu_us'), 2, { most => 0.13, base => 'floor' } ],
+        [ 'saturated, deliveries per second',
+          of('saturated', 'per_second'), 0, { least => 4, base => 'nchan' } ],
+        [ 'idle client, user space, bytes', memory('idle'), 0,
+          { most => 1536 } ],
+        [ '  of these in shared memory', shared('idle'), 0 ],
+        [ 'connect, server CPU, us', storm('storms'), 1,
+          { most => 1.5, base => 'nchan' } ],
+        [ 'connect in two requests, server CPU, us', storm('hops'), 1 ],
+    ],
 );
 
-my %names = (floor => 'floor', nchan => 'Nchan', events => 'events',
-             hub => 'hub');
+my %names = (floor => 'floor', nchan => 'Nchan', nats => 'NATS',
+             events => 'events', hub => 'hub');
+
+my @bases = qw(floor nchan nats);
+
+
+# where a run has its figure
+
+sub of {
+    my ($part, $name) = @_;
+
+    return sub { $_[0]{$part} ? $_[0]{$part}{$name} : undef };
+}
+
+
+sub storm {
+    my ($part) = @_;
+
+    return sub {
+        $_[0]{$part} ? median(map { $_->{cpu_us} } @{$_[0]{$part}}) : undef;
+    };
+}
+
+
+sub memory {
+    my ($part) = @_;
+    my $shared = shared($part);
+
+    return sub {
+        $_[0]{$part} ? $_[0]{$part}{anon} + $shared->($_[0]) : undef;
+    };
+}
 
 
 # Pages that the zone was given at its creation do not grow, so what the status
 # page calls used counts where it is the larger.
 
 sub shared {
-    my $idle = $_[0]{idle};
+    my ($part) = @_;
 
-    return $idle->{zone} > $idle->{shmem} ? $idle->{zone} : $idle->{shmem};
+    return sub {
+        my $idle = $_[0]{$part} or return;
+
+        return $idle->{zone} > $idle->{shmem} ? $idle->{zone} : $idle->{shmem};
+    };
 }
 
 
@@ -53,7 +87,7 @@ sub new {
     my $self = bless { peers => $peers, rows => [], missed => 0 }, $class;
 
     for my $plan (@$plans) {
-        for my $row (@rows) {
+        for my $row (@{$rows{$plan->{kind}}}) {
             $self->add($plan, @$row);
         }
     }
@@ -68,99 +102,160 @@ sub missed { return $_[0]{missed} }
 
 
 sub add {
-    my ($self, $plan, $name, $figure, $digits, $aim) = @_;
+    my ($self, $plan, $name, $figure, $digits, @aims) = @_;
 
     my (%median, %wild, %ratio);
 
     for my $peer (@{$self->{peers}}) {
-        my @values = grep { defined } map { $figure->($_) }
+        my @values = sort { $a <=> $b } grep { defined } map { $figure->($_) }
                      @{$plan->{runs}{$peer} || []};
         next if !@values;
 
-        my @sorted = sort { $a <=> $b } @values;
-
         $median{$peer} = median(@values);
         $wild{$peer} = 1
-            if $sorted[-1] - $sorted[0] > abs($median{$peer}) / 4;
+            if $values[-1] - $values[0] > abs($median{$peer}) / 4;
     }
 
     return if !%median;
 
     for my $peer (grep { /events|hub/ } keys %median) {
-        for my $base (grep { $median{$_} } qw(floor nchan)) {
+        for my $base (grep { $median{$_} } @bases) {
             $ratio{"$peer/$base"} = $median{$peer} / $median{$base};
         }
     }
 
-    my $verdict = '';
+    @aims = map { judge($_, \%median, \%ratio) }
+            grep { !$_->{clients} || $_->{clients} == $plan->{clients} } @aims;
 
-    if ($aim) {
-        my @late = grep { $ratio{"$_/nchan"} > $aim }
-                   grep { defined $ratio{"$_/nchan"} } qw(events hub);
-        my $known = grep { defined $ratio{"$_/nchan"} } qw(events hub);
-
-        $self->{missed} ||= @late > 0;
-        $verdict = !$known ? '' : @late ? 'missed: ' . join ' ', @late : 'met';
-    }
+    $self->{missed} ||= any { @{$_->{missed}} } @aims;
 
     push @{$self->{rows}}, {
-        clients => $plan->{clients}, rate => $plan->{rate}, name => $name,
-        digits  => $digits, median => \%median, wild => \%wild,
-        ratio   => \%ratio, aim => $verdict,
+        title   => $plan->{title}, clients => $plan->{clients},
+        rate    => $plan->{rate}, name => $name, digits => $digits,
+        median  => \%median, wild => \%wild, ratio => \%ratio,
+        aims    => \@aims,
     };
 
     return;
 }
 
 
+# Who has missed it.  One that cannot be judged, since a column is missing, is
+# none.
+
+sub judge {
+    my ($aim, $median, $ratio) = @_;
+
+    my ($relation) = grep { defined $aim->{$_} } qw(most least below);
+    my $bound = $aim->{$relation};
+    my $base = $aim->{base};
+    my @missed;
+    my $known = 0;
+
+    for my $column (@{$aim->{of} || [qw(events hub)]}) {
+        my $value = $base ? $ratio->{"$column/$base"} : $median->{$column};
+        next if !defined $value;
+
+        $known++;
+        push @missed, $column
+            if !($relation eq 'most'  ? $value <= $bound
+               : $relation eq 'least' ? $value >= $bound
+                                      : $value <  $bound);
+    }
+
+    return if !$known;
+
+    my $sign = { most => '<=', least => '>=', below => '<' }->{$relation};
+    my $times = !$base ? $bound
+              : $bound == 1 ? $names{$base} : "$bound $names{$base}";
+
+    return { aim => "$sign $times", missed => \@missed };
+}
+
+
 sub text {
     my ($self) = @_;
 
-    my @peers = @{$self->{peers}};
-    my @ratios = map { my $ours = $_;
-                       map { "$ours/$_" }
-                           grep { my $base = $_; grep { $_ eq $base } @peers }
-                               qw(floor nchan) }
-                 grep { /events|hub/ } @peers;
-
     my $text = '';
-    my $clients = 0;
+    my $title = '';
+    my (@peers, @ratios);
 
     for my $row (@{$self->{rows}}) {
 
-        if ($row->{clients} != $clients) {
-            $clients = $row->{clients};
+        if ($row->{title} ne $title) {
+            $title = $row->{title};
+            @peers = $self->columns($title);
+            @ratios = ratios(@peers);
 
             $text .= "\n" if $text;
-            $text .= sprintf '%-40s', "$clients clients, paced at "
-                                      . "$row->{rate}/s";
+            $text .= sprintf '%-40s', $title;
             $text .= sprintf ' %9s', $names{$_} for @peers;
             $text .= sprintf ' %9s', short($_) for @ratios;
-            $text .= @ratios ? "  not above Nchan\n" : "\n";
+            $text .= (any { @{$_->{aims}} && $_->{title} eq $title }
+                          @{$self->{rows}}) ? "  aims\n" : "\n";
         }
 
         $text .= sprintf '%-40s', $row->{name};
+        $text .= sprintf ' %9s', figure($row, $_) for @peers;
 
-        for my $peer (@peers) {
-            my $value = $row->{median}{$peer};
-
-            $text .= sprintf ' %9s', defined $value
-                ? ($row->{wild}{$peer} ? '~' : '')
-                  . sprintf "%.$row->{digits}f", $value
-                : '-';
-        }
-
-        for my $ratio (@ratios) {
-            my $value = $row->{ratio}{$ratio};
-
+        for my $value (map { $row->{ratio}{$_} } @ratios) {
             $text .= sprintf ' %9s', defined $value
                 ? sprintf('%.2f', $value) : '-';
         }
 
-        $text .= $row->{aim} ? "  $row->{aim}\n" : "\n";
+        $text .= '  ' . join '; ', map { verdict($_) } @{$row->{aims}}
+            if @{$row->{aims}};
+        $text .= "\n";
     }
 
     return $text;
+}
+
+
+# those that have a figure in a table, in order
+
+sub columns {
+    my ($self, $title) = @_;
+
+    my @rows = grep { $_->{title} eq $title } @{$self->{rows}};
+
+    return grep { my $peer = $_; any { defined $_->{median}{$peer} } @rows }
+           @{$self->{peers}};
+}
+
+
+# NATS's are for the aims and the JSON: a line has no room for them
+
+sub ratios {
+    my @peers = @_;
+    my @ratios;
+
+    for my $ours (grep { /events|hub/ } @peers) {
+        for my $base (qw(floor nchan)) {
+            push @ratios, "$ours/$base" if any { $_ eq $base } @peers;
+        }
+    }
+
+    return @ratios;
+}
+
+
+sub figure {
+    my ($row, $peer) = @_;
+
+    my $value = $row->{median}{$peer};
+
+    return !defined $value ? '-'
+        : ($row->{wild}{$peer} ? '~' : '')
+          . sprintf "%.$row->{digits}f", $value;
+}
+
+
+sub verdict {
+    my ($aim) = @_;
+
+    return "$aim->{aim}: "
+        . (@{$aim->{missed}} ? "missed: @{$aim->{missed}}" : 'met');
 }
 
 

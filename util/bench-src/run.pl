@@ -48,16 +48,17 @@ for my $peer (@peers) {
 # deliveries as thirty at 1,000
 
 my @plans = $opt{clients}
-    ? (plan($opt{clients}, $opt{clients} > 3000 ? 3 : 20,
-            $opt{quick} ? (2500, 1500, 2) : (10000, 8000, 4)))
+    ? (fanout($opt{clients}, $opt{clients} > 3000 ? 3 : 20,
+              $opt{quick} ? (2500, 1500, 2) : (10000, 8000, 4)))
     : $opt{quick}
-    ? (plan(1000, 20, 2500, 1500, 2))
-    : (plan(1000, 20, 10000, 8000, 4), plan(10000, 3, 12000, 0, 2));
+    ? (fanout(1000, 20, 2500, 1500, 2))
+    : (fanout(1000, 20, 10000, 8000, 4), fanout(10000, 3, 12000, 0, 2));
 
-sub plan {
+sub fanout {
     my ($clients, $rate, $paced, $saturated, $storms) = @_;
 
-    return { clients => $clients, rate => $rate, paced => $paced,
+    return { kind => 'fanout', title => "$clients clients, paced at $rate/s",
+             clients => $clients, rate => $rate, paced => $paced,
              saturated => $saturated, storms => $storms };
 }
 
