@@ -55,9 +55,6 @@ my $negotiated = '{"negotiateVersion":1,"connectionId":"' . 'A' x 22
     . '{"transport":"LongPolling","transferFormats":["Text","Binary"]}]}';
 
 
-sub known { return exists $peers{$_[0]} }
-
-
 # Dies with a sentence.
 
 sub start {
@@ -70,6 +67,10 @@ sub start {
         folder  => "$ENV{BENCH_OUT}/$peer",
         workers => $peer eq 'floor' ? 0 : $workers,
     }, $class;
+
+    if ($plan->{members} && $peer ne 'hub') {
+        push @{$self->{load}}, '--join', '?group=';
+    }
 
     if ($plan->{socket}) {
         $self->{socket} = $plan->{socket};
@@ -207,7 +208,7 @@ sub nginx {
         ? qq{        listen unix:$self->{socket} backlog=4096;} : '';
 
     my ($load, $http, $server) = $self->{peer} eq 'nchan'
-        ? nchan() : $self->broadcast($plan);
+        ? nchan($plan) : $self->broadcast($plan);
 
     open my $f, '>', "$folder/nginx.conf" or die "$folder/nginx.conf: $!\n";
 
@@ -265,23 +266,32 @@ END
 # while publishers are at their fastest; a new subscriber begins at the newest.
 
 sub nchan {
-    return ($ENV{BENCH_NCHAN}, <<'HTTP', <<'SERVER');
-    nchan_shared_memory_size 128m;
-    nchan_message_buffer_length 10000;
+    my ($plan) = @_;
+
+    my $channel = $plan->{members} ? '$arg_group' : 'bench';
+    my $length = $plan->{members} ? 1000 : 10000;
+    my $zone = zone($plan);
+
+    return ($ENV{BENCH_NCHAN}, <<"HTTP", <<"SERVER");
+    nchan_shared_memory_size $zone;
+    nchan_message_buffer_length $length;
     nchan_message_timeout 1h;
 HTTP
         location = /subscribe {
-            nchan_subscriber websocket;
-            nchan_channel_id bench;
+            nchan_subscriber websocket eventsource;
+            nchan_channel_id $channel;
             nchan_subscriber_first_message newest;
         }
 
         location = /publish {
             nchan_publisher http;
-            nchan_channel_id bench;
+            nchan_channel_id $channel;
         }
 SERVER
 }
+
+
+sub zone { return $_[0]{zone} || '128m' }
 
 
 sub broadcast {
@@ -289,6 +299,7 @@ sub broadcast {
 
     my $folder = $self->{folder};
     my $key = secret();
+    my $zone = zone($plan);
 
     secret_file("$folder/key", "$key\n");
 
@@ -299,14 +310,14 @@ sub broadcast {
 
     if ($self->{peer} ne 'events') {
         secret_file("$folder/tokens",
-                    join '', map { token($key, "user$_") . "\n" }
-                                 1 .. $plan->{clients});
+                    join '', map { token($key, $_, $plan->{members}) . "\n" }
+                                 0 .. $plan->{clients} - 1);
 
         push @{$self->{load}}, '--tokens', "$folder/tokens";
     }
 
     return ($ENV{BENCH_MODULE}, <<"HTTP", <<'SERVER');
-    broadcast_zone bench 128m;
+    broadcast_zone bench $zone;
     broadcast_key "file=$folder/key";
 $database
 HTTP
@@ -352,11 +363,13 @@ sub secret_file {
 
 
 sub token {
-    my ($key, $user) = @_;
+    my ($key, $n, $members) = @_;
 
+    my $groups = $members ? sprintf ',"groups":["%d"]', $n / $members : '';
     my $input = encode_base64url('{"alg":"HS256","typ":"JWT"}') . '.'
         . encode_base64url(sprintf '{"aud":"http://127.0.0.1/client/?hub=bench"'
-                           . ',"nameid":"%s","exp":%d}', $user, time + 3600);
+                           . ',"nameid":"user%d"%s,"exp":%d}', $n + 1, $groups,
+                           time + 3600);
 
     return $input . '.' . encode_base64url(hmac_sha256($input, $key));
 }

@@ -27,9 +27,22 @@ my %rows = (
         [ 'idle client, user space, bytes', memory('idle'), 0,
           { most => 1536 } ],
         [ '  of these in shared memory', shared('idle'), 0 ],
+        [ 'idle event stream, user space, bytes', memory('idle_sse'), 0,
+          { most => 2560 } ],
+        [ '  of these in shared memory', shared('idle_sse'), 0 ],
         [ 'connect, server CPU, us', storm('storms'), 1,
           { most => 1.5, base => 'nchan' } ],
         [ 'connect in two requests, server CPU, us', storm('hops'), 1 ],
+    ],
+
+    groups => [
+        [ 'server CPU per message, us', of('groups_all', 'cpu_us'), 1 ],
+        [ '  with a tenth of groups and clients, us',
+          of('groups_few', 'cpu_us'), 1 ],
+        [ '  times that', grown(), 2, { most => 1.1, base => 'floor' } ],
+        [ 'messages per CPU-second', per_cpu('groups_all'), 0,
+          { least => 3, base => 'nchan' } ],
+        [ 'messages per second', of('groups_all', 'per_second'), 0 ],
     ],
 );
 
@@ -67,6 +80,21 @@ sub memory {
 }
 
 
+sub per_cpu {
+    my ($part) = @_;
+
+    return sub { $_[0]{$part} ? 1e6 / $_[0]{$part}{cpu_us} : undef };
+}
+
+
+sub grown {
+    return sub {
+        $_[0]{groups_all}
+            ? $_[0]{groups_all}{cpu_us} / $_[0]{groups_few}{cpu_us} : undef;
+    };
+}
+
+
 # Pages that the zone was given at its creation do not grow, so what the status
 # page calls used counts where it is the larger.
 
@@ -87,7 +115,7 @@ sub new {
     my $self = bless { peers => $peers, rows => [], missed => 0 }, $class;
 
     for my $plan (@$plans) {
-        for my $row (@{$rows{$plan->{kind}}}) {
+        for my $row (@{$rows{$plan->{kind}} || []}) {
             $self->add($plan, @$row);
         }
     }

@@ -142,13 +142,15 @@ load_clients_ping(void)
 
 
 /*
- * All clients must have got the same messages in the same order; that the
- * order of the first one is right is checked as the messages come.
+ * All clients of a group must have got the same messages in the same order;
+ * that the order of the first one is right is checked as the messages come.
  */
 
 void
-load_clients_check(uint32_t published)
+load_clients_check(int members)
 {
+    int             first;
+    uint32_t        published;
     load_client_t  *c;
 
     for (int i = 0; i < conf.clients; i++) {
@@ -158,13 +160,16 @@ load_clients_check(uint32_t published)
             continue;
         }
 
+        first = i - i % members;
+        published = load_phase_published_to(i / members);
+
         if (c->count != published) {
             load_fail("client %d got %u of %u messages", i, c->count,
                       published);
         }
 
-        if (c->order != clients[0].order) {
-            load_fail("client %d saw another order than client 0", i);
+        if (c->order != clients[first].order) {
+            load_fail("client %d saw another order than client %d", i, first);
         }
     }
 
@@ -238,7 +243,8 @@ load_client_handler(load_io_t *io, uint32_t events)
             break;
 
         default:
-            n = load_client_frame(c, buffer + used, len - used);
+            n = conf.sse ? load_client_stream(c, buffer + used, len - used)
+                         : load_client_frame(c, buffer + used, len - used);
         }
 
         if (n == 0) {
@@ -266,11 +272,17 @@ static void
 load_client_request(load_client_t *c)
 {
     int          n;
-    char         request[4096], mark;
+    char         request[4096], group[64], mark;
     const char  *token;
 
     token = ntokens ? tokens[c->number % ntokens] : NULL;
     mark = strchr(conf.path, '?') ? '&' : '?';
+    group[0] = '\0';
+
+    if (conf.members && conf.join) {
+        snprintf(group, sizeof(group), "%s%d", conf.join,
+                 c->number / conf.members);
+    }
 
     if (c->state == LOAD_NEGOTIATE && !conf.signalr) {
 
@@ -297,15 +309,23 @@ load_client_request(load_client_t *c)
                      token ? "Authorization: Bearer " : "",
                      token ? token : "", token ? "\r\n" : "");
 
+    } else if (conf.sse) {
+
+        n = snprintf(request, sizeof(request),
+                     "GET %s HTTP/1.1\r\n"
+                     "Host: 127.0.0.1:%d\r\n"
+                     "Accept: text/event-stream\r\n\r\n",
+                     conf.path, conf.port);
+
     } else {
         n = snprintf(request, sizeof(request),
-                     "GET %s%s%s%s%s HTTP/1.1\r\n"
+                     "GET %s%s%s%s%s%s HTTP/1.1\r\n"
                      "Host: 127.0.0.1:%d\r\n"
                      "Connection: Upgrade\r\n"
                      "Upgrade: websocket\r\n"
                      "Sec-WebSocket-Version: 13\r\n"
                      "Sec-WebSocket-Key: " LOAD_WS_KEY "\r\n\r\n",
-                     conf.path,
+                     conf.path, group,
                      conf.signalr ? (mark == '&' ? "&id=" : "?id=") : "",
                      conf.signalr ? c->id : "",
                      token ? (conf.signalr || mark == '&' ? "&access_token="
@@ -389,6 +409,14 @@ load_client_upgraded(load_client_t *c, char *buf, size_t len)
     }
 
     *end = '\0';
+
+    if (conf.sse && len > 12 && memcmp(buf + 9, "200", 3) == 0
+        && strcasestr(buf, "\r\nContent-Type: text/event-stream") != NULL)
+    {
+        load_client_opened(c);
+
+        return end + 4 - buf;
+    }
 
     if (len < 13 || memcmp(buf + 9, "101", 3)
         || strstr(buf, LOAD_WS_ACCEPT) == NULL)

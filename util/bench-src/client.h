@@ -41,9 +41,16 @@ void load_client_opened(load_client_t *c);
 load_client_t *load_client(int number);
 
 
+/* stream.c: what comes in an event stream */
+
+size_t load_client_stream(load_client_t *c, u_char *buf, size_t len);
+
+
 /* frame.c: the WebSocket side of a client */
 
 size_t load_client_frame(load_client_t *c, u_char *buf, size_t len);
+void load_client_number(load_client_t *c, u_char *p);   /* a message's, and
+                                       it is received */
 void load_client_send(load_client_t *c, int opcode, const void *data,
     size_t len);
 

@@ -34,6 +34,7 @@
 #define FLOOR_EVENTS   512
 #define FLOOR_BUFFER   131072
 #define FLOOR_FAULT    1000          /* frames from one fault to the next */
+#define FLOOR_GROUPS   10001         /* 0: who has named none */
 
 #define FLOOR_LOSE     1
 #define FLOOR_TWICE    2
@@ -41,20 +42,31 @@
 #define FLOOR_GUID     "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
+typedef struct floor_group_s  floor_group_t;
+
 typedef struct {
-    int      fd;
-    int      place;         /* in subscribers; -1: a publisher, or nothing */
-    size_t   len;
-    char    *held;          /* owned: a request's beginning, or NULL */
+    int             fd;
+    int             place;  /* in the group; -1: a publisher, or nothing */
+    floor_group_t  *group;
+    size_t          len;
+    char           *held;   /* owned: a request's beginning, or NULL */
 } floor_conn_t;
+
+
+struct floor_group_s {
+    int             n;
+    int             room;
+    floor_conn_t  **subscribers;
+};
 
 
 static int floor_listen(int port);
 static void floor_accept(int s);
 static void floor_read(floor_conn_t *c);
 static size_t floor_request(floor_conn_t *c, char *buf, size_t len);
+static floor_group_t *floor_group(char *head);
 static void floor_upgrade(floor_conn_t *c, char *head);
-static void floor_broadcast(const char *body, size_t len);
+static void floor_broadcast(floor_group_t *group, const char *body, size_t len);
 static void floor_send(int fd, const char *p, size_t len);
 static void floor_close(floor_conn_t *c);
 static void floor_die(const char *what);
@@ -63,9 +75,7 @@ static void floor_die(const char *what);
 static int             ep;
 static int             fault;
 static int             nframes;
-static int             nsubscribers;
-static int             nroom;
-static floor_conn_t  **subscribers;
+static floor_group_t   groups[FLOOR_GROUPS];
 static char            buffer[FLOOR_BUFFER + 1];
 
 
@@ -256,19 +266,43 @@ floor_request(floor_conn_t *c, char *buf, size_t len)
         return 0;
     }
 
-    floor_broadcast(end, body);
+    floor_broadcast(floor_group(buf), end, body);
     floor_send(c->fd, answer, sizeof(answer) - 1);
 
     return end - buf + body;
 }
 
 
+/* "?group=N" in the request line: those who said the same have it, only they */
+
+static floor_group_t *
+floor_group(char *head)
+{
+    char           *p;
+    unsigned long   n;
+
+    n = 0;
+    p = strstr(head, "?group=");
+
+    if (p != NULL && p < strchr(head, '\r')) {
+        n = 1 + strtoul(p + 7, NULL, 10);
+    }
+
+    if (n >= FLOOR_GROUPS) {
+        floor_die("group");
+    }
+
+    return &groups[n];
+}
+
+
 static void
 floor_upgrade(floor_conn_t *c, char *head)
 {
-    int      n;
-    char    *key, input[128], answer[256];
-    u_char   digest[EVP_MAX_MD_SIZE], text[64];
+    int             n;
+    char           *key, input[128], answer[256];
+    u_char          digest[EVP_MAX_MD_SIZE], text[64];
+    floor_group_t  *group;
 
     key = strstr(head, "Sec-WebSocket-Key: ");
 
@@ -292,22 +326,26 @@ floor_upgrade(floor_conn_t *c, char *head)
 
     floor_send(c->fd, answer, n);
 
-    if (nsubscribers == nroom) {
-        nroom += 1024;
-        subscribers = realloc(subscribers, nroom * sizeof(floor_conn_t *));
+    group = floor_group(head);
 
-        if (subscribers == NULL) {
+    if (group->n == group->room) {
+        group->room += group->room ? 1024 : 16;
+        group->subscribers = realloc(group->subscribers,
+                                     group->room * sizeof(floor_conn_t *));
+
+        if (group->subscribers == NULL) {
             floor_die("realloc");
         }
     }
 
-    c->place = nsubscribers;
-    subscribers[nsubscribers++] = c;
+    c->group = group;
+    c->place = group->n;
+    group->subscribers[group->n++] = c;
 }
 
 
 static void
-floor_broadcast(const char *body, size_t len)
+floor_broadcast(floor_group_t *group, const char *body, size_t len)
 {
     int          i;
     size_t       head;
@@ -332,7 +370,7 @@ floor_broadcast(const char *body, size_t len)
 
     memcpy(frame + head, body, len);
 
-    for (i = 0; i < nsubscribers; i++) {
+    for (i = 0; i < group->n; i++) {
 
         if (fault && ++nframes % FLOOR_FAULT == 0) {
 
@@ -340,10 +378,10 @@ floor_broadcast(const char *body, size_t len)
                 continue;
             }
 
-            floor_send(subscribers[i]->fd, frame, head + len);
+            floor_send(group->subscribers[i]->fd, frame, head + len);
         }
 
-        floor_send(subscribers[i]->fd, frame, head + len);
+        floor_send(group->subscribers[i]->fd, frame, head + len);
     }
 }
 
@@ -380,9 +418,13 @@ floor_send(int fd, const char *p, size_t len)
 static void
 floor_close(floor_conn_t *c)
 {
+    floor_group_t  *group;
+
+    group = c->group;
+
     if (c->place != -1) {
-        subscribers[c->place] = subscribers[--nsubscribers];
-        subscribers[c->place]->place = c->place;
+        group->subscribers[c->place] = group->subscribers[--group->n];
+        group->subscribers[c->place]->place = c->place;
     }
 
     close(c->fd);

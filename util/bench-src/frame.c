@@ -97,8 +97,7 @@ load_client_frame(load_client_t *c, u_char *buf, size_t len)
 static void
 load_client_data(load_client_t *c, u_char *p, size_t len)
 {
-    u_char    *end;
-    uint32_t   seq;
+    u_char  *end;
 
     end = p + len;
 
@@ -117,20 +116,30 @@ load_client_data(load_client_t *c, u_char *p, size_t len)
 
     while (end - p >= 10 && (p = memchr(p, '#', end - p - 9)) != NULL) {
 
-        seq = 0;
-
-        for (int i = 1; i <= 8; i++) {
-            seq = seq * 10 + (p[i] - '0');
-        }
-
-        if (p[9] != '#') {
-            load_fail("client %d: a message is broken", c->number);
-        }
-
-        load_phase_received(c->number, &c->count, &c->order, seq);
-
+        load_client_number(c, p);
         p += 10;
     }
+}
+
+
+/* p has ten bytes at least */
+
+void
+load_client_number(load_client_t *c, u_char *p)
+{
+    uint32_t  seq;
+
+    seq = 0;
+
+    for (int i = 1; i <= 8; i++) {
+        seq = seq * 10 + (p[i] - '0');
+    }
+
+    if (p[0] != '#' || p[9] != '#') {
+        load_fail("client %d: a message is broken", c->number);
+    }
+
+    load_phase_received(c->number, &c->count, &c->order, seq);
 }
 
 

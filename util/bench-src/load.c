@@ -44,6 +44,9 @@ static const char  usage[] =
     "            [--storms N [--hop PATH]]\n"
     "            [--target METHOD --database PID [--unix PATH] [--calls MS]\n"
     "             [--depth N] [--open MS] [--open-rate N]], then none of the others\n"
+    "            [--sse], then nothing but the idle clients of an event stream\n"
+    "            [--groups MS --members N --to TEXT [--join TEXT]], the same:\n"
+    "             a group's number is behind TEXT, behind both paths\n"
     "Prints one JSON object; \"error\" is not null in a failed run.\n";
 
 
@@ -72,6 +75,11 @@ static const struct option  options[] = {
     { "depth",       required_argument, NULL, 'e' },
     { "open",        required_argument, NULL, 'o' },
     { "open-rate",   required_argument, NULL, 'R' },
+    { "sse",         no_argument,       NULL, 'E' },
+    { "groups",      required_argument, NULL, 'G' },
+    { "members",     required_argument, NULL, 'M' },
+    { "to",          required_argument, NULL, 'O' },
+    { "join",        required_argument, NULL, 'J' },
     { NULL,          0,                 NULL, 0 }
 };
 
@@ -89,7 +97,13 @@ main(int argc, char **argv)
     load_loop_init();
     load_clients_init();
 
-    if (conf.target == NULL) {
+    if (conf.groups_ms) {
+        load_groups();
+
+    } else if (conf.sse) {
+        load_spread_idle();
+
+    } else if (conf.target == NULL) {
         load_spread();
     }
 
@@ -163,6 +177,11 @@ load_options(int argc, char **argv)
         case 'e': conf.depth = atoi(optarg);         break;
         case 'o': conf.open_ms = atoi(optarg);       break;
         case 'R': conf.open_rate = atoi(optarg);     break;
+        case 'E': conf.sse = 1;                      break;
+        case 'G': conf.groups_ms = atoi(optarg);     break;
+        case 'M': conf.members = atoi(optarg);       break;
+        case 'O': conf.to = optarg;                  break;
+        case 'J': conf.join = optarg;                break;
 
         default:
             fputs(usage, stderr);
@@ -174,6 +193,10 @@ load_options(int argc, char **argv)
         || conf.size < 10 || conf.size > 65536 || conf.inflight < 1
         || conf.publishers < 1 || conf.publishers > LOAD_MAX_PUBLISHERS
         || conf.window < 1 || conf.depth < 1 || conf.open_rate < 1
+        || (conf.groups_ms
+            && (conf.members < 1 || conf.to == NULL
+                || conf.clients % (conf.members * 10)
+                || conf.clients / conf.members > LOAD_MAX_GROUPS))
         || conf.npids == 0 || optind != argc)
     {
         fputs(usage, stderr);

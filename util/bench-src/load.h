@@ -15,6 +15,7 @@
 
 #define LOAD_MAX_PIDS       64
 #define LOAD_MAX_PUBLISHERS 1024
+#define LOAD_MAX_GROUPS     10000
 
 /* with the default range of ports one source address is good for ~28,000 */
 #define LOAD_PER_ADDRESS    20000
@@ -28,6 +29,7 @@ typedef struct {
     const char    *status;          /* our status page, or NULL */
     const char    *tokens;          /* file, one client token a line, or NULL */
     int            signalr;         /* negotiate + WebSocket + handshake */
+    int            sse;             /* an event stream */
     const char    *hop;             /* what a client posts to first while two
                                        hops are measured, or NULL */
     int            hopping;         /* they are */
@@ -40,6 +42,10 @@ typedef struct {
     int            storms;          /* rounds of connecting all clients */
     int            inflight;        /* connects under way at once */
     int            window;          /* messages under way at once */
+    int            members;         /* of a group, or 0: there are none */
+    const char    *join;            /* what a path has before the group's */
+    const char    *to;              /* number: a subscriber's, a publisher's */
+    int            groups_ms;
     const char    *target;          /* the method that is invoked, or NULL */
     int            calls_ms;        /* closed loop */
     int            depth;           /* invocations under way, some clients' */
@@ -106,7 +112,8 @@ void load_clients_init(void);
 void load_clients_open(int from, int to);       /* returns when all are open */
 void load_clients_close(void);
 void load_clients_ping(void);                   /* SignalR pings that are due */
-void load_clients_check(uint32_t published);    /* after a phase: loss, order */
+void load_clients_check(int members);   /* after a phase: loss and order, in
+                                           each group of so many clients */
 
 
 /* publisher.c: keep-alive HTTP publishers */
@@ -120,11 +127,14 @@ int load_socket(int client);        /* non-blocking connect; -1 cannot be */
 
 /* phase.c: what is under way, and what of it has arrived */
 
-void load_phase_begin(int subscribers);
+void load_phase_begin(int subscribers);         /* of each message */
+void load_phase_groups(int n);
 uint32_t load_phase_next(int publisher);        /* the next sequence number,
                                                    from any thread */
 void load_phase_sent(uint32_t seq);     /* its time begins anew */
 uint32_t load_phase_published(void);
+uint32_t load_phase_published_to(int group);
+int load_phase_group(uint32_t seq);
 void load_phase_received(int client, uint32_t *count, uint64_t *order,
     uint32_t seq);
 double load_phase_outstanding(void);            /* messages, may be broken */
@@ -140,6 +150,12 @@ void load_paced(void);
 void load_saturated(void);
 void load_storms(void);
 void load_hops(void);               /* the same, in two requests for all */
+void load_spread_idle(void);        /* of idle clients alone, of any kind */
+
+
+/* groups.c: messages to groups, of all clients and of a tenth of them */
+
+void load_groups(void);
 
 
 /* call.c: clients that invoke a method; both print their part */

@@ -47,6 +47,30 @@ load_warm_up(void)
 }
 
 
+/* What a client of this kind takes up, and that it has what is sent. */
+
+void
+load_spread_idle(void)
+{
+    load_result_t  result;
+
+    load_warm_up();
+    load_connect_and_idle();
+
+    load_publishers_open(1);
+    load_phase_begin(conf.clients);
+
+    for (int i = 0; i < LOAD_WARM_UP; i++) {
+        load_publish();
+        load_phase_drain();
+    }
+
+    load_phase_end(&result);
+    load_publishers_close();
+    load_clients_close();
+}
+
+
 /*
  * Two points of the memory's line, so that what a server keeps for the busiest
  * moment of connecting is in both and falls out.
@@ -88,8 +112,8 @@ load_connect_and_idle(void)
 
     n = conf.clients - part;
 
-    printf("\"idle\":{\"anon\":%.1f,\"shmem\":%.1f,\"zone\":%.1f},\n",
-           (s3.anon - s1.anon) / n, (s3.shmem - s1.shmem) / n,
+    printf("\"%s\":{\"anon\":%.1f,\"shmem\":%.1f,\"zone\":%.1f},\n",
+           conf.sse ? "idle_sse" : "idle", (s3.anon - s1.anon) / n, (s3.shmem - s1.shmem) / n,
            (s3.zone - s1.zone) / n);
 }
 

@@ -24,6 +24,7 @@ typedef struct {
     uint64_t   done;            /* when the last client had it */
     uint32_t   got;
     uint16_t   publisher;
+    uint16_t   group;           /* whom it is for; 0 if there are none */
 } load_message_t;
 
 
@@ -35,14 +36,23 @@ static uint32_t         phase;          /* in the digits of each message */
 static int              subscribers;
 static uint32_t         published;
 static uint64_t         received;       /* by all clients together */
-static uint32_t         highest[LOAD_MAX_PUBLISHERS];    /* by publisher */
+static int              ngroups = 1;
+static uint32_t         sent_to[LOAD_MAX_GROUPS];
+static uint32_t        *highest;            /* by group and publisher */
 static load_message_t   messages[LOAD_MAX_MESSAGES];
 
 
 void
 load_phase_begin(int n)
 {
-    memset(highest, 0, sizeof(highest));
+    free(highest);
+    highest = calloc((size_t) ngroups * LOAD_MAX_PUBLISHERS, sizeof(uint32_t));
+
+    if (highest == NULL) {
+        load_fail("no memory");
+    }
+
+    memset(sent_to, 0, sizeof(sent_to));
     memset(messages, 0, published * sizeof(load_message_t));
 
     phase = (phase + 1) % 9;
@@ -52,11 +62,22 @@ load_phase_begin(int n)
 }
 
 
+/* The phases that follow send each message to one of n groups, at random. */
+
+void
+load_phase_groups(int n)
+{
+    ngroups = n;
+}
+
+
 uint32_t
 load_phase_next(int publisher)
 {
     uint32_t         n;
     load_message_t  *m;
+
+    static uint64_t  state = 88172645463325252ull;
 
     n = __atomic_fetch_add(&published, 1, __ATOMIC_RELAXED);
 
@@ -67,6 +88,18 @@ load_phase_next(int publisher)
     m = &messages[n];
     m->at = load_now();
     m->publisher = publisher;
+
+    if (ngroups > 1) {
+
+        /* xorshift64, the same groups in each column */
+
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+
+        m->group = state % ngroups;
+        sent_to[m->group]++;
+    }
 
     return phase * LOAD_STEP + n;
 }
@@ -86,15 +119,30 @@ load_phase_published(void)
 }
 
 
+int
+load_phase_group(uint32_t seq)
+{
+    return messages[seq - phase * LOAD_STEP].group;
+}
+
+
+uint32_t
+load_phase_published_to(int group)
+{
+    return ngroups > 1 ? sent_to[group] : published;
+}
+
+
 /*
- * Every client's messages are counted and hashed in order.  The first client's
- * are looked at one by one: none twice, and none of a publisher out of turn.
+ * Every client's messages are counted and hashed in order.  The first client's,
+ * of each group, are looked at one by one: none twice, and none of a publisher
+ * out of turn.
  */
 
 void
 load_phase_received(int client, uint32_t *count, uint64_t *order, uint32_t seq)
 {
-    uint32_t         n;
+    uint32_t         n, *last;
     load_message_t  *m;
 
     n = seq - phase * LOAD_STEP;
@@ -106,12 +154,20 @@ load_phase_received(int client, uint32_t *count, uint64_t *order, uint32_t seq)
 
     m = &messages[n];
 
-    if (client == 0) {
-        if (n + 1 <= highest[m->publisher]) {
-            load_fail("client 0 got message %u twice or out of turn", n);
+    if (ngroups > 1 && client / subscribers != m->group) {
+        load_fail("client %d got message %u, which was for group %d", client,
+                  n, m->group);
+    }
+
+    if (client % subscribers == 0) {
+        last = &highest[m->group * LOAD_MAX_PUBLISHERS + m->publisher];
+
+        if (n + 1 <= *last) {
+            load_fail("client %d got message %u twice or out of turn", client,
+                      n);
         }
 
-        highest[m->publisher] = n + 1;
+        *last = n + 1;
     }
 
     ++*count;
@@ -213,7 +269,7 @@ load_phase_end(load_result_t *result)
 
     free(latency);
 
-    load_clients_check(published);
+    load_clients_check(subscribers);
 }
 
 

@@ -104,6 +104,7 @@ int
 load_publish(void)
 {
     int                n;
+    char               group[64];
     size_t             len;
     uint32_t           seq;
     load_publisher_t  *p;
@@ -127,13 +128,18 @@ load_publish(void)
     }
 
     seq = load_phase_next(p->number);
+    group[0] = '\0';
+
+    if (conf.members) {
+        snprintf(group, sizeof(group), "%s%d", conf.to, load_phase_group(seq));
+    }
 
     n = snprintf(request, 1024,
-                 "POST %s HTTP/1.1\r\n"
+                 "POST %s%s HTTP/1.1\r\n"
                  "Host: 127.0.0.1:%d\r\n"
                  "Content-Type: text/plain\r\n"
                  "Content-Length: %d\r\n\r\n",
-                 conf.publish, conf.port, conf.size);
+                 conf.publish, group, conf.port, conf.size);
 
     len = n + conf.size;
 

@@ -17,13 +17,13 @@ use Time::HiRes;
 
 use BenchCalls;
 use BenchCommits;
+use BenchPlans;
 use BenchServer;
 use BenchTable;
 
 STDOUT->autoflush(1);
 
-my %opt = (rounds => 3, workers => 2,
-           only => 'floor,nchan,events,hub,calls,commits');
+my %opt = (rounds => 3, workers => 2, only => '');
 
 GetOptions(\%opt, 'quick', 'smoke', 'check', 'json=s', 'rounds=i', 'workers=i',
            'only=s', 'clients=i')
@@ -35,32 +35,13 @@ if ($opt{smoke}) {
     $opt{rounds} = 1;
 }
 
-my @peers = grep { !/^(?:calls|commits)$/ } split /,/, $opt{only};
-my $calls = $opt{only} =~ /\bcalls\b/;
-my $commits = $opt{only} =~ /\bcommits\b/;
+my ($columns, $sections) = eval { BenchPlans::chosen($opt{only}) };
+fail($@ =~ s/\s+\z//r) if $@;
 
-for my $peer (@peers) {
-    BenchServer::known($peer) or fail("--only: there is no \"$peer\"");
-}
-
-
-# rates are messages a second; at 10,000 clients three of them are as many
-# deliveries as thirty at 1,000
-
-my @plans = $opt{clients}
-    ? (fanout($opt{clients}, $opt{clients} > 3000 ? 3 : 20,
-              $opt{quick} ? (2500, 1500, 2) : (10000, 8000, 4)))
-    : $opt{quick}
-    ? (fanout(1000, 20, 2500, 1500, 2))
-    : (fanout(1000, 20, 10000, 8000, 4), fanout(10000, 3, 12000, 0, 2));
-
-sub fanout {
-    my ($clients, $rate, $paced, $saturated, $storms) = @_;
-
-    return { kind => 'fanout', title => "$clients clients, paced at $rate/s",
-             clients => $clients, rate => $rate, paced => $paced,
-             saturated => $saturated, storms => $storms };
-}
+my @plans = BenchPlans::plans(%opt, columns => $columns,
+                              sections => $sections);
+my $calls = $sections->{calls};
+my $commits = $sections->{commits};
 
 
 sub say { print STDERR "util/bench: @_\n" }
@@ -87,19 +68,16 @@ my $machine = BenchServer::machine();
 my @failed;
 
 for my $plan (@plans) {
-    $plan->{runs} = {};
+    for my $round (1 .. $plan->{rounds}) {
+        for my $peer (@{$plan->{columns}}) {
 
-    for my $round (1 .. $opt{rounds}) {
-        for my $peer (@peers) {
-
-            say(sprintf 'round %d of %d, %d clients: %s', $round,
-                $opt{rounds}, $plan->{clients}, $peer);
+            say("round $round of $plan->{rounds}, $plan->{title}: $peer");
 
             my ($run, $error) = measure($peer, $plan);
 
             if ($error) {
                 say("this run failed: $error");
-                push @failed, "$peer, $plan->{clients} clients: $error";
+                push @failed, "$peer, $plan->{title}: $error";
                 next;
             }
 
@@ -134,7 +112,7 @@ if ($commits) {
 
     # a round takes half a minute: one, where all has to be quick
 
-    my $rounds = $opt{quick} && (@peers || $calls) ? 1 : $opt{rounds};
+    my $rounds = $opt{quick} && (@plans || $calls) ? 1 : $opt{rounds};
 
     $commits = eval {
         BenchCommits->new(workers => $opt{workers}, rounds => $rounds,
@@ -164,12 +142,8 @@ sub measure {
     return (undef, $@ =~ s/\s+\z//r) if !$server;
 
     my @cmd = ("$ENV{BENCH_OUT}/load", $server->load_options,
-               '--pids',      join(',', $server->pids),
-               '--clients',   $plan->{clients},
-               '--rate',      $plan->{rate},
-               '--paced',     $plan->{paced},
-               '--saturated', $plan->{saturated},
-               '--storms',    $plan->{storms});
+               '--pids', join(',', $server->pids),
+               '--clients', $plan->{clients}, @{$plan->{load}});
 
     open my $pipe, '-|', @cmd or fail("cannot run $cmd[0]: $!");
     my $text = do { local $/; <$pipe> };
@@ -186,7 +160,7 @@ sub measure {
 }
 
 
-my $table = BenchTable->new(\@peers, \@plans);
+my $table = BenchTable->new($columns, \@plans);
 
 print "\n", $table->text if @{$table->rows};
 print "\n", $calls->text if $calls;

@@ -1,0 +1,153 @@
+package BenchPlans;
+
+# Copyright (C) The nginx-broadcast authors
+#
+# What is run, with how many clients, how long, and how often: a plan is one
+# server configuration, one command of the load generator, and the columns that
+# have it.  All times that a run takes are here, in milliseconds.
+
+use strict;
+use warnings;
+
+
+my @columns = qw(floor nchan events hub);
+my @sections = qw(fanout groups calls commits);
+
+# more clients than this are not for the rows of the fan-out
+my $many = 20000;
+
+
+# The columns and sections that a list names: sections alone have all columns,
+# columns alone are those of the fan-out.  Dies with a sentence.
+
+sub chosen {
+    my ($only, $quick) = @_;
+
+    my (@column, @section);
+
+    for my $word (split /,/, $only // '') {
+        if    (grep { $_ eq $word } @columns)  { push @column, $word }
+        elsif (grep { $_ eq $word } @sections) { push @section, $word }
+        else  { die "--only: there is no \"$word\"\n" }
+    }
+
+    @section = @column ? ('fanout') : @sections if !@section;
+    @column = @columns if !@column;
+
+    return (\@column, { map { $_ => 1 } @section });
+}
+
+
+# What of it needs a package, or is to be built.
+
+sub needs {
+    my ($columns, $sections) = eval { BenchPlans::chosen($_[0]) };
+
+    if ($@) {
+        print STDERR "util/bench: error: $@";
+        exit 1;
+    }
+
+    my @spread = grep { $sections->{$_} } qw(fanout groups);
+
+    return join ',', '', @spread ? @$columns : (), sort(keys %$sections), '';
+}
+
+
+# %o: quick, smoke, rounds, clients, and columns and sections as above
+
+sub plans {
+    my (%o) = @_;
+    my @plans;
+
+    push @plans, fanouts(%o) if $o{sections}{fanout};
+    push @plans, groups(%o) if $o{sections}{groups};
+
+    for my $plan (@plans) {
+        my %has = map { $_ => 1 } @{$plan->{columns} || \@columns};
+
+        $plan->{columns} = [ grep { $has{$_} } @{$o{columns}} ];
+        $plan->{rounds} ||= $o{rounds};
+        $plan->{runs} ||= {};
+    }
+
+    return grep { @{$_->{columns}} } @plans;
+}
+
+
+# Rates are messages a second; at 10,000 clients three of them are as many
+# deliveries as thirty at 1,000.
+
+sub fanouts {
+    my (%o) = @_;
+
+    my @times = $o{smoke} ? (300, 200, 1)
+              : $o{quick} ? (1500, 1000, 1) : (10000, 8000, 4);
+    my $n = $o{clients} || 1000;
+
+    my @plans = fanout($n, $n > 3000 ? 3 : 20, @times);
+
+    push @plans, fanout(10000, 3, 12000, 0, 2) if !$o{quick} && !$o{clients};
+
+    return map { ($_, streams($_, %o)) } @plans;
+}
+
+
+sub fanout {
+    my ($clients, $rate, $paced, $saturated, $storms) = @_;
+
+    return {
+        kind    => 'fanout',
+        title   => "$clients clients, paced at $rate/s",
+        clients => $clients,
+        rate    => $rate,
+        load    => [ '--rate', $rate, '--paced', $paced,
+                     '--saturated', $saturated, '--storms', $storms ],
+    };
+}
+
+
+# Another server, since the memory of clients that went would be there for
+# these: rows of the same table.  Memory does not need to be told thrice.
+
+sub streams {
+    my ($fanout, %o) = @_;
+
+    return {
+        kind    => 'streams',
+        title   => "$fanout->{clients} idle event streams",
+        clients => $fanout->{clients},
+        columns => [qw(nchan events)],
+        rounds  => 1,
+        runs    => $fanout->{runs} ||= {},
+        load    => [ '--sse' ],
+    };
+}
+
+
+sub groups {
+    my (%o) = @_;
+
+    my $members = 10;
+    my $ms = $o{smoke} ? 200 : $o{quick} ? 1000 : 4000;
+    my $clients = $o{clients} || 10000;
+
+    # a tenth of the groups is run, too
+
+    $clients = 10 * $members * int(($clients - 1) / (10 * $members) + 1);
+
+    return {
+        kind    => 'groups',
+        title   => $clients / $members . " groups of $members",
+        clients => $clients,
+        members => $members,
+        zone    => '256m',
+        columns => [qw(floor nchan events hub)],
+        rounds  => $o{quick} ? 1 : $o{rounds},
+        load    => [ '--groups', $ms, '--members', $members,
+                     '--to', '?group=' ],
+    };
+}
+
+
+1;
