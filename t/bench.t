@@ -2,8 +2,9 @@
 
 # Copyright (C) The nginx-broadcast authors
 
-# The measuring command, at the floor alone: what it prints, and that a server
-# which loses or doubles a message fails the run instead of being measured.
+# The measuring command: what it prints and draws, much too short, beside the
+# floor alone, and that a server which loses or doubles a message fails the run
+# instead of being measured.
 
 use strict;
 use warnings;
@@ -25,21 +26,86 @@ my $pid;
 END { local $?; kill 'TERM', $pid if $pid }
 
 
-my $text = `$top/util/bench --only floor --quick --rounds 1 --clients 20 \\
-            --json $tmp/bench.json 2>$tmp/bench.log`;
+my $text = `$top/util/bench --only floor,events,hub,fanout,groups --smoke \\
+            --clients 100 --json $tmp/bench.json 2>$tmp/bench.log`;
 
-is($?, 0, 'a run at the floor succeeds') or diag(slurp("$tmp/bench.log"));
+is($?, 0, 'a run succeeds') or diag(slurp("$tmp/bench.log"));
 
-like($text, qr/^paced, server CPU per delivery, us +~?\d+\.\d+$/m,
-     'the table has a figure for a delivery');
-like($text, qr/^20 clients, paced at 20\/s +floor$/m,
+like($text, qr{^100\ clients,\ paced\ at\ 20/s \ +floor \ +events \ +hub
+               \ +eve/floor \ +hub/floor \ +aims$}mx,
      'the table tells clients and rate');
 
 my $json = decode_json(slurp("$tmp/bench.json"));
+my %row = map { ("$_->{kind}: $_->{name}" => $_) } @{$json->{table}};
 
 is_deeply($json->{failed}, [], 'no run failed');
-cmp_ok($json->{plans}[0]{runs}{floor}[0]{paced}{messages}, '>=', 40,
-       'the paced messages of 2.5 seconds were sent');
+cmp_ok($json->{plans}[0]{runs}{floor}[0]{paced}{messages}, '>=', 6,
+       'the paced messages of 0.3 seconds were sent');
+
+for my $case ([ 'fanout: paced, server CPU per delivery, us'
+                => qw(floor events hub) ],
+              [ 'fanout: saturated, deliveries per second'
+                => qw(floor events hub) ],
+              [ 'fanout: idle client, user space, bytes' => qw(events hub) ],
+              [ 'fanout: idle event stream, user space, bytes' => 'events' ],
+              [ 'fanout: connect, server CPU, us' => qw(floor events hub) ],
+              [ 'groups: server CPU per message, us'
+                => qw(floor events hub) ],
+              [ 'groups:   times that' => qw(floor events hub) ]) {
+
+    my ($name, @columns) = @$case;
+    my $row = $row{$name} || {};
+
+    is(scalar(grep { $_ && $_ > 0 } @{$row->{median}}{@columns}),
+       scalar @columns, "$name: figures for @columns");
+    like($text, qr/^\Q$row->{name}\E +[~\d-]/m, "$name: a line of the table");
+}
+
+
+# aims: by what the floor has, and by a figure alone
+
+for my $case ([ 'fanout: paced, server CPU per delivery, us', '<= 1.1 floor',
+                sub { $_[0] <= 1.1 * $_[1] } ],
+              [ 'fanout: idle client, user space, bytes', '<= 1536',
+                sub { $_[0] <= 1536 } ]) {
+
+    my ($name, $aim, $good) = @$case;
+    my ($told) = grep { $_->{aim} eq $aim } @{$row{$name}{aims}};
+    my $median = $row{$name}{median};
+    my @missed = grep { !$good->($median->{$_}, $median->{floor}) }
+                      qw(events hub);
+
+    is_deeply($told && $told->{missed}, \@missed, "$name: who misses $aim");
+
+    my $verdict = @missed ? "missed: @missed" : 'met';
+
+    like($text, qr/^\Q$row{$name}{name}\E .* \Q$aim: $verdict\E$/m,
+         "$name: the table says so");
+}
+
+
+# the chart
+
+my $svg = `$top/util/bench --chart $tmp/bench.json`;
+
+is($?, 0, 'a chart is made of it');
+is(broken($svg), '', 'the chart is well-formed');
+
+for my $case ([ 'paced, server CPU per delivery, us', '%.2f µs' ],
+              [ 'saturated, server CPU per delivery, us', '%.2f µs' ],
+              [ 'idle client, user space, bytes', '%.0f bytes' ],
+              [ 'connect, server CPU, us', '%.1f µs' ]) {
+
+    my ($name, $format) = @$case;
+    my $median = $row{"fanout: $name"}{median};
+    my @figures = map { sprintf $format, $median->{$_} } qw(floor events hub);
+
+    like($svg, qr/>\Q$figures[0]\E<.*>\Q$figures[1]\E<.*>\Q$figures[2]\E</s,
+         "the chart has each column's figure: $name");
+}
+
+isnt(broken($svg =~ s{</g>}{}r), '', 'a chart with a tag too few is not');
+isnt(broken($svg =~ s{&lt;|µ}{&}r), '', 'nor is one with a bare &');
 
 
 # the load generator's own alarm
@@ -75,6 +141,8 @@ for my $case ([ lose  => qr/^lost: \d+ of \d+ deliveries/ ],
 for my $case ([ '--wrong'         => qr/unknown option: --wrong/ ],
               [ '--json'          => qr/--json needs a value/ ],
               [ '--only nothing'  => qr/--only: there is no "nothing"/ ],
+              [ '--chart'         => qr/--chart needs a value/ ],
+              [ "--chart $0"      => qr/bench\.t: this is no JSON/ ],
               [ '--rounds 0 --only floor' => qr/a number is wrong/ ]) {
 
     my ($options, $sentence) = @$case;
@@ -86,6 +154,38 @@ for my $case ([ '--wrong'         => qr/unknown option: --wrong/ ],
 }
 
 done_testing();
+
+
+# What is wrong with an XML document of elements and text, or nothing.
+
+sub broken {
+    my ($xml) = @_;
+    my (@open, $roots);
+
+    while ($xml =~ m{\G(?:([^<]+)|<(/?)([a-zA-Z]+)
+                        ((?:\s+[\w:-]+="[^"<&]*")*)\s*(/?)>)}gcx) {
+
+        my ($text, $end, $name, $empty) = ($1, $2, $3, $5);
+
+        if (defined $text) {
+            return "text: $text"
+                if $text =~ /&(?!(?:amp|lt|gt|quot);)/
+                   || !@open && $text =~ /\S/;
+
+        } elsif ($end) {
+            return "</$name>" if !@open || pop(@open) ne $name;
+
+        } else {
+            $roots++ if !@open;
+            push @open, $name if !$empty;
+        }
+    }
+
+    return 'at ' . substr($xml, pos $xml // 0, 40)
+        if (pos $xml // 0) < length $xml;
+
+    return @open || ($roots // 0) != 1 ? "open: @open" : '';
+}
 
 
 sub listens {

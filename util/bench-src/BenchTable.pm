@@ -52,6 +52,11 @@ my %names = (floor => 'floor', nchan => 'Nchan', nats => 'NATS',
 my @bases = qw(floor nchan nats);
 
 
+sub name { return $names{$_[0]} }
+
+sub columns_all { return qw(floor nchan nats events hub) }
+
+
 # where a run has its figure
 
 sub of {
@@ -158,8 +163,9 @@ sub add {
     $self->{missed} ||= any { @{$_->{missed}} } @aims;
 
     push @{$self->{rows}}, {
-        title   => $plan->{title}, clients => $plan->{clients},
-        rate    => $plan->{rate}, name => $name, digits => $digits,
+        kind    => $plan->{kind}, title => $plan->{title},
+        clients => $plan->{clients}, rate => $plan->{rate},
+        name    => $name, digits => $digits,
         median  => \%median, wild => \%wild, ratio => \%ratio,
         aims    => \@aims,
     };
@@ -168,8 +174,8 @@ sub add {
 }
 
 
-# Who has missed it.  One that cannot be judged, since a column is missing, is
-# none.
+# Who has missed it, and which figure it is in this run.  One that cannot be
+# judged, since a column is missing, is none.
 
 sub judge {
     my ($aim, $median, $ratio) = @_;
@@ -197,7 +203,8 @@ sub judge {
     my $times = !$base ? $bound
               : $bound == 1 ? $names{$base} : "$bound $names{$base}";
 
-    return { aim => "$sign $times", missed => \@missed };
+    return { aim   => "$sign $times", missed => \@missed,
+             limit => $base ? $bound * $median->{$base} : $bound };
 }
 
 
