@@ -68,8 +68,9 @@ sub closed {
     1 while defined $client->{plain}->message(20);
     is(($client->{plain}->closed)[0], 1012, '... a plain WebSocket with 1012');
     ok(eval { 1 while $client->{sse}->event(20); 1 }, '... a stream ends');
-    ok((wait_for { $client->{poll}->poll->{status} =~ /^(?:204|404)$/ } 20),
-       '... and a long poll') if $client->{poll};
+    ok((wait_for {
+           $client->{poll}->poll(timeout => 20)->{status} =~ /^(?:204|404)$/
+       } 20), '... and a long poll') if $client->{poll};
 
     $client->{$_}->drop for qw(hub plain);
     $client->{sse}->close;

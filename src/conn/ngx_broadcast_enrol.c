@@ -96,6 +96,26 @@ ngx_broadcast_enrol_known(ngx_broadcast_conn_t *bc)
 }
 
 
+uint64_t
+ngx_broadcast_enrol_heard(ngx_broadcast_conn_t *bc)
+{
+    return bc->lacks ? 0 : ngx_broadcast_enrol_cut_off;
+}
+
+
+/* workers notice a cut-off at different times, and are answered at others */
+
+void
+ngx_broadcast_enrol_arrived(ngx_broadcast_conn_t *bc, uint64_t heard)
+{
+    if (bc->rowed
+        && (heard == 0 || heard != ngx_broadcast_enrol_cut_off))
+    {
+        ngx_broadcast_enrol(bc);
+    }
+}
+
+
 void
 ngx_broadcast_enrol_remove(ngx_broadcast_conn_t *bc)
 {
@@ -121,7 +141,7 @@ ngx_broadcast_enrol_look(void)
 
         /* a new node was not heard of before, and nobody has judged it */
 
-        if (ngx_broadcast_enrol_cut_off) {
+        if (cut_off > 1) {
             ngx_broadcast_enrol_doubt();
         }
 

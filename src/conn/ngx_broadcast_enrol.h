@@ -28,6 +28,13 @@ void ngx_broadcast_enrol(ngx_broadcast_conn_t *bc);
 /* its row is in the database */
 void ngx_broadcast_enrol_known(ngx_broadcast_conn_t *bc);
 
+/*
+ * A connection that changes its worker takes along up to which cut-off its row
+ * was asked for, 0: it is to be asked for; where it arrives that is made up.
+ */
+uint64_t ngx_broadcast_enrol_heard(ngx_broadcast_conn_t *bc);
+void ngx_broadcast_enrol_arrived(ngx_broadcast_conn_t *bc, uint64_t heard);
+
 /* it is out of the index */
 void ngx_broadcast_enrol_remove(ngx_broadcast_conn_t *bc);
 

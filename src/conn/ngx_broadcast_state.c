@@ -4,6 +4,7 @@
  */
 
 
+#include "conn/ngx_broadcast_enrol.h"
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_invocation.h"
 #include "conn/ngx_broadcast_keep.h"
@@ -27,6 +28,7 @@ typedef struct {
     ngx_uint_t                state;
     ngx_uint_t                end;
     ngx_uint_t                keep;
+    uint64_t                  heard;
     ngx_msec_t                since;
     ngx_msec_t                received;
     ngx_msec_t                sent;
@@ -315,6 +317,7 @@ ngx_broadcast_state_make(ngx_broadcast_state_t *state,
     /* its groups are those that the other worker has told of, or will not */
 
     ngx_broadcast_keep_set_state(bc, base.keep);
+    ngx_broadcast_enrol_arrived(bc, base.heard);
 
     *bcp = bc;
 
@@ -334,6 +337,7 @@ ngx_broadcast_state_put_base(ngx_broadcast_buf_t *b, ngx_broadcast_conn_t *bc)
     ngx_broadcast_state_put(b, bc->expires);
     ngx_broadcast_state_put(b, bc->handshake);
     ngx_broadcast_state_put(b, ngx_broadcast_keep_state(bc));
+    ngx_broadcast_state_put(b, ngx_broadcast_enrol_heard(bc));
 
     ngx_broadcast_state_put(b, ngx_current_msec - bc->since);
     ngx_broadcast_state_put(b, ngx_current_msec - bc->received);
@@ -369,6 +373,7 @@ ngx_broadcast_state_get_base(ngx_broadcast_state_in_t *in,
     open->token_expires = ngx_broadcast_state_get(in);
     open->handshake = ngx_broadcast_state_get(in);
     base->keep = ngx_broadcast_state_get(in);
+    base->heard = ngx_broadcast_state_get(in);
 
     base->since = ngx_broadcast_state_get(in);
     base->received = ngx_broadcast_state_get(in);

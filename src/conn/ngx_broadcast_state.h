@@ -28,7 +28,7 @@
  * reload another version of the module may read it.
  */
 
-#define NGX_BROADCAST_STATE_VERSION  4
+#define NGX_BROADCAST_STATE_VERSION  5
 
 #define NGX_BROADCAST_STATE_WHOLE    0
 #define NGX_BROADCAST_STATE_GONE     1      /* it has ended: no part follows */

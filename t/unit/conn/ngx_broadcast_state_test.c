@@ -25,6 +25,7 @@
 
 #include "tap.h"
 
+#include "conn/ngx_broadcast_enrol.h"
 #include "conn/ngx_broadcast_index.h"
 #include "conn/ngx_broadcast_invocation.h"
 #include "conn/ngx_broadcast_keep.h"
@@ -122,6 +123,20 @@ ngx_broadcast_keep_set_state(ngx_broadcast_conn_t *bc, ngx_uint_t state)
 {
     bc->kept = (state & NGX_BROADCAST_KEEP_KEPT) ? 1 : 0;
     bc->changed = (state & NGX_BROADCAST_KEEP_CHANGED) ? 1 : 0;
+}
+
+
+uint64_t
+ngx_broadcast_enrol_heard(ngx_broadcast_conn_t *bc)
+{
+    return bc->lacks ? 0 : 1;
+}
+
+
+void
+ngx_broadcast_enrol_arrived(ngx_broadcast_conn_t *bc, uint64_t heard)
+{
+    bc->lacks = (heard == 0);
 }
 
 
@@ -328,6 +343,7 @@ sample(void)
     bc->excess = 5000;
     bc->kept = 1;
     bc->changed = 1;
+    bc->lacks = 1;
 
     group = tap_str("one");
     (void) ngx_broadcast_index_join(bc, &group);
@@ -427,8 +443,8 @@ whole(void)
        && to->framing == NGX_BROADCAST_FRAME_BYTES
        && to->state == NGX_BROADCAST_ACTIVE,
        "transport, protocol, framing and state");
-    ok(to->kept && to->changed,
-       "the database is still to be told of its groups");
+    ok(to->kept && to->changed && to->lacks,
+       "the database is to be told of its groups, and asked for its row");
     ok(to->live && to->functions && to->expires == 4000000000,
        "it gets messages, calls functions, its token ends when it did");
     ok(to->row == 17 && to->start == 8192 && to->limits == &limits,
