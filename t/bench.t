@@ -20,7 +20,7 @@ use Time::HiRes qw(sleep);
 
 my $top = abs_path(dirname(__FILE__) . '/..');
 my $tmp = tempdir(CLEANUP => 1);
-my $port = 19303;
+my $port = 19309;
 my $pid;
 
 END { local $?; kill 'TERM', $pid if $pid }
@@ -125,7 +125,7 @@ for my $case ([ lose  => qr/^lost: \d+ of \d+ deliveries/ ],
     ok(listens(), "a server that may $fault listens");
 
     my $out = `$top/build/bench/load --port $port --path / --publish / \\
-               --pids $pid --clients 100 --saturated 200`;
+               --pids $pid --clients 100 --saturated 200 --patience 2`;
 
     is($? >> 8, 1, "$fault: the load generator fails");
     like(decode_json($out)->{error}, $sentence, "$fault: it says so");

@@ -10,7 +10,7 @@ use strict;
 use warnings;
 
 
-my @columns = qw(floor nchan events hub);
+my @columns = qw(floor nchan nats events hub);
 my @sections = qw(fanout groups calls commits);
 
 # more clients than this are not for the rows of the fan-out
@@ -102,7 +102,8 @@ sub fanout {
         clients => $clients,
         rate    => $rate,
         load    => [ '--rate', $rate, '--paced', $paced,
-                     '--saturated', $saturated, '--storms', $storms ],
+                     '--saturated', $saturated, '--batched', $saturated,
+                     '--storms', $storms ],
     };
 }
 

@@ -14,6 +14,10 @@ use POSIX qw(:sys_wait_h);
 use Time::HiRes qw(sleep time);
 
 
+# messages a request, where a publisher can batch them
+
+my @batch = ('--batch', 100, '--batchers', 8);
+
 my %peers = (
     floor => {
         port => 19300,
@@ -24,16 +28,21 @@ my %peers = (
         load => [ '--path', '/subscribe', '--publish', '/publish',
                   '--hop', '/hop' ],
     },
+    nats => {
+        port => 19303,
+        load => [ '--path', '/', '--nats', 19304, '--publishers', 1 ],
+    },
     events => {
         port => 19302,
         load => [ '--path', '/events/bench', '--publish', '/publish/bench',
-                  '--status', '/status', '--hop', '/hop' ],
+                  '--status', '/status', '--hop', '/hop', @batch ],
     },
     hub => {
         port => 19302,
         load => [ '--path', '/client?hub=bench',
                   '--publish', '/publish/bench',
-                  '--status', '/status', '--signalr', '--hop', '/hop' ],
+                  '--status', '/status', '--signalr', '--hop', '/hop',
+                  @batch ],
     },
     calls => {
         port => 19302,
@@ -65,7 +74,8 @@ sub start {
         port    => $peers{$peer}{port},
         load    => [ '--port', $peers{$peer}{port}, @{$peers{$peer}{load}} ],
         folder  => "$ENV{BENCH_OUT}/$peer",
-        workers => $peer eq 'floor' ? 0 : $workers,
+        workers => $workers,
+        forks   => $peer =~ /^(?:floor|nats)$/ ? 0 : $workers,
     }, $class;
 
     if ($plan->{members} && $peer ne 'hub') {
@@ -81,9 +91,9 @@ sub start {
         die "port $self->{port} is in use: what listens there?\n";
     }
 
-    my @cmd = $peer eq 'floor'
-        ? ("$ENV{BENCH_OUT}/floor", $self->{port})
-        : $self->nginx($plan);
+    my @cmd = $peer eq 'floor' ? ("$ENV{BENCH_OUT}/floor", $self->{port})
+            : $peer eq 'nats'  ? $self->nats($plan)
+            :                    $self->nginx($plan);
 
     $self->{pid} = fork // die "fork: $!\n";
 
@@ -94,7 +104,7 @@ sub start {
 
     for (1 .. 200) {
         return $self if connected($self->{port})
-                        && $self->children == $self->{workers};
+                        && $self->children == $self->{forks};
 
         if (waitpid($self->{pid}, WNOHANG) == $self->{pid}) {
             undef $self->{pid};
@@ -157,7 +167,7 @@ sub complaints {
 
     while (my $line = <$f>) {
         return "$self->{peer} logged: $line"
-            if $line =~ /\[(alert|emerg|crit)\]/;
+            if $line =~ /\[(?:alert|emerg|crit|ERR|FTL)\]/;
     }
 
     return;
@@ -187,6 +197,38 @@ sub log_tail {
     my @lines = <$f>;
 
     return @lines ? $lines[-1] =~ s/\s+\z//r : 'the error log is empty';
+}
+
+
+# As it comes, but for a listener of WebSockets without TLS and room for all
+# clients; as many threads run at a time as nginx has workers.
+
+sub nats {
+    my ($self, $plan) = @_;
+
+    my $folder = $self->{folder};
+    my $room = $plan->{clients} + 2048;
+
+    mkdir $folder;
+    unlink "$folder/error.log";
+
+    open my $f, '>', "$folder/nats.conf" or die "$folder/nats.conf: $!\n";
+
+    print $f <<"END";
+listen: "127.0.0.1:19304"
+max_connections: $room
+log_file: "$folder/error.log"
+
+websocket {
+    listen: "127.0.0.1:$self->{port}"
+    no_tls: true
+}
+END
+
+    close $f or die "$folder/nats.conf: $!\n";
+
+    return ('env', "GOMAXPROCS=$self->{workers}", $ENV{BENCH_NATS},
+            '-c', "$folder/nats.conf");
 }
 
 
@@ -397,9 +439,12 @@ sub machine {
     my $package = "dpkg-query -W -f '\${Version}' libnginx-mod-nchan";
     my ($nchan) = `$package 2>/dev/null` =~ /^(?:\d+:)?([^+-]+)/;
 
+    my ($nats) = $ENV{BENCH_NATS}
+        ? `$ENV{BENCH_NATS} --version 2>&1` =~ /v(\d\S*)/ : ();
+
     return { cpu => $models[0] // 'unknown', cores => scalar @models,
              kernel => $kernel, nginx => $nginx // 'unknown',
-             nchan => $nchan // 'unknown', busy => $busy, all => $all };
+             nchan => $nchan // 'unknown', nats => $nats // 'unknown', busy => $busy, all => $all };
 }
 
 

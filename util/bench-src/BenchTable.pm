@@ -10,8 +10,8 @@ use warnings;
 use List::Util qw(any);
 
 
-# An aim is for the columns events and hub, or those of "of": at most, at least
-# or below so much, or so many times what "base" has.
+# An aim is for the columns events and hub, or those of "of": at most, at least,
+# below or above so much, or so many times what "base" has.
 
 my %rows = (
     fanout => [
@@ -24,6 +24,10 @@ my %rows = (
           of('saturated', 'cpu_us'), 2, { most => 0.13, base => 'floor' } ],
         [ 'saturated, deliveries per second',
           of('saturated', 'per_second'), 0, { least => 4, base => 'nchan' } ],
+        [ 'batched, server CPU per delivery, us', batched('cpu_us'), 2,
+          { most => 0.10, base => 'floor' } ],
+        [ 'batched, deliveries per second', batched('per_second'), 0,
+          { above => 1, base => 'nats' } ],
         [ 'idle client, user space, bytes', memory('idle'), 0,
           { most => 1536 } ],
         [ '  of these in shared memory', shared('idle'), 0 ],
@@ -63,6 +67,21 @@ sub of {
     my ($part, $name) = @_;
 
     return sub { $_[0]{$part} ? $_[0]{$part}{$name} : undef };
+}
+
+
+# The floor has no batches, and to NATS a publisher never waits for anything:
+# what others' are compared with is what these two did at full speed.
+
+sub batched {
+    my ($name) = @_;
+
+    return sub {
+        my ($run, $peer) = @_;
+        my $part = $peer =~ /floor|nats/ ? 'saturated' : 'batched';
+
+        return $run->{$part} ? $run->{$part}{$name} : undef;
+    };
 }
 
 
@@ -140,7 +159,8 @@ sub add {
     my (%median, %wild, %ratio);
 
     for my $peer (@{$self->{peers}}) {
-        my @values = sort { $a <=> $b } grep { defined } map { $figure->($_) }
+        my @values = sort { $a <=> $b } grep { defined }
+                     map { $figure->($_, $peer) }
                      @{$plan->{runs}{$peer} || []};
         next if !@values;
 
@@ -180,7 +200,7 @@ sub add {
 sub judge {
     my ($aim, $median, $ratio) = @_;
 
-    my ($relation) = grep { defined $aim->{$_} } qw(most least below);
+    my ($relation) = grep { defined $aim->{$_} } qw(most least below above);
     my $bound = $aim->{$relation};
     my $base = $aim->{base};
     my @missed;
@@ -194,12 +214,14 @@ sub judge {
         push @missed, $column
             if !($relation eq 'most'  ? $value <= $bound
                : $relation eq 'least' ? $value >= $bound
-                                      : $value <  $bound);
+               : $relation eq 'below' ? $value <  $bound
+                                      : $value >  $bound);
     }
 
     return if !$known;
 
-    my $sign = { most => '<=', least => '>=', below => '<' }->{$relation};
+    my $sign = { most => '<=', least => '>=', below => '<',
+                 above => '>' }->{$relation};
     my $times = !$base ? $bound
               : $bound == 1 ? $names{$base} : "$bound $names{$base}";
 

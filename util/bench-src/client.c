@@ -109,6 +109,8 @@ load_clients_close(void)
         free(clients[i].held);
         clients[i].held = NULL;
         clients[i].nheld = 0;
+        clients[i].nplain = 0;
+        clients[i].left = 0;
     }
 
     opened = 0;
@@ -243,8 +245,9 @@ load_client_handler(load_io_t *io, uint32_t events)
             break;
 
         default:
-            n = conf.sse ? load_client_stream(c, buffer + used, len - used)
-                         : load_client_frame(c, buffer + used, len - used);
+            n = conf.sse  ? load_client_stream(c, buffer + used, len - used)
+              : conf.nats ? load_client_nats(c, buffer + used, len - used)
+                          : load_client_frame(c, buffer + used, len - used);
         }
 
         if (n == 0) {
@@ -427,6 +430,9 @@ load_client_upgraded(load_client_t *c, char *buf, size_t len)
     if (conf.signalr) {
         c->state = LOAD_HANDSHAKE;
         load_client_send(c, 1, hello, sizeof(hello) - 1);
+
+    } else if (conf.nats) {
+        c->state = LOAD_HANDSHAKE;      /* it speaks first */
 
     } else {
         load_client_opened(c);

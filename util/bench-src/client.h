@@ -29,6 +29,8 @@ typedef struct {
     int            sent;        /* the request of this state is on its way */
     u_char        *held;        /* owned: a frame's beginning, or NULL */
     size_t         nheld;
+    size_t         nplain;      /* NATS: bytes of held that have no frame, */
+    uint64_t       left;        /* and what is to come of the frame behind */
     uint32_t       count;       /* messages of this phase */
     uint64_t       order;       /* hash over them in order of arrival */
     char           id[512];     /* connection token */
@@ -53,6 +55,11 @@ void load_client_number(load_client_t *c, u_char *p);   /* a message's, and
                                        it is received */
 void load_client_send(load_client_t *c, int opcode, const void *data,
     size_t len);
+
+
+/* nats.c: a client's stream, as much of it as is whole */
+
+size_t load_client_nats(load_client_t *c, u_char *buf, size_t len);
 
 
 #endif /* BENCH_CLIENT_H */

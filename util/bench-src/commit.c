@@ -46,7 +46,8 @@ load_conf_t  conf = {
     .clients = 1,
     .size = 100,
     .publishers = 32,
-    .inflight = 32
+    .inflight = 32,
+    .patience = 10
 };
 
 commit_conf_t  commit_conf = {
@@ -368,7 +369,7 @@ commit_posts(int ms)
 
     while (load_now() < end) {
 
-        while (load_publish()) {
+        while (load_publish(1)) {
             /* void */
         }
 

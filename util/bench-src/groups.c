@@ -84,7 +84,7 @@ load_groups_publish(uint64_t end)
 {
     while (load_now() < end) {
 
-        while (load_phase_outstanding() < conf.window && load_publish()) {
+        while (load_phase_outstanding() < conf.window && load_publish(1)) {
             /* void */
         }
 

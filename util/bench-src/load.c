@@ -28,8 +28,10 @@ load_conf_t  conf = {
     .size = 100,
     .rate = 20,
     .publishers = 32,
+    .batchers = 8,
     .inflight = 32,
     .window = 1000,
+    .patience = 10,
     .depth = 4,
     .open_rate = 1000
 };
@@ -41,6 +43,8 @@ static const char  usage[] =
     "            [--signalr] [--tokens FILE] [--status PATH]\n"
     "            [--rate N --paced MS]\n"
     "            [--publishers N --window N --saturated MS]\n"
+    "            [--batch N --batchers N --batched MS]\n"
+    "            [--nats PORT] [--patience SECONDS]\n"
     "            [--storms N [--hop PATH]]\n"
     "            [--target METHOD --database PID [--unix PATH] [--calls MS]\n"
     "             [--depth N] [--open MS] [--open-rate N]], then none of the others\n"
@@ -66,6 +70,11 @@ static const struct option  options[] = {
     { "publishers",  required_argument, NULL, 'n' },
     { "window",      required_argument, NULL, 'w' },
     { "saturated",   required_argument, NULL, 'D' },
+    { "batch",       required_argument, NULL, 'b' },
+    { "batchers",    required_argument, NULL, 'N' },
+    { "batched",     required_argument, NULL, 'k' },
+    { "nats",        required_argument, NULL, 'A' },
+    { "patience",    required_argument, NULL, 'y' },
     { "storms",      required_argument, NULL, 'm' },
     { "hop",         required_argument, NULL, 'h' },
     { "unix",        required_argument, NULL, 'x' },
@@ -135,6 +144,10 @@ load_spread(void)
         load_saturated();
     }
 
+    if (conf.batched_ms && conf.batch) {
+        load_batched();
+    }
+
     if (conf.storms) {
         load_storms();
     }
@@ -168,6 +181,11 @@ load_options(int argc, char **argv)
         case 'n': conf.publishers = atoi(optarg);    break;
         case 'w': conf.window = atoi(optarg);        break;
         case 'D': conf.saturated_ms = atoi(optarg);  break;
+        case 'b': conf.batch = atoi(optarg);         break;
+        case 'N': conf.batchers = atoi(optarg);      break;
+        case 'k': conf.batched_ms = atoi(optarg);    break;
+        case 'A': conf.nats = atoi(optarg);          break;
+        case 'y': conf.patience = atoi(optarg);      break;
         case 'm': conf.storms = atoi(optarg);        break;
         case 'h': conf.hop = optarg;                 break;
         case 'x': conf.socket = optarg;              break;
@@ -192,7 +210,10 @@ load_options(int argc, char **argv)
     if (conf.port <= 0 || conf.clients < 10 || conf.rate < 1
         || conf.size < 10 || conf.size > 65536 || conf.inflight < 1
         || conf.publishers < 1 || conf.publishers > LOAD_MAX_PUBLISHERS
+        || conf.batch < 0 || conf.batch > LOAD_MAX_BATCH
+        || conf.batchers < 1 || conf.batchers > LOAD_MAX_PUBLISHERS
         || conf.window < 1 || conf.depth < 1 || conf.open_rate < 1
+        || conf.patience < 1
         || (conf.groups_ms
             && (conf.members < 1 || conf.to == NULL
                 || conf.clients % (conf.members * 10)

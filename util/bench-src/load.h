@@ -16,6 +16,7 @@
 #define LOAD_MAX_PIDS       64
 #define LOAD_MAX_PUBLISHERS 1024
 #define LOAD_MAX_GROUPS     10000
+#define LOAD_MAX_BATCH      1000
 
 /* with the default range of ports one source address is good for ~28,000 */
 #define LOAD_PER_ADDRESS    20000
@@ -23,6 +24,9 @@
 
 typedef struct {
     int            port;
+    int            nats;            /* NATS's port for publishers, then
+                                       subscribers speak its protocol, too;
+                                       or 0 */
     const char    *socket;          /* or a Unix one */
     const char    *path;            /* what a subscriber opens */
     const char    *publish;         /* what a publisher posts to */
@@ -39,9 +43,13 @@ typedef struct {
     int            paced_ms;
     int            publishers;
     int            saturated_ms;
+    int            batch;           /* messages a request, or 0 */
+    int            batchers;        /* publishers of such requests */
+    int            batched_ms;
     int            storms;          /* rounds of connecting all clients */
     int            inflight;        /* connects under way at once */
     int            window;          /* messages under way at once */
+    int            patience;        /* seconds without a delivery: it is lost */
     int            members;         /* of a group, or 0: there are none */
     const char    *join;            /* what a path has before the group's */
     const char    *to;              /* number: a subscriber's, a publisher's */
@@ -116,11 +124,12 @@ void load_clients_check(int members);   /* after a phase: loss and order, in
                                            each group of so many clients */
 
 
-/* publisher.c: keep-alive HTTP publishers */
+/* publisher.c: keep-alive HTTP publishers, or NATS's */
 
 void load_publishers_open(int n);
 void load_publishers_close(void);
-int load_publish(void);             /* 0: no publisher is free */
+int load_publish(int n);            /* n messages, at most, in one request;
+                                       how many, 0: no publisher is free */
 int load_publishers_busy(void);
 int load_socket(int client);        /* non-blocking connect; -1 cannot be */
 
@@ -148,6 +157,7 @@ void load_warm_up(void);
 void load_connect_and_idle(void);
 void load_paced(void);
 void load_saturated(void);
+void load_batched(void);
 void load_storms(void);
 void load_hops(void);               /* the same, in two requests for all */
 void load_spread_idle(void);        /* of idle clients alone, of any kind */
@@ -156,6 +166,12 @@ void load_spread_idle(void);        /* of idle clients alone, of any kind */
 /* groups.c: messages to groups, of all clients and of a tenth of them */
 
 void load_groups(void);
+
+
+/* nats.c: NATS's protocol, on a publisher's connection */
+
+char *load_nats_publish(char *p);   /* what stands before a body */
+const char *load_nats_answer(const char *line, int *ready);
 
 
 /* call.c: clients that invoke a method; both print their part */

@@ -11,9 +11,12 @@
 
 #define LOAD_WARM_UP    8               /* messages */
 #define LOAD_IDLE_PART  5               /* 1/5 of the clients, then all */
+#define LOAD_NATS_WRITE 256             /* messages: some 32 KB */
 
 
-static void load_publish_until(uint64_t end, uint32_t *held);
+static void load_full_speed(const char *name, int publishers, int batch,
+    int ms);
+static void load_publish_until(uint64_t end, int batch, uint32_t *held);
 static double load_cpu_per(load_sample_t *before, load_sample_t *after,
     double n);
 static double load_softirq_per(load_sample_t *before, load_sample_t *after,
@@ -36,7 +39,7 @@ load_warm_up(void)
     load_phase_begin(n);
 
     for (int i = 0; i < LOAD_WARM_UP; i++) {
-        load_publish();
+        load_publish(1);
         load_phase_drain();
     }
 
@@ -61,7 +64,7 @@ load_spread_idle(void)
     load_phase_begin(conf.clients);
 
     for (int i = 0; i < LOAD_WARM_UP; i++) {
-        load_publish();
+        load_publish(1);
         load_phase_drain();
     }
 
@@ -149,7 +152,7 @@ load_paced(void)
         if (now >= start + due * 1000000000ull / conf.rate) {
             due++;
 
-            if (load_phase_outstanding() > 0 || !load_publish()) {
+            if (load_phase_outstanding() > 0 || !load_publish(1)) {
                 late++;
             }
         }
@@ -178,8 +181,28 @@ load_paced(void)
 }
 
 
+/*
+ * A publisher of NATS waits for no answer, so its messages leave together, as
+ * many as its client libraries let become one write.
+ */
+
 void
 load_saturated(void)
+{
+    load_full_speed("saturated", conf.publishers,
+                    conf.nats ? LOAD_NATS_WRITE : 1, conf.saturated_ms);
+}
+
+
+void
+load_batched(void)
+{
+    load_full_speed("batched", conf.batchers, conf.batch, conf.batched_ms);
+}
+
+
+static void
+load_full_speed(const char *name, int publishers, int batch, int ms)
 {
     double         n;
     uint32_t       held;
@@ -187,7 +210,7 @@ load_saturated(void)
     load_result_t  result;
     load_sample_t  before, after;
 
-    load_publishers_open(conf.publishers);
+    load_publishers_open(publishers);
     load_phase_begin(conf.clients);
     load_wait_quiet();
 
@@ -195,7 +218,7 @@ load_saturated(void)
     load_sample_cpu(&before);
     start = load_now();
 
-    load_publish_until(start + conf.saturated_ms * 1000000ull, &held);
+    load_publish_until(start + ms * 1000000ull, batch, &held);
     load_phase_drain();
 
     end = load_now();
@@ -206,9 +229,9 @@ load_saturated(void)
 
     n = result.deliveries;
 
-    printf("\"saturated\":{\"messages\":%u,\"held\":%u,\"cpu_us\":%.4f,"
+    printf("\"%s\":{\"messages\":%u,\"held\":%u,\"cpu_us\":%.4f,"
            "\"softirq_us\":%.4f,\"per_second\":%.0f},\n",
-           result.messages, held, load_cpu_per(&before, &after, n),
+           name, result.messages, held, load_cpu_per(&before, &after, n),
            load_softirq_per(&before, &after, n), n * 1e9 / (end - start));
 }
 
@@ -278,7 +301,7 @@ load_storm_rounds(const char *name)
  */
 
 static void
-load_publish_until(uint64_t end, uint32_t *held)
+load_publish_until(uint64_t end, int batch, uint32_t *held)
 {
     int  sent;
 
@@ -286,7 +309,7 @@ load_publish_until(uint64_t end, uint32_t *held)
 
         sent = 0;
 
-        while (load_phase_outstanding() < conf.window && load_publish()) {
+        while (load_phase_outstanding() < conf.window && load_publish(batch)) {
             sent++;
         }
 

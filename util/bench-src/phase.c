@@ -13,7 +13,6 @@
 
 #define LOAD_MAX_MESSAGES   (1 << 20)
 #define LOAD_STEP           10000000    /* sequence numbers of one phase */
-#define LOAD_DRAIN_NS       10000000000ull      /* without a delivery */
 #define LOAD_DRAIN_MAX_NS   120000000000ull
 
 
@@ -209,7 +208,7 @@ load_phase_drain(void)
     uint64_t  now, end, last, seen;
 
     end = load_now() + LOAD_DRAIN_MAX_NS;
-    last = load_now() + LOAD_DRAIN_NS;
+    last = load_now() + conf.patience * 1000000000ull;
     seen = received;
 
     while (received < (uint64_t) published * subscribers
@@ -221,14 +220,14 @@ load_phase_drain(void)
 
         if (received != seen) {
             seen = received;
-            last = now + LOAD_DRAIN_NS;
+            last = now + conf.patience * 1000000000ull;
         }
 
         if (now > last || now > end) {
             load_fail("lost: %.0f of %.0f deliveries, and none for %d s",
                       (double) published * subscribers - received,
                       (double) published * subscribers,
-                      (int) ((now - last + LOAD_DRAIN_NS) / 1000000000));
+                      (int) ((now - last) / 1000000000) + conf.patience);
         }
     }
 }

@@ -19,8 +19,10 @@
 #include "load.h"
 
 
-#define LOAD_ANSWER  8192
-#define LOAD_BODY    65536
+#define LOAD_ANSWER   8192
+#define LOAD_HEAD     1024
+#define LOAD_AROUND   64             /* of a message, beside its body */
+#define LOAD_REQUEST  1048576
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT  24
@@ -31,14 +33,23 @@ typedef struct {
     load_io_t   io;
     int         number;
     int         connected;
-    int         busy;           /* an answer is due */
+    int         busy;           /* an answer is due, or the rest is to leave */
+    char       *rest;           /* owned: of a request, or NULL */
+    size_t      nrest;
     size_t      len;
     char        answer[LOAD_ANSWER + 1];
 } load_publisher_t;
 
 
+static int load_publish_requests(char *request, size_t *len,
+    load_publisher_t *p, int n);
+static char *load_publish_body(char *p, uint32_t seq);
+static void load_publisher_send(load_publisher_t *p, const char *data,
+    size_t len);
+static void load_publisher_rest(load_publisher_t *p);
 static int load_socket_unix(void);
 static void load_publisher_handler(load_io_t *io, uint32_t events);
+static void load_publisher_lines(load_publisher_t *p);
 static int load_answer_complete(load_publisher_t *p);
 
 
@@ -89,6 +100,7 @@ load_publishers_close(void)
 {
     for (int i = 0; i < npublishers; i++) {
         close(publishers[i].io.fd);
+        free(publishers[i].rest);
     }
 
     free(publishers);
@@ -98,19 +110,19 @@ load_publishers_close(void)
 }
 
 
-/* One publisher posts one message and waits for the answer to it. */
+/*
+ * One publisher posts one message, or n of them as lines of one request, and
+ * waits for the answer.  NATS has none: who wrote is free again.
+ */
 
 int
-load_publish(void)
+load_publish(int n)
 {
-    int                n;
-    char               group[64];
     size_t             len;
-    uint32_t           seq;
     load_publisher_t  *p;
 
     static int         last;
-    static char        request[LOAD_BODY + 1024];
+    static char        request[LOAD_REQUEST];
 
     p = NULL;
 
@@ -127,6 +139,35 @@ load_publish(void)
         return 0;
     }
 
+    n = load_publish_requests(request, &len, p, n);
+
+    if (!conf.nats) {
+        p->busy = 1;
+        p->len = 0;
+    }
+
+    load_publisher_send(p, request, len);
+
+    return n;
+}
+
+
+/* n messages, or as many as there is room for */
+
+static int
+load_publish_requests(char *request, size_t *len, load_publisher_t *p, int n)
+{
+    int        i, room;
+    char      *end, group[64];
+    uint32_t   seq;
+
+    room = (LOAD_REQUEST - LOAD_HEAD) / (conf.size + LOAD_AROUND);
+
+    if (n > room) {
+        n = room;
+    }
+
+    end = request;
     seq = load_phase_next(p->number);
     group[0] = '\0';
 
@@ -134,29 +175,121 @@ load_publish(void)
         snprintf(group, sizeof(group), "%s%d", conf.to, load_phase_group(seq));
     }
 
-    n = snprintf(request, 1024,
-                 "POST %s%s HTTP/1.1\r\n"
-                 "Host: 127.0.0.1:%d\r\n"
-                 "Content-Type: text/plain\r\n"
-                 "Content-Length: %d\r\n\r\n",
-                 conf.publish, group, conf.port, conf.size);
-
-    len = n + conf.size;
-
-    n += snprintf(request + n, 16, "#%08u#", seq);
-
-    for (size_t i = n; i < len; i++) {
-        request[i] = 'a' + (i + seq) % 26;
+    if (!conf.nats) {
+        end += snprintf(end, LOAD_HEAD,
+                        "POST %s%s HTTP/1.1\r\n"
+                        "Host: 127.0.0.1:%d\r\n"
+                        "Content-Type: %s\r\n"
+                        "Content-Length: %d\r\n\r\n",
+                        conf.publish, group, conf.port,
+                        n > 1 ? "application/x-ndjson" : "text/plain",
+                        n > 1 ? n * (conf.size + 3) : conf.size);
     }
 
-    p->busy = 1;
-    p->len = 0;
+    for (i = 0; i < n; i++) {
 
-    if (send(p->io.fd, request, len, MSG_NOSIGNAL) != (ssize_t) len) {
+        if (conf.nats) {
+            end = load_nats_publish(end);
+
+        } else if (n > 1) {
+            *end++ = '"';
+        }
+
+        end = load_publish_body(end, i ? load_phase_next(p->number) : seq);
+
+        if (conf.nats) {
+            *end++ = '\r';
+            *end++ = '\n';
+
+        } else if (n > 1) {
+            *end++ = '"';
+            *end++ = '\n';
+        }
+    }
+
+    *len = end - request;
+
+    return n;
+}
+
+
+static char *
+load_publish_body(char *p, uint32_t seq)
+{
+    int  i;
+
+    i = sprintf(p, "#%08u#", seq);
+
+    for ( /* void */ ; i < conf.size; i++) {
+        p[i] = 'a' + (i + seq) % 26;
+    }
+
+    return p + conf.size;
+}
+
+
+/* What the socket does not take leaves later; until then no more is given. */
+
+static void
+load_publisher_send(load_publisher_t *p, const char *data, size_t len)
+{
+    ssize_t  n;
+
+    n = p->rest ? 0 : send(p->io.fd, data, len, MSG_NOSIGNAL);
+
+    if (n == -1 && errno == EAGAIN) {
+        n = 0;
+    }
+
+    if (n == -1) {
         load_fail("publisher: send() failed: %s", strerror(errno));
     }
 
-    return 1;
+    if ((size_t) n == len) {
+        return;
+    }
+
+    p->rest = realloc(p->rest, p->nrest + len - n);
+
+    if (p->rest == NULL) {
+        load_fail("no memory");
+    }
+
+    memcpy(p->rest + p->nrest, data + n, len - n);
+    p->nrest += len - n;
+
+    p->busy = 1;
+    load_watch(&p->io, EPOLLIN | EPOLLOUT, 1);
+}
+
+
+static void
+load_publisher_rest(load_publisher_t *p)
+{
+    ssize_t  n;
+
+    n = send(p->io.fd, p->rest, p->nrest, MSG_NOSIGNAL);
+
+    if (n == -1 && errno == EAGAIN) {
+        return;
+    }
+
+    if (n == -1) {
+        load_fail("publisher: send() failed: %s", strerror(errno));
+    }
+
+    p->nrest -= n;
+    memmove(p->rest, p->rest + n, p->nrest);
+
+    if (p->nrest) {
+        return;
+    }
+
+    free(p->rest);
+    p->rest = NULL;
+
+    p->busy = !conf.nats;
+    load_watch(&p->io, EPOLLIN, 1);
 }
 
 
@@ -209,7 +342,7 @@ load_socket(int client)
         }
     }
 
-    sin.sin_port = htons(conf.port);
+    sin.sin_port = htons(client == -1 && conf.nats ? conf.nats : conf.port);
     sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 
     if (connect(fd, (struct sockaddr *) &sin, sizeof(sin)) == -1
@@ -259,8 +392,13 @@ load_publisher_handler(load_io_t *io, uint32_t events)
 
     p = (load_publisher_t *) io;
 
+    if (p->rest && (events & EPOLLOUT)) {
+        load_publisher_rest(p);
+        return;
+    }
+
     if (!p->connected && (events & EPOLLOUT)) {
-        p->connected = 1;
+        p->connected = !conf.nats;      /* which speaks first */
         load_watch(io, EPOLLIN, 1);
         return;
     }
@@ -278,9 +416,37 @@ load_publisher_handler(load_io_t *io, uint32_t events)
     p->len += n;
     p->answer[p->len] = '\0';
 
-    if (load_answer_complete(p)) {
+    if (conf.nats) {
+        load_publisher_lines(p);
+
+    } else if (load_answer_complete(p)) {
         p->busy = 0;
     }
+}
+
+
+/* of NATS, who asks now and then whether one is still there */
+
+static void
+load_publisher_lines(load_publisher_t *p)
+{
+    char        *line, *end;
+    const char  *answer;
+
+    line = p->answer;
+
+    while ((end = strchr(line, '\n')) != NULL) {
+        answer = load_nats_answer(line, &p->connected);
+
+        if (answer) {
+            load_publisher_send(p, answer, strlen(answer));
+        }
+
+        line = end + 1;
+    }
+
+    p->len -= line - p->answer;
+    memmove(p->answer, line, p->len);
 }
 
 

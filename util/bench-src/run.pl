@@ -217,7 +217,7 @@ sub notes {
         . sprintf("%.1f minutes;\n", (time - $started) / 60)
         . "$machine->{cpu}, $machine->{cores} cores, "
         . "Linux $machine->{kernel}, nginx $machine->{nginx}, "
-        . "Nchan $machine->{nchan}.\n";
+        . "Nchan $machine->{nchan}, NATS $machine->{nats}.\n";
 
     $text .= $calls->notes if $calls;
     $text .= $commits->notes if $commits;
