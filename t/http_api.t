@@ -227,16 +227,19 @@ Transfer-Encoding: chunked
 
 
 
-=== TEST 13: a message a line
+=== TEST 13: a message a line, answered once; a bad line is named
 --- request eval
 ["POST /open/api/v1/hubs/chat\n{\"target\":\"a\"}\n{\"target\":\"b\"}\n",
- "POST /open/api/v1/hubs/chat\n{\"target\":\"a\"}\nx\n"]
+ "POST /open/api/v1/hubs/chat\n{\"target\":\"a\"}\nx\n",
+ (map { "POST /open/api/hubs/chat/$_/:send?$main::new\n{\"target\":\"a\"}\n" }
+  'users/u', 'groups/g', 'connections/c')]
 --- more_headers eval
-[("Content-Type: application/x-ndjson") x 2]
+[("Content-Type: application/x-ndjson") x 5]
 --- error_code eval
-[202, 400]
+[202, 400, 202, 202, 202]
 --- response_body_like eval
-["", '"target":"line 2"']
+['^\{"id":"[0-9a-f]+-2","count":2\}$', '"target":"line 2"',
+ map { "-$_\",\"count\":1\\}\$" } 3 .. 5]
 
 
 

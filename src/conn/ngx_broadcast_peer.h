@@ -11,6 +11,7 @@
 #include "base/ngx_broadcast_buf.h"
 #include "conn/ngx_broadcast_conn.h"
 #include "conn/ngx_broadcast_sequence.h"
+#include "proto/ngx_broadcast_plain.h"
 
 
 /* The inside of a connection: for this room only. */
@@ -435,6 +436,20 @@ void ngx_broadcast_plain_input(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
 ngx_int_t ngx_broadcast_plain_rights(ngx_broadcast_conn_t *bc,
     ngx_broadcast_open_t *in);
 void ngx_broadcast_plain_refuse(ngx_broadcast_conn_t *bc, const char *text);
+
+/* the same with the number of the line, unless that is 0 */
+void ngx_broadcast_plain_refuse_line(ngx_broadcast_conn_t *bc,
+    ngx_uint_t line, const char *text);
+
+/* 1: a role of that verb ("join.", "send."), or the group, is the token's */
+ngx_uint_t ngx_broadcast_plain_may(ngx_broadcast_conn_t *bc, ngx_uint_t role,
+    const char *verb, ngx_str_t *group);
+
+/* publishes one {"send"}, or a text of them, one a line: all or none */
+void ngx_broadcast_plain_send(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
+    ngx_broadcast_plain_frame_t *f);
+void ngx_broadcast_plain_lines(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
+    ngx_str_t *text);
 
 
 /* resume */

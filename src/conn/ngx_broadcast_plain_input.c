@@ -7,9 +7,6 @@
 #include "conn/ngx_broadcast_call.h"
 #include "conn/ngx_broadcast_index.h"
 #include "base/ngx_broadcast_name.h"
-#include "pg/ngx_broadcast_outbox.h"
-#include "proto/ngx_broadcast_plain.h"
-#include "proto/ngx_broadcast_scan.h"
 
 
 /* Frames of a plain WebSocket's client. */
@@ -17,27 +14,15 @@
 
 static void ngx_broadcast_plain_join(ngx_broadcast_conn_t *bc,
     ngx_str_t *group);
-static void ngx_broadcast_plain_send(ngx_broadcast_conn_t *bc,
-    ngx_pool_t *pool, ngx_broadcast_plain_frame_t *f);
-static void ngx_broadcast_plain_sent(ngx_broadcast_sent_t *sent, void *data);
-static ngx_uint_t ngx_broadcast_plain_may(ngx_broadcast_conn_t *bc,
-    ngx_uint_t role, const char *verb, ngx_str_t *group);
 static ngx_str_t *ngx_broadcast_plain_copy(ngx_array_t *names,
     ngx_str_t *dst, u_char **p);
-
-
-/* the connection that waits for its message to be kept */
-
-typedef struct {
-    u_char                   len;
-    u_char                   id[NGX_BROADCAST_CONN_ID_MAX];
-} ngx_broadcast_sender_t;
 
 
 void
 ngx_broadcast_plain_input(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     ngx_str_t *text)
 {
+    ngx_int_t                     rc;
     const char                   *error;
     ngx_broadcast_wanted_t        w;
     ngx_broadcast_plain_frame_t   f;
@@ -47,8 +32,15 @@ ngx_broadcast_plain_input(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
         return;
     }
 
-    if (ngx_broadcast_plain_parse(text, pool, &f, &error) != NGX_OK) {
-        ngx_broadcast_plain_refuse(bc, error);
+    rc = ngx_broadcast_plain_parse(text, pool, &f, &error);
+
+    if (rc == NGX_AGAIN) {
+        ngx_broadcast_plain_lines(bc, pool, text);
+        return;
+    }
+
+    if (rc != NGX_OK) {
+        ngx_broadcast_plain_refuse_line(bc, f.line, error);
         return;
     }
 
@@ -91,6 +83,23 @@ ngx_broadcast_plain_refuse(ngx_broadcast_conn_t *bc, const char *text)
 }
 
 
+void
+ngx_broadcast_plain_refuse_line(ngx_broadcast_conn_t *bc, ngx_uint_t line,
+    const char *text)
+{
+    u_char  buf[256];
+
+    if (line == 0) {
+        ngx_broadcast_plain_refuse(bc, text);
+        return;
+    }
+
+    *ngx_snprintf(buf, sizeof(buf) - 1, "line %ui: %s", line, text) = '\0';
+
+    ngx_broadcast_plain_refuse(bc, (char *) buf);
+}
+
+
 static void
 ngx_broadcast_plain_join(ngx_broadcast_conn_t *bc, ngx_str_t *group)
 {
@@ -115,129 +124,12 @@ ngx_broadcast_plain_join(ngx_broadcast_conn_t *bc, ngx_str_t *group)
 }
 
 
-static void
-ngx_broadcast_plain_send(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
-    ngx_broadcast_plain_frame_t *f)
-{
-    ngx_int_t                rc;
-    ngx_broadcast_sent_t     sent;
-    ngx_broadcast_record_t   rec;
-    ngx_broadcast_sender_t   sender;
-
-    if (!ngx_broadcast_plain_may(bc, NGX_BROADCAST_MAY_SEND, "send.",
-                                 &f->group))
-    {
-        ngx_broadcast_plain_refuse(bc, "the token does not allow to send to "
-                                       "this group");
-        return;
-    }
-
-    ngx_memzero(&rec, sizeof(ngx_broadcast_record_t));
-
-    rec.type = NGX_BROADCAST_REC_MESSAGE;
-    rec.source = NGX_BROADCAST_SRC_CLIENT;
-    rec.hub = bc->hub->index;
-    rec.target = f->target;
-    rec.arguments = f->arguments;
-
-    if (f->group.len == 1 && f->group.data[0] == '*') {
-        rec.scope = NGX_BROADCAST_ALL;
-
-    } else {
-        rec.scope = NGX_BROADCAST_GROUP;
-        rec.name = f->group;
-
-        if (ngx_broadcast_group_name(&rec.name) != NGX_OK) {
-            ngx_broadcast_plain_refuse(bc, "the group name is not valid");
-            return;
-        }
-    }
-
-    if (ngx_broadcast_target(&rec.target) != NGX_OK) {
-        ngx_broadcast_plain_refuse(bc, "the target is not valid");
-        return;
-    }
-
-    /* raw line breaks would end a line of an event stream */
-
-    if (ngx_broadcast_scan_compact_needed(&rec.arguments)) {
-        rec.arguments.data = ngx_pnalloc(pool, f->arguments.len);
-
-        if (rec.arguments.data == NULL) {
-            ngx_broadcast_plain_refuse(bc, "no memory");
-            return;
-        }
-
-        rec.arguments.len = ngx_broadcast_scan_compact(rec.arguments.data,
-                                                       &f->arguments);
-    }
-
-    sender.len = (u_char) bc->id.len;
-    ngx_memcpy(sender.id, bc->id.data, bc->id.len);
-
-    rc = ngx_broadcast_outbox_send(&rec, 1, NGX_BROADCAST_KEPT, NULL, &sent,
-                                   ngx_broadcast_plain_sent, &sender,
-                                   sizeof(ngx_broadcast_sender_t), NULL);
-
-    if (rc == NGX_DECLINED) {
-        ngx_broadcast_plain_refuse(bc, "the message was not kept: the "
-                                       "database is away");
-
-    } else if (rc != NGX_OK && rc != NGX_AGAIN) {
-        ngx_broadcast_plain_refuse(bc, "the message was not kept: it does "
-                                       "not fit now");
-    }
-}
-
-
-static void
-ngx_broadcast_plain_sent(ngx_broadcast_sent_t *sent, void *data)
-{
-    ngx_broadcast_sender_t  *sender = data;
-
-    ngx_str_t              id;
-    ngx_broadcast_conn_t  *bc;
-
-    if (sent->status == NGX_BROADCAST_SENT
-        || sent->status == NGX_BROADCAST_SENT_UNNUMBERED)
-    {
-        return;
-    }
-
-    id.data = sender->id;
-    id.len = sender->len;
-
-    bc = ngx_broadcast_index_find(&id);
-
-    if (bc == NULL) {
-        return;
-    }
-
-    switch (sent->status) {
-
-    case NGX_BROADCAST_SENT_UNKNOWN:
-        ngx_broadcast_plain_refuse(bc, "the database broke off: it is not "
-                                       "known whether the message was kept");
-        break;
-
-    case NGX_BROADCAST_NOT_FIT:
-        ngx_broadcast_plain_refuse(bc, "the message was not kept: it does "
-                                       "not fit");
-        break;
-
-    default:
-        ngx_broadcast_plain_refuse(bc, "the message was not kept");
-        break;
-    }
-}
-
-
 /*
  * A token's group may be joined and sent to; the roles are broadcast.join and
  * broadcast.send for any group, broadcast.join.{group} for one.
  */
 
-static ngx_uint_t
+ngx_uint_t
 ngx_broadcast_plain_may(ngx_broadcast_conn_t *bc, ngx_uint_t role,
     const char *verb, ngx_str_t *group)
 {

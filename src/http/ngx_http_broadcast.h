@@ -483,9 +483,6 @@ ngx_int_t ngx_http_broadcast_batch(ngx_http_broadcast_batch_t *batch);
 ngx_int_t ngx_http_broadcast_batch_message(ngx_http_broadcast_batch_t *batch,
     ngx_str_t *text, ngx_uint_t bare);
 
-/* records of one request: each is some hundred bytes */
-#define NGX_HTTP_BROADCAST_BATCH_MAX  10000
-
 
 /* ngx_http_broadcast_send.c: what publish and the API have in common */
 
@@ -499,6 +496,13 @@ ngx_int_t ngx_http_broadcast_send_to(ngx_http_request_t *r, ngx_str_t *hub,
  */
 ngx_int_t ngx_http_broadcast_read_send(ngx_http_request_t *r,
     ngx_http_client_body_handler_pt handler);
+
+/*
+ * The answer where they were sent: {"id","count"} with that status; {"count"}
+ * with 202 where the number is late; else that of the next function.
+ */
+ngx_int_t ngx_http_broadcast_sent(ngx_http_request_t *r,
+    ngx_broadcast_sent_t *sent, ngx_uint_t status);
 
 /*
  * The answer where nothing was sent, or nobody knows: 503, 500, 507; or a

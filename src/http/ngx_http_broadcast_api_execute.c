@@ -286,7 +286,7 @@ ngx_http_broadcast_execute_match(ngx_http_request_t *r,
     }
 
     if ((exec->ids.nelts + 1) * exec->batch.records.nelts
-        > NGX_HTTP_BROADCAST_BATCH_MAX)
+        > NGX_BROADCAST_BATCH_MAX)
     {
         return NGX_BUSY;
     }

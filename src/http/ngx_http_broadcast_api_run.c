@@ -29,6 +29,8 @@ static ngx_int_t ngx_http_broadcast_api_entra(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);
 static void ngx_http_broadcast_api_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_api_message(ngx_http_request_t *r);
+static ngx_int_t ngx_http_broadcast_api_lines(ngx_http_request_t *r,
+    ngx_broadcast_sent_t *sent);
 static ngx_int_t ngx_http_broadcast_api_close(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);
 static void ngx_http_broadcast_api_scope(ngx_http_broadcast_api_t *api,
@@ -286,9 +288,31 @@ ngx_http_broadcast_api_message(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
+    if (ngx_http_broadcast_content_type(r, "application/x-ndjson")) {
+        return ngx_http_broadcast_send_to(r, &api->hub, &batch.records,
+                                          NGX_BROADCAST_NUMBERED,
+                                          ngx_http_broadcast_api_lines);
+    }
+
     return ngx_http_broadcast_send_to(r, &api->hub, &batch.records,
                                       NGX_BROADCAST_KEPT,
                                       ngx_http_broadcast_api_sent);
+}
+
+
+/* several messages are not Azure's, and are answered as publish does */
+
+static ngx_int_t
+ngx_http_broadcast_api_lines(ngx_http_request_t *r,
+    ngx_broadcast_sent_t *sent)
+{
+    ngx_http_broadcast_api_t  *api;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    api = ctx->data;
+
+    return ngx_http_broadcast_sent(r, sent, api->status);
 }
 
 

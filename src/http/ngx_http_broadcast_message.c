@@ -111,7 +111,7 @@ ngx_http_broadcast_batch_lines(ngx_http_broadcast_batch_t *batch,
 
         if (line.len) {
 
-            if (batch->records.nelts == NGX_HTTP_BROADCAST_BATCH_MAX) {
+            if (batch->records.nelts == NGX_BROADCAST_BATCH_MAX) {
                 return NGX_BUSY;
             }
 

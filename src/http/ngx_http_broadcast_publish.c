@@ -192,40 +192,7 @@ static ngx_int_t
 ngx_http_broadcast_publish_sent(ngx_http_request_t *r,
     ngx_broadcast_sent_t *sent)
 {
-    u_char               position[NGX_BROADCAST_POSITION_LEN];
-    ngx_str_t            body;
-    ngx_broadcast_buf_t  b;
-
-    if (sent->status != NGX_BROADCAST_SENT
-        && sent->status != NGX_BROADCAST_SENT_UNNUMBERED)
-    {
-        return ngx_http_broadcast_not_sent(r, sent);
-    }
-
-    ngx_broadcast_buf_init(&b, r->pool, 64);
-
-    if (sent->status == NGX_BROADCAST_SENT && sent->position.epoch) {
-        ngx_broadcast_buf_literal(&b, "{\"id\":\"");
-        ngx_broadcast_buf_append(&b, position,
-                  ngx_broadcast_position_print(position, &sent->position)
-                  - position);
-        ngx_broadcast_buf_literal(&b, "\",\"count\":");
-
-    } else {
-        sent->status = NGX_BROADCAST_SENT_UNNUMBERED;
-        ngx_broadcast_buf_literal(&b, "{\"count\":");
-    }
-
-    ngx_broadcast_buf_uint(&b, sent->count);
-    ngx_broadcast_buf_char(&b, '}');
-
-    if (ngx_broadcast_buf_done(&b, &body) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_http_broadcast_json(r, sent->status == NGX_BROADCAST_SENT
-                                      ? NGX_HTTP_OK : NGX_HTTP_ACCEPTED,
-                                   &body);
+    return ngx_http_broadcast_sent(r, sent, NGX_HTTP_OK);
 }
 
 

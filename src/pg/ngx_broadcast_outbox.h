@@ -31,6 +31,11 @@ ngx_uint_t ngx_broadcast_hub_kind(ngx_uint_t hub);
 ngx_int_t ngx_broadcast_hub_index(ngx_str_t *hub, ngx_uint_t *index);
 
 
+/* records of one request or one text: each is some hundred bytes */
+
+#define NGX_BROADCAST_BATCH_MAX  10000
+
+
 typedef enum {
     NGX_BROADCAST_KEPT = 0,         /* answer when it is committed */
     NGX_BROADCAST_NUMBERED          /* answer when its number is known */

@@ -26,8 +26,11 @@ static void ngx_broadcast_plain_out(ngx_broadcast_out_t *out,
     const ngx_str_t *id, const ngx_str_t *target, const ngx_str_t *arguments);
 static void ngx_broadcast_plain_gap_out(ngx_broadcast_out_t *out,
     const ngx_str_t *requested, const ngx_str_t *oldest, ngx_uint_t array);
+static void ngx_broadcast_plain_sent_out(ngx_broadcast_out_t *out,
+    const ngx_str_t *id, ngx_uint_t count);
 static ngx_int_t ngx_broadcast_plain_read(const ngx_str_t *text,
-    ngx_broadcast_plain_members_t *m, const char **error);
+    ngx_broadcast_plain_members_t *m, const char **error, u_char **wrong);
+static ngx_uint_t ngx_broadcast_plain_where(const ngx_str_t *text, u_char *p);
 static ngx_int_t ngx_broadcast_plain_group(ngx_broadcast_scan_value_t *v,
     ngx_pool_t *pool, ngx_broadcast_plain_frame_t *f, const char **error);
 static ngx_int_t ngx_broadcast_plain_message(ngx_broadcast_plain_members_t *m,
@@ -111,17 +114,56 @@ ngx_broadcast_plain_error_write(u_char *dst, const ngx_str_t *text)
 }
 
 
+size_t
+ngx_broadcast_plain_sent_len(const ngx_str_t *id, ngx_uint_t count)
+{
+    ngx_broadcast_out_t  out;
+
+    out.pos = NULL;
+    out.len = 0;
+
+    ngx_broadcast_plain_sent_out(&out, id, count);
+
+    return out.len;
+}
+
+
+u_char *
+ngx_broadcast_plain_sent_write(u_char *dst, const ngx_str_t *id,
+    ngx_uint_t count)
+{
+    ngx_broadcast_out_t  out;
+
+    out.pos = dst;
+
+    ngx_broadcast_plain_sent_out(&out, id, count);
+
+    return out.pos;
+}
+
+
 ngx_int_t
 ngx_broadcast_plain_parse(const ngx_str_t *text, ngx_pool_t *pool,
     ngx_broadcast_plain_frame_t *f, const char **error)
 {
-    ngx_uint_t                     kinds;
-    ngx_broadcast_plain_members_t  m;
+    u_char                         *wrong;
+    ngx_int_t                       rc;
+    ngx_uint_t                      kinds;
+    ngx_broadcast_plain_members_t   m;
 
     ngx_memzero(f, sizeof(ngx_broadcast_plain_frame_t));
 
-    if (ngx_broadcast_plain_read(text, &m, error) != NGX_OK) {
+    rc = ngx_broadcast_plain_read(text, &m, error, &wrong);
+
+    if (rc == NGX_ERROR) {
+        f->line = ngx_broadcast_plain_where(text, wrong);
         return NGX_ERROR;
+    }
+
+    if (rc == NGX_AGAIN
+        || (rc == NGX_DONE && m.send.type != NGX_BROADCAST_SCAN_NULL))
+    {
+        return NGX_AGAIN;
     }
 
     kinds = (m.join.type != NGX_BROADCAST_SCAN_NULL)
@@ -223,13 +265,38 @@ ngx_broadcast_plain_gap_out(ngx_broadcast_out_t *out,
 }
 
 
+static void
+ngx_broadcast_plain_sent_out(ngx_broadcast_out_t *out, const ngx_str_t *id,
+    ngx_uint_t count)
+{
+    ngx_broadcast_out_literal(out, "{");
+
+    if (id->len) {
+        ngx_broadcast_out_literal(out, "\"id\":");
+        ngx_broadcast_out_quoted(out, id);
+        ngx_broadcast_out_literal(out, ",");
+    }
+
+    ngx_broadcast_out_literal(out, "\"count\":");
+    ngx_broadcast_out_int(out, count);
+    ngx_broadcast_out_literal(out, "}");
+}
+
+
+/*
+ * OK: an object; DONE: one with a line break behind it; AGAIN: and more behind
+ * that; ERROR: *wrong is the byte at which it ends to be JSON
+ */
+
 static ngx_int_t
 ngx_broadcast_plain_read(const ngx_str_t *text,
-    ngx_broadcast_plain_members_t *m, const char **error)
+    ngx_broadcast_plain_members_t *m, const char **error, u_char **wrong)
 {
-    ngx_int_t                   rc;
-    ngx_broadcast_scan_t        s;
-    ngx_broadcast_scan_value_t  key, value;
+    u_char                      *p;
+    ngx_int_t                    rc;
+    ngx_uint_t                   lf;
+    ngx_broadcast_scan_t         s;
+    ngx_broadcast_scan_value_t   key, value;
 
     ngx_memzero(m, sizeof(ngx_broadcast_plain_members_t));
 
@@ -237,6 +304,7 @@ ngx_broadcast_plain_read(const ngx_str_t *text,
 
     if (ngx_broadcast_scan_open(&s, '{') != NGX_OK) {
         *error = "a frame is a JSON object";
+        *wrong = s.pos;
         return NGX_ERROR;
     }
 
@@ -259,12 +327,99 @@ ngx_broadcast_plain_read(const ngx_str_t *text,
         }
     }
 
-    if (rc == NGX_ERROR || ngx_broadcast_scan_end(&s) != NGX_OK) {
-        *error = s.error;
-        return NGX_ERROR;
+    p = s.pos;
+
+    if (rc != NGX_ERROR) {
+
+        while (p < s.last && (*p == ' ' || *p == '\t' || *p == CR)) {
+            p++;
+        }
+
+        lf = (p < s.last && *p == LF);
+
+        if (ngx_broadcast_scan_end(&s) == NGX_OK) {
+            return lf ? NGX_DONE : NGX_OK;
+        }
+
+        if (lf) {
+            return NGX_AGAIN;
+        }
     }
 
-    return NGX_OK;
+    *error = s.error;
+    *wrong = s.pos;
+
+    return NGX_ERROR;
+}
+
+
+/*
+ * The line of a wrong byte, 0 if there is only one.  A line that breaks off is
+ * found wrong at the first byte behind it: it is the one that is meant.
+ */
+
+static ngx_uint_t
+ngx_broadcast_plain_where(const ngx_str_t *text, u_char *p)
+{
+    u_char      *q;
+    ngx_uint_t   line;
+
+    q = ngx_strlchr(text->data, text->data + text->len, LF);
+
+    if (q == NULL || q + 1 == text->data + text->len) {
+        return 0;
+    }
+
+    while (p > text->data
+           && (p[-1] == ' ' || p[-1] == '\t' || p[-1] == CR || p[-1] == LF))
+    {
+        p--;
+    }
+
+    line = 1;
+
+    for (q = text->data; q < p; q++) {
+        line += (*q == LF);
+    }
+
+    return line;
+}
+
+
+ngx_int_t
+ngx_broadcast_plain_line(ngx_str_t *text, ngx_str_t *line, ngx_uint_t *n)
+{
+    u_char  *p, *last, *end;
+
+    p = text->data;
+    last = p + text->len;
+
+    while (p < last) {
+
+        end = ngx_strlchr(p, last, LF);
+        if (end == NULL) {
+            end = last;
+        }
+
+        (*n)++;
+
+        line->data = p;
+        line->len = end - p;
+
+        if (line->len && end[-1] == CR) {
+            line->len--;
+        }
+
+        p = ngx_min(end + 1, last);
+
+        if (line->len) {
+            text->data = p;
+            text->len = last - p;
+            return NGX_OK;
+        }
+    }
+
+    return NGX_DONE;
 }
 
 

@@ -46,6 +46,11 @@ u_char *ngx_broadcast_plain_gap_write(u_char *dst, const ngx_str_t *requested,
 size_t ngx_broadcast_plain_error_len(const ngx_str_t *text);
 u_char *ngx_broadcast_plain_error_write(u_char *dst, const ngx_str_t *text);
 
+/* {"id","count"}, the answer to lines; an empty id is left out */
+size_t ngx_broadcast_plain_sent_len(const ngx_str_t *id, ngx_uint_t count);
+u_char *ngx_broadcast_plain_sent_write(u_char *dst, const ngx_str_t *id,
+    ngx_uint_t count);
+
 
 typedef enum {
     NGX_BROADCAST_PLAIN_MESSAGE = 1,    /* {"target","arguments"} */
@@ -62,15 +67,26 @@ typedef struct {
     ngx_str_t                   group;      /* SEND: "*" is everybody */
     ngx_str_t                   target;
     ngx_str_t                   arguments;  /* raw array; "[]" if left out */
+    ngx_uint_t                  line;       /* ERROR, of several lines: which
+                                               one, from 1; else 0 */
 } ngx_broadcast_plain_frame_t;
 
 
 /*
  * Parses a client's text message.  ERROR: *error is a static sentence for an
- * {"error"} frame; the connection stays.
+ * {"error"} frame; the connection stays.  AGAIN: it is lines (ndjson): more
+ * than one object, or a SEND with a line break behind it; nothing of it is
+ * taken, and each line is to be parsed by itself.
  */
 ngx_int_t ngx_broadcast_plain_parse(const ngx_str_t *text, ngx_pool_t *pool,
     ngx_broadcast_plain_frame_t *f, const char **error);
+
+/*
+ * The next line with anything in it, without its line break, borrowed from
+ * the text, which is moved behind it; *n counts all lines.  DONE: no more.
+ */
+ngx_int_t ngx_broadcast_plain_line(ngx_str_t *text, ngx_str_t *line,
+    ngx_uint_t *n);
 
 
 #endif /* _NGX_BROADCAST_PLAIN_H_INCLUDED_ */

@@ -72,6 +72,35 @@ check_event(ngx_str_t *id, ngx_broadcast_plain_frame_t *f)
 }
 
 
+/* no line breaks are left in a line, so none of them is lines */
+
+static void
+check_lines(ngx_str_t text, ngx_pool_t *pool)
+{
+    u_char                       *end;
+    ngx_str_t                     line;
+    ngx_uint_t                    n;
+    const char                   *error;
+    ngx_broadcast_plain_frame_t   f;
+
+    n = 0;
+    end = text.data + text.len;
+
+    while (ngx_broadcast_plain_line(&text, &line, &n) == NGX_OK) {
+
+        if (line.len == 0
+            || line.data + line.len > end
+            || text.data + text.len != end
+            || memchr(line.data, LF, line.len)
+            || ngx_broadcast_plain_parse(&line, pool, &f, &error) == NGX_AGAIN
+            || f.line)
+        {
+            abort();
+        }
+    }
+}
+
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -103,6 +132,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         len = ngx_broadcast_plain_error_len(&sentence);
         b = malloc(len);
         check(b, ngx_broadcast_plain_error_write(b, &sentence), len);
+
+    } else if (rc == NGX_AGAIN) {
+        check_lines(text, pool);
 
     } else {
         ngx_str_set(&id, "e1-7");

@@ -17,6 +17,9 @@
 #include "tap.h"
 
 
+#define SEND  "{\"send\":\"g\",\"target\":\"t\"}"
+
+
 static ngx_pool_t  *pool;
 
 
@@ -27,6 +30,7 @@ parsed(const char *in)
 {
     size_t                        n;
     u_char                       *copy;
+    ngx_int_t                     rc;
     ngx_str_t                     s;
     const char                   *error;
     ngx_broadcast_plain_frame_t   f;
@@ -40,8 +44,20 @@ parsed(const char *in)
 
     error = "(no sentence)";
 
-    if (ngx_broadcast_plain_parse(&s, pool, &f, &error) != NGX_OK) {
+    rc = ngx_broadcast_plain_parse(&s, pool, &f, &error);
+
+    if (rc != NGX_OK) {
         free(copy);
+
+        if (rc == NGX_AGAIN) {
+            return "lines";
+        }
+
+        if (f.line) {
+            sprintf(text, "line %d: %s", (int) f.line, error);
+            return text;
+        }
+
         return error;
     }
 
@@ -127,12 +143,67 @@ test_client(void)
         { "{\"join\":\"g\"", "JSON text ends too early", "cut short" },
         { "{\"join\":\"g\"}{}", "something follows the JSON text",
           "two frames in one message" },
+
+        { SEND "\n" SEND, "lines", "two to be sent, one a line" },
+        { SEND " \r\n" SEND "\r\n", "lines", "with other line breaks" },
+        { SEND "\n", "lines", "one line, which has an end" },
+        { SEND "\n\n x", "lines", "whatever is in the others" },
+        { "{\"join\":\"g\"}\n" SEND, "lines", "a join and one to be sent" },
+        { "{\"join\":\"g\"}\n", "join group=g",
+          "a line break behind a join" },
+        { "\n{\"send\":\"g\",\n\"target\":\"t\"} ",
+          "send group=g target=t args=[]", "line breaks within are none" },
+        { SEND " " SEND, "something follows the JSON text",
+          "two in one line" },
+        { "x\n" SEND, "line 1: a frame is a JSON object",
+          "a first line that is no object" },
+        { "{\"send\":\"g\"\n" SEND,
+          "line 1: JSON text lacks a comma or a closing bracket",
+          "a first line that breaks off" },
+        { "{\"send\":x}\n" SEND, "line 1: JSON text has an invalid value",
+          "a first line that is wrong" },
+        { "{\"send\":x}\n", "JSON text has an invalid value", "only one line" },
     };
 
     for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         got = parsed(rows[i].in);
         is_mem(got, strlen(got), rows[i].want, strlen(rows[i].want),
                rows[i].name);
+    }
+}
+
+
+static void
+test_lines(void)
+{
+    size_t       i, n;
+    char         got[256];
+    ngx_str_t    text, line;
+    ngx_uint_t   number;
+    static struct {
+        const char  *in;
+        const char  *want;
+        const char  *name;
+    } rows[] = {
+        { "a\nb", "1:a 2:b ", "two lines" },
+        { "a\r\nb\r\n", "1:a 2:b ", "their ends are not theirs" },
+        { "\n\na\n\r\nb\n", "3:a 5:b ", "empty ones are counted" },
+        { "\n", "", "an empty one" },
+        { "", "", "no text" },
+        { "a\rb\n\r", "1:a\rb ", "a return alone ends nothing" },
+    };
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        text = tap_str(rows[i].in);
+        number = 0;
+        n = 0;
+
+        while (ngx_broadcast_plain_line(&text, &line, &number) == NGX_OK) {
+            n += sprintf(got + n, "%d:%.*s ", (int) number, (int) line.len,
+                         line.data);
+        }
+
+        is_mem(got, n, rows[i].want, strlen(rows[i].want), rows[i].name);
     }
 }
 
@@ -236,6 +307,27 @@ test_gaps(void)
 }
 
 
+static void
+test_sent(void)
+{
+    size_t     len;
+    u_char    *b;
+    ngx_str_t  id;
+
+    id = tap_str("e1-7");
+    len = ngx_broadcast_plain_sent_len(&id, 12);
+    b = malloc(len);
+    is_written(b, ngx_broadcast_plain_sent_write(b, &id, 12), len,
+               "{\"id\":\"e1-7\",\"count\":12}", "the answer to lines");
+
+    id = tap_str("");
+    len = ngx_broadcast_plain_sent_len(&id, 1);
+    b = malloc(len);
+    is_written(b, ngx_broadcast_plain_sent_write(b, &id, 1), len,
+               "{\"count\":1}", "without a number");
+}
+
+
 int
 main(void)
 {
@@ -244,6 +336,8 @@ main(void)
     test_client();
     test_frames();
     test_gaps();
+    test_lines();
+    test_sent();
 
     ngx_destroy_pool(pool);
 
