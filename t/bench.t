@@ -26,7 +26,7 @@ my $pid;
 END { local $?; kill 'TERM', $pid if $pid }
 
 
-my $text = `$top/util/bench --only floor,events,hub,fanout,groups --smoke \\
+my $text = `$top/util/bench --only floor,events,hub,fanout,groups,many --smoke \\
             --clients 100 --json $tmp/bench.json 2>$tmp/bench.log`;
 
 is($?, 0, 'a run succeeds') or diag(slurp("$tmp/bench.log"));
@@ -51,7 +51,10 @@ for my $case ([ 'fanout: paced, server CPU per delivery, us'
               [ 'fanout: connect, server CPU, us' => qw(floor events hub) ],
               [ 'groups: server CPU per message, us'
                 => qw(floor events hub) ],
-              [ 'groups:   times that' => qw(floor events hub) ]) {
+              [ 'groups:   times that' => qw(floor events hub) ],
+              [ 'many: connect, server CPU, us' => qw(events hub) ],
+              [ 'many: broadcast, publish to last client, ms'
+                => qw(events hub) ]) {
 
     my ($name, @columns) = @$case;
     my $row = $row{$name} || {};
@@ -108,32 +111,48 @@ isnt(broken($svg =~ s{</g>}{}r), '', 'a chart with a tag too few is not');
 isnt(broken($svg =~ s{&lt;|µ}{&}r), '', 'nor is one with a bare &');
 
 
-# the load generator's own alarm
+# the load generator's own alarm; of a server that loses or doubles one frame of
+# a thousand
 
 for my $case ([ lose  => qr/^lost: \d+ of \d+ deliveries/ ],
-              [ twice => qr/^client \d+ got \d+ of \d+ messages/ ]) {
+              [ twice => qr/^client \d+ got (?:message \d+ twice|\d+ of)/ ]) {
 
     my ($fault, $sentence) = @$case;
 
-    $pid = fork // die "fork: $!";
+    server($fault);
 
-    if ($pid == 0) {
-        exec("$top/build/bench/floor", $port, $fault)
-            or POSIX::_exit(127);
+    for my $what ([ 'the fan-out' => '--saturated 200' ],
+                  [ 'groups' => '--groups 100 --members 10 --to "?group=" '
+                                . '--join "?group="' ],
+                  [ 'many clients' => '--many 11' ]) {
+
+        my ($name, $options) = @$what;
+        my ($status, $error) = load($options);
+
+        is($status >> 8, 1, "$fault, $name: the load generator fails");
+        like($error, $sentence, "$fault, $name: it says so");
     }
 
-    ok(listens(), "a server that may $fault listens");
-
-    my $out = `$top/build/bench/load --port $port --path / --publish / \\
-               --pids $pid --clients 100 --saturated 200 --patience 2`;
-
-    is($? >> 8, 1, "$fault: the load generator fails");
-    like(decode_json($out)->{error}, $sentence, "$fault: it says so");
-
-    kill 'TERM', $pid;
-    waitpid $pid, 0;
-    undef $pid;
+    server();
 }
+
+
+# clients in so many processes that each has few descriptors
+
+server('not');
+
+my ($status, $error) = load('--many 2', 'ulimit -n 562;');
+
+is($status, 0, 'clients in two processes') or diag($error);
+
+server();
+
+my $skipped = `ulimit -n 1024; $top/util/bench --only events,many --quick \\
+               --clients 100000 2>&1`;
+
+is($?, 0, 'a table that cannot be run here is no error');
+like($skipped, qr/skipped: 100000 clients need .* raise ulimit -Hn/,
+     'it is skipped, and the reason told');
 
 
 # bad use
@@ -185,6 +204,43 @@ sub broken {
         if (pos $xml // 0) < length $xml;
 
     return @open || ($roots // 0) != 1 ? "open: @open" : '';
+}
+
+
+# The floor with this fault, or none any more.
+
+sub server {
+    my ($fault) = @_;
+
+    if ($pid) {
+        kill 'TERM', $pid;
+        waitpid $pid, 0;
+        undef $pid;
+    }
+
+    return if !$fault;
+
+    $pid = fork // die "fork: $!";
+
+    if ($pid == 0) {
+        exec("$top/build/bench/floor", $port, $fault eq 'not' ? () : $fault)
+            or POSIX::_exit(127);
+    }
+
+    ok(listens(), $fault eq 'not' ? 'a server listens'
+                                  : "a server that may $fault listens");
+
+    return;
+}
+
+
+sub load {
+    my ($options, $before) = (@_, '');
+
+    my $out = `$before $top/build/bench/load --port $port --path / --publish / \\
+               --pids $pid --clients 100 --patience 1 $options`;
+
+    return ($?, eval { decode_json($out)->{error} } // "no JSON: $out");
 }
 
 

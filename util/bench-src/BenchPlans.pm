@@ -11,14 +11,15 @@ use warnings;
 
 
 my @columns = qw(floor nchan nats events hub);
-my @sections = qw(fanout groups calls commits);
+my @sections = qw(fanout groups many calls commits);
 
 # more clients than this are not for the rows of the fan-out
 my $many = 20000;
 
 
 # The columns and sections that a list names: sections alone have all columns,
-# columns alone are those of the fan-out.  Dies with a sentence.
+# columns alone are those of the fan-out; "many" is too long for what is to be
+# quick.  Dies with a sentence.
 
 sub chosen {
     my ($only, $quick) = @_;
@@ -31,7 +32,8 @@ sub chosen {
         else  { die "--only: there is no \"$word\"\n" }
     }
 
-    @section = @column ? ('fanout') : @sections if !@section;
+    @section = @column ? ('fanout') : grep { !$quick || $_ ne 'many' } @sections
+        if !@section;
     @column = @columns if !@column;
 
     return (\@column, { map { $_ => 1 } @section });
@@ -48,7 +50,7 @@ sub needs {
         exit 1;
     }
 
-    my @spread = grep { $sections->{$_} } qw(fanout groups);
+    my @spread = grep { $sections->{$_} } qw(fanout groups many);
 
     return join ',', '', @spread ? @$columns : (), sort(keys %$sections), '';
 }
@@ -60,8 +62,13 @@ sub plans {
     my (%o) = @_;
     my @plans;
 
-    push @plans, fanouts(%o) if $o{sections}{fanout};
-    push @plans, groups(%o) if $o{sections}{groups};
+    # so many are none for the other tables
+
+    my %has = ($o{clients} || 0) > $many ? (many => 1) : %{$o{sections}};
+
+    push @plans, fanouts(%o) if $has{fanout};
+    push @plans, groups(%o) if $has{groups};
+    push @plans, many(%o) if $has{many};
 
     for my $plan (@plans) {
         my %has = map { $_ => 1 } @{$plan->{columns} || \@columns};
@@ -148,6 +155,61 @@ sub groups {
         load    => [ '--groups', $ms, '--members', $members,
                      '--to', '?group=' ],
     };
+}
+
+
+# A process may have so many descriptors, whoever runs it: more workers than
+# elsewhere have the clients, and several processes of the load generator.
+
+sub many {
+    my (%o) = @_;
+
+    my $clients = $o{clients} || ($o{smoke} ? 400 : 100000);
+    my $limit = `sh -c 'ulimit -Hn'` =~ /(\d+)/ ? $1 : 1048576;
+
+    # connections are not spread evenly
+
+    my $room = $limit < 2048 ? 1 : int($limit * 0.9) - 512;
+    my $workers = int(($clients - 1) / $room + 1);
+
+    $workers = $o{workers} if $workers < $o{workers};
+
+    return {
+        kind        => 'many',
+        title       => "$clients idle clients",
+        clients     => $clients,
+        workers     => $workers,
+        connections => int($clients / $workers * 1.1) + 1024,
+        zone        => ($clients > 150000 ? int($clients / 1000) : 128) . 'm',
+        columns     => [qw(nchan events hub)],
+        rounds      => 1,
+        skip        => not_here($clients, $workers, $limit),
+        load        => [ '--many', $o{smoke} ? 2 : 5 ],
+    };
+}
+
+
+# why so many cannot be run on this machine, or nothing
+
+sub not_here {
+    my ($clients, $workers, $limit) = @_;
+
+    if ($workers > 16) {
+        return "$clients clients need $workers workers with the hard limit of "
+            . "$limit descriptors: raise ulimit -Hn";
+    }
+
+    # sockets of both ends, buffers of Nchan's, and the load generator
+
+    my $need = int($clients * 32 / 1024) + 256;
+
+    open my $f, '<', '/proc/meminfo' or return;
+    my ($free) = join('', <$f>) =~ /^MemAvailable:\s+(\d+) kB/m or return;
+
+    $free = int($free / 1024);
+
+    return $free < $need
+        ? "$clients clients need $need MB, there are $free MB" : undef;
 }
 
 

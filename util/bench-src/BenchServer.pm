@@ -18,38 +18,42 @@ use Time::HiRes qw(sleep time);
 
 my @batch = ('--batch', 100, '--batchers', 8);
 
+# the first of five
+
+my $ports = $ENV{BENCH_PORT} || 19300;
+
 my %peers = (
     floor => {
-        port => 19300,
+        port => $ports,
         load => [ '--path', '/', '--publish', '/' ],
     },
     nchan => {
-        port => 19301,
+        port => $ports + 1,
         load => [ '--path', '/subscribe', '--publish', '/publish',
                   '--hop', '/hop' ],
     },
     nats => {
-        port => 19303,
-        load => [ '--path', '/', '--nats', 19304, '--publishers', 1 ],
+        port => $ports + 3,
+        load => [ '--path', '/', '--nats', $ports + 4, '--publishers', 1 ],
     },
     events => {
-        port => 19302,
+        port => $ports + 2,
         load => [ '--path', '/events/bench', '--publish', '/publish/bench',
                   '--status', '/status', '--hop', '/hop', @batch ],
     },
     hub => {
-        port => 19302,
+        port => $ports + 2,
         load => [ '--path', '/client?hub=bench',
                   '--publish', '/publish/bench',
                   '--status', '/status', '--signalr', '--hop', '/hop',
                   @batch ],
     },
     calls => {
-        port => 19302,
+        port => $ports + 2,
         load => [ '--path', '/client?hub=bench', '--signalr' ],
     },
     commits => {
-        port => 19302,
+        port => $ports + 2,
         load => [],
     },
 );
@@ -215,7 +219,7 @@ sub nats {
     open my $f, '>', "$folder/nats.conf" or die "$folder/nats.conf: $!\n";
 
     print $f <<"END";
-listen: "127.0.0.1:19304"
+listen: "127.0.0.1:@{[ $ports + 4 ]}"
 max_connections: $room
 log_file: "$folder/error.log"
 
@@ -238,7 +242,8 @@ sub nginx {
     my ($self, $plan) = @_;
 
     my $folder = $self->{folder};
-    my $room = $plan->{clients} + 2048;
+    my $room = $plan->{connections} || $plan->{clients} + 2048;
+    my $descriptors = $room + 512;
 
     mkdir $folder;
     mkdir "$folder/temp";
@@ -261,6 +266,7 @@ daemon off;
 pid "$folder/nginx.pid";
 error_log "$folder/error.log" error;
 worker_processes $self->{workers};
+worker_rlimit_nofile $descriptors;
 
 events {
     worker_connections $room;

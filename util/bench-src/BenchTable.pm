@@ -48,6 +48,21 @@ my %rows = (
           { least => 3, base => 'nchan' } ],
         [ 'messages per second', of('groups_all', 'per_second'), 0 ],
     ],
+
+    many => [
+        [ 'connect all, seconds', of('many_connect', 'seconds'), 1 ],
+        [ 'connect, server CPU, us', of('many_connect', 'cpu_us'), 1 ],
+        [ 'client, user space, bytes', memory('many_connect'), 0 ],
+        [ 'client, kernel, both ends, bytes',
+          of('many_connect', 'kernel'), 0 ],
+        [ 'idle, server CPU, % of a core', of('many_idle', 'percent'), 2 ],
+        [ 'broadcast, publish to last client, ms',
+          of('many_broadcast', 'mean_ms'), 0 ],
+        [ 'broadcast, server CPU per delivery, us',
+          of('many_broadcast', 'cpu_us'), 2 ],
+        [ 'disconnect all, seconds', of('many_disconnect', 'seconds'), 1 ],
+        [ 'disconnect, server CPU, us', of('many_disconnect', 'cpu_us'), 1 ],
+    ],
 );
 
 my %names = (floor => 'floor', nchan => 'Nchan', nats => 'NATS',

@@ -18,6 +18,7 @@
 #define LOAD_BUFFER        (2 * LOAD_MAX_FRAME)
 #define LOAD_MAX_HEAD      8192
 #define LOAD_OPEN_NS       30000000000ull
+#define LOAD_OPEN_EACH_NS  2000000ull
 #define LOAD_PING_NS       15000000000ull    /* protocol's keep-alive */
 
 /* the key and answer of RFC 6455, section 1.3 */
@@ -53,7 +54,7 @@ load_clients_init(void)
 
     for (int i = 0; i < conf.clients; i++) {
         clients[i].io.fd = -1;
-        clients[i].number = i;
+        clients[i].number = conf.first + i;
     }
 
     if (conf.tokens != NULL) {
@@ -66,11 +67,12 @@ void
 load_clients_open(int from, int to)
 {
     int       next, first;
-    uint64_t  end;
+    uint64_t  start, end;
 
     next = from;
     first = opened;
-    end = load_now() + LOAD_OPEN_NS;
+    start = load_now();
+    end = start + LOAD_OPEN_NS + (to - from) * LOAD_OPEN_EACH_NS;
 
     while (opened - first < to - from) {
 
@@ -85,7 +87,7 @@ load_clients_open(int from, int to)
         if (load_now() > end) {
             load_fail("%d of %d clients connected after %d s",
                       opened - first, to - from,
-                      (int) (LOAD_OPEN_NS / 1000000000));
+                      (int) ((end - start) / 1000000000));
         }
     }
 
@@ -460,13 +462,15 @@ load_client(int number)
 static void
 load_tokens_read(void)
 {
+    int      max;
     char    *line;
     FILE    *f;
     size_t   size;
     ssize_t  n;
 
     f = fopen(conf.tokens, "r");
-    tokens = calloc(conf.clients, sizeof(char *));
+    max = conf.first + conf.clients;
+    tokens = calloc(max, sizeof(char *));
 
     if (f == NULL || tokens == NULL) {
         load_fail("cannot read %s: %s", conf.tokens, strerror(errno));
@@ -475,7 +479,7 @@ load_tokens_read(void)
     line = NULL;
     size = 0;
 
-    while (ntokens < conf.clients && (n = getline(&line, &size, f)) > 1) {
+    while (ntokens < max && (n = getline(&line, &size, f)) > 1) {
         line[n - 1] = '\0';
         tokens[ntokens++] = line;
         line = NULL;

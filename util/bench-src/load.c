@@ -51,6 +51,7 @@ static const char  usage[] =
     "            [--sse], then nothing but the idle clients of an event stream\n"
     "            [--groups MS --members N --to TEXT [--join TEXT]], the same:\n"
     "             a group's number is behind TEXT, behind both paths\n"
+    "            [--many N], the same: N messages to clients of many processes\n"
     "Prints one JSON object; \"error\" is not null in a failed run.\n";
 
 
@@ -89,6 +90,7 @@ static const struct option  options[] = {
     { "members",     required_argument, NULL, 'M' },
     { "to",          required_argument, NULL, 'O' },
     { "join",        required_argument, NULL, 'J' },
+    { "many",        required_argument, NULL, 'Y' },
     { NULL,          0,                 NULL, 0 }
 };
 
@@ -104,9 +106,15 @@ main(int argc, char **argv)
 
     load_descriptors();
     load_loop_init();
-    load_clients_init();
 
-    if (conf.groups_ms) {
+    if (!conf.many) {
+        load_clients_init();
+    }
+
+    if (conf.many) {
+        load_many();
+
+    } else if (conf.groups_ms) {
         load_groups();
 
     } else if (conf.sse) {
@@ -200,6 +208,7 @@ load_options(int argc, char **argv)
         case 'M': conf.members = atoi(optarg);       break;
         case 'O': conf.to = optarg;                  break;
         case 'J': conf.join = optarg;                break;
+        case 'Y': conf.many = atoi(optarg);          break;
 
         default:
             fputs(usage, stderr);
@@ -249,7 +258,9 @@ load_descriptors(void)
     limit.rlim_cur = limit.rlim_max;
     (void) setrlimit(RLIMIT_NOFILE, &limit);
 
-    if (limit.rlim_max < (rlim_t) conf.clients + conf.publishers + 64) {
+    if (!conf.many
+        && limit.rlim_max < (rlim_t) conf.clients + conf.publishers + 64)
+    {
         load_fail("%d clients need more descriptors than the hard limit of "
                   "%lu: raise ulimit -Hn", conf.clients,
                   (unsigned long) limit.rlim_max);

@@ -38,6 +38,7 @@ typedef struct {
                                        hops are measured, or NULL */
     int            hopping;         /* they are */
     int            clients;
+    int            first;           /* the number of the first of them */
     int            size;            /* bytes of a published body */
     int            rate;            /* paced: messages a second */
     int            paced_ms;
@@ -54,6 +55,7 @@ typedef struct {
     const char    *join;            /* what a path has before the group's */
     const char    *to;              /* number: a subscriber's, a publisher's */
     int            groups_ms;
+    int            many;            /* broadcasts, one after the other */
     const char    *target;          /* the method that is invoked, or NULL */
     int            calls_ms;        /* closed loop */
     int            depth;           /* invocations under way, some clients' */
@@ -82,6 +84,7 @@ typedef struct {
     double         anon;            /* bytes, proportional, private memory */
     double         shmem;           /* bytes, proportional, touched zones */
     double         zone;            /* bytes in use as the status page says */
+    double         kernel;          /* bytes of the whole machine's kernel */
 } load_sample_t;
 
 
@@ -172,6 +175,11 @@ void load_groups(void);
 
 char *load_nats_publish(char *p);   /* what stands before a body */
 const char *load_nats_answer(const char *line, int *ready);
+
+
+/* many.c: idle clients in processes of their own */
+
+void load_many(void);
 
 
 /* call.c: clients that invoke a method; both print their part */

@@ -30,6 +30,7 @@ static double load_database_cpu(void);
 static double load_softirq_cpu(void);
 static void load_process_memory(pid_t pid, load_sample_t *s);
 static double load_zone_used(void);
+static double load_kernel_memory(void);
 
 
 void
@@ -61,6 +62,7 @@ load_sample_memory(load_sample_t *s)
     }
 
     s->zone = (conf.status != NULL) ? load_zone_used() : 0;
+    s->kernel = load_kernel_memory();
 }
 
 
@@ -307,6 +309,36 @@ load_process_memory(pid_t pid, load_sample_t *s)
 
 
 /* {"zone":{"size":…,"used":…}}, asked over a connection of its own */
+
+
+/* What the kernel has of small objects: sockets, files, watches of epoll. */
+
+static double
+load_kernel_memory(void)
+{
+    char           line[256];
+    FILE          *f;
+    double         bytes;
+    unsigned long  kb;
+
+    f = fopen("/proc/meminfo", "r");
+    if (f == NULL) {
+        return 0;
+    }
+
+    bytes = 0;
+
+    while (fgets(line, sizeof(line), f) != NULL) {
+        if (sscanf(line, "Slab: %lu kB", &kb) == 1) {
+            bytes = kb * 1024.0;
+        }
+    }
+
+    fclose(f);
+
+    return bytes;
+}
+
 
 static double
 load_zone_used(void)

@@ -35,7 +35,9 @@ if ($opt{smoke}) {
     $opt{rounds} = 1;
 }
 
-my ($columns, $sections) = eval { BenchPlans::chosen($opt{only}) };
+my ($columns, $sections) = eval {
+    BenchPlans::chosen($opt{only}, $opt{quick});
+};
 fail($@ =~ s/\s+\z//r) if $@;
 
 my @plans = BenchPlans::plans(%opt, columns => $columns,
@@ -68,6 +70,11 @@ my $machine = BenchServer::machine();
 my @failed;
 
 for my $plan (@plans) {
+    if ($plan->{skip}) {
+        say("skipped: $plan->{skip}");
+        next;
+    }
+
     for my $round (1 .. $plan->{rounds}) {
         for my $peer (@{$plan->{columns}}) {
 
@@ -138,7 +145,9 @@ if ($commits) {
 sub measure {
     my ($peer, $plan) = @_;
 
-    $server = eval { BenchServer->start($peer, $plan, $opt{workers}) };
+    $server = eval {
+        BenchServer->start($peer, $plan, $plan->{workers} || $opt{workers});
+    };
     return (undef, $@ =~ s/\s+\z//r) if !$server;
 
     my @cmd = ("$ENV{BENCH_OUT}/load", $server->load_options,
@@ -221,6 +230,8 @@ sub notes {
 
     $text .= $calls->notes if $calls;
     $text .= $commits->notes if $commits;
+
+    $text .= "Skipped: $_->{skip}.\n" for grep { $_->{skip} } @plans;
 
     my $others = others();
 
