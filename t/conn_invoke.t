@@ -17,7 +17,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
 
-use Broadcast::HTTP qw(http);
+use Broadcast::HTTP qw(http worker_at);
 use Broadcast::Hub;
 use Broadcast::Nginx qw(wait_for);
 
@@ -59,19 +59,9 @@ sub owners { map { $_->{pid} } grep { $_->{connections} } @{ status()->{workers}
 # a connection that stays with one worker, of those that the caller wants
 
 sub at {
-    my ($wanted) = @_;
+    my $c = worker_at($port, '/pid', $_[0]);
 
-    for (1 .. 200) {
-        my $c = Broadcast::HTTP->connect($port);
-        $c->request('GET', '/pid', keepalive => 1);
-        my $r = $c->head;
-        my $pid = $c->body($r);
-
-        return ($c, $pid) if $wanted->($pid);
-        $c->close;
-    }
-
-    die "no worker of the kind accepted\n";
+    return ($c, $c->{worker});
 }
 
 

@@ -16,8 +16,8 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-use Broadcast::HTTP;
-use Broadcast::LongPoll qw(worker_at);
+use Broadcast::HTTP qw(worker_at);
+use Broadcast::LongPoll;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Token qw(client_token);
 

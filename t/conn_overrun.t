@@ -16,7 +16,7 @@ use JSON::PP;
 use IO::Select;
 use Test::More;
 
-use Broadcast::HTTP qw(http);
+use Broadcast::HTTP qw(http worker_at);
 use Broadcast::Hub;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Plain;
@@ -28,7 +28,8 @@ my $nginx = Broadcast::Nginx->new(
     server => <<'EOS')->start;
         location /client   { broadcast_hub anonymous; }
         location /events/  { broadcast_events anonymous; }
-        location /publish/ { broadcast_publish; add_header X-Worker $pid; }
+        location /publish/ { broadcast_publish; }
+        location = /pid    { return 200 $pid; }
         location = /status { broadcast_status json; }
 EOS
 
@@ -36,10 +37,6 @@ my $port = $nginx->port;
 
 
 sub status { http($port, 'GET', '/status')->{json} }
-
-sub connections {
-    return map { $_->{pid} => $_->{connections} } @{ status()->{workers} };
-}
 
 
 # Publishes on a connection that is kept.
@@ -55,117 +52,78 @@ sub publish {
     $c->body($r, 'POST');
     $r->{status} == 200 or die "publish: $r->{raw}";
 
-    return ($r->{headers}{'x-worker'}, decode_json($r->{body})->{id});
-}
-
-
-# A client and the worker that it sits in.
-
-sub client {
-    my ($make) = @_;
-
-    my %before = connections();
-    my $client = $make->();
-    my $pid = wait_for {
-        my %after = connections();
-        my ($more) = grep { $after{$_} > ($before{$_} // 0) } keys %after;
-        $more;
-    };
-
-    return ($client, $pid);
+    return decode_json($r->{body})->{id};
 }
 
 
 my %make = (
-    hub   => sub { Broadcast::Hub->connect($port, '/client?hub=chat') },
-    plain => sub { Broadcast::Plain->connect($port, '/events/chat') },
-    sse   => sub { Broadcast::SSE->connect($port, '/events/chat') },
+    hub   => sub { Broadcast::Hub->connect($port, '/client?hub=chat', @_) },
+    plain => sub { Broadcast::Plain->connect($port, '/events/chat', @_) },
+    sse   => sub { Broadcast::SSE->connect($port, '/events/chat', @_) },
 );
 
+my ($stopped, $going) = sort $nginx->workers;
 my (%of, @all);
 
-for (1 .. 40) {
+for my $pid ($stopped, $going) {
     for my $kind (sort keys %make) {
-        my ($client, $pid) = client($make{$kind});
-        push @{ $of{$pid}{$kind} }, $client;
+        my $client = $make{$kind}->(on => worker_at($port, '/pid', $pid));
+
+        $of{$pid}{$kind} = $client;
         push @all, $client;
     }
-
-    last if keys %of == 2 && !grep { keys %$_ < 3 } values %of;
 }
-
-my ($stopped, $going) = sort keys %of;
-is scalar(grep { keys %$_ == 3 } values %of), 2,
-    'each worker has clients of all kinds';
 
 # A stateful client of the one that will be stopped.
 
-my $stateful;
+my $stateful = $make{hub}->(stateful => 1,
+                            on => worker_at($port, '/pid', $stopped));
 
-for (1 .. 100) {
-    ($stateful, my $pid) = client(sub {
-        Broadcast::Hub->connect($port, '/client?hub=chat', stateful => 1);
-    });
-    last if $pid == $stopped;
-    $stateful->close;
-}
+is_deeply({ map { $_->{pid} => $_->{connections} } @{ status()->{workers} } },
+          { $stopped => 4, $going => 3 },
+          'each worker has clients of all kinds');
 
 # A stopped worker may be the one that the kernel wakes for a new connection,
 # so the publisher has one already, with the other worker.
 
-my $publisher;
-
-for (1 .. 200) {
-    $publisher = Broadcast::HTTP->connect($port);
-    last if (publish($publisher, 'first'))[0] == $going;
-    $publisher->close;
-}
+my $publisher = worker_at($port, '/pid', $going);
 
 kill 'STOP', $stopped;
 
 my $last;
-$last = (publish($publisher, 'x' x 20000))[1] for 1 .. 90;
+$last = publish($publisher, 'x' x 20000) for 1 .. 90;
 
 kill 'CONT', $stopped;
 
 my ($end) = $last =~ /-(\d+)$/;
 
-for my $plain (@{ $of{$stopped}{plain} }) {
-    my $frame;
+my $frame;
+do { $frame = $of{$stopped}{plain}->next }
+    until $frame->{target} eq 'broadcast.gap';
 
-    do { $frame = $plain->next } until $frame->{target} eq 'broadcast.gap';
+is $frame->{arguments}[0]{requested}, undef,
+    'a plain WebSocket is told of a gap that it did not ask for';
 
-    is $frame->{arguments}[0]{requested}, undef,
-        'a plain WebSocket is told of a gap that it did not ask for';
-    my ($from) = $frame->{id} =~ /-(\d+)$/;
+my ($n) = $frame->{id} =~ /-(\d+)$/;
+my $holes = 0;
 
-    my $n = $from;
-    my $holes = 0;
-
-    while ($n < $end) {
-        my ($seq) = $plain->next->{id} =~ /-(\d+)$/;
-        $holes++ if $seq != ++$n;
-    }
-
-    is $holes, 0, 'and goes on from its id without a hole';
+while ($n < $end) {
+    my ($seq) = $of{$stopped}{plain}->next->{id} =~ /-(\d+)$/;
+    $holes++ if $seq != ++$n;
 }
 
-for my $sse (@{ $of{$stopped}{sse} }) {
-    my $event;
+is $holes, 0, 'and goes on from its id without a hole';
 
-    do { $event = $sse->event } until $event->{event} eq 'broadcast.gap';
-    pass 'an event stream is told of it, too';
-}
-
-for my $hub (@{ $of{$stopped}{hub} }) {
-    my $record;
-
-    1 while ($record = $hub->next) && $record->{type} != 7;
-    ok $record->{allowReconnect}, 'a hub client is asked to come again';
-    $hub->close;
-}
+my $event;
+do { $event = $of{$stopped}{sse}->event }
+    until $event->{event} eq 'broadcast.gap';
+pass 'an event stream is told of it, too';
 
 my $record;
+1 while ($record = $of{$stopped}{hub}->next) && $record->{type} != 7;
+ok $record->{allowReconnect}, 'a hub client is asked to come again';
+$of{$stopped}{hub}->close;
+
 1 while ($record = $stateful->next) && $record->{type} != 7;
 ok $record->{allowReconnect}, 'so is a stateful one';
 is $stateful->{ws}->message, undef, 'with a close frame';
@@ -175,15 +133,11 @@ ok !IO::Select->new($stateful->{ws}{socket})->can_read(1),
 $stateful->close;
 
 my $s = status();
-is $s->{closed}{overrun}, 1 + @{ $of{$stopped}{hub} }, 'which is counted';
+is $s->{closed}{overrun}, 2, 'which is counted';
 ok $s->{log}{overruns} >= 1, 'as is the overrun';
 
 my $seen = 0;
-my $hub = $of{$going}{hub}[0];
-while (my $arguments = $hub->invocation('message')) {
-    $seen++ if $arguments->[0] ne 'first';
-    last if $seen == 90;
-}
+$seen++ while $seen < 90 && $of{$going}{hub}->invocation('message');
 is $seen, 90, 'a client of the other worker got everything';
 
 $_->isa('Broadcast::SSE') ? $_->close : $_->drop for @all;

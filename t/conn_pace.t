@@ -16,7 +16,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-use Broadcast::HTTP qw(http);
+use Broadcast::HTTP qw(http worker_at);
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Plain;
 use Broadcast::SSE;
@@ -30,48 +30,35 @@ my $nginx = Broadcast::Nginx->new(
     server => <<'EOS')->start;
         location /events/  { broadcast_events anonymous; }
         location = /status { broadcast_status json; }
+        location = /pid    { return 200 $pid; }
 EOS
 
 my $port = $nginx->port;
 
 sub status { http($port, 'GET', '/status')->{json} }
 
-sub connections {
-    return map { $_->{pid} => $_->{connections} } @{ status()->{workers} };
-}
+# Clients of the kind, one in each worker.
 
-# Connections of the kind, one in each worker.  Those that are not needed stay
-# until both are there: their ends would be counted, too.
+my ($slow, $quick) = sort $nginx->workers;
 
 sub spread {
     my ($make) = @_;
-    my (%in, @all);
 
-    for (1 .. 100) {
-        my %before = connections();
-        my $client = $make->();
-        push @all, $client;
-        my $pid = wait_for {
-            my %after = connections();
-            my ($more) = grep { $after{$_} > ($before{$_} // 0) } keys %after;
-            $more;
-        };
-
-        $in{$pid} //= $client;
-        last if keys %in == 2;
-    }
-
-    return %in;
+    return map { $_ => $make->(worker_at($port, '/pid', $_)) } $slow, $quick;
 }
 
-my %sse = spread(sub { Broadcast::SSE->connect($port, '/events/chat') });
-my %ws = spread(sub { Broadcast::Plain->connect($port, '/events/chat',
-        token => client_token($key, 'chat', role => 'broadcast.send')) });
+my %sse = spread(sub {
+    Broadcast::SSE->connect($port, '/events/chat', on => $_[0])
+});
+my %ws = spread(sub {
+    Broadcast::Plain->connect($port, '/events/chat', on => $_[0],
+        token => client_token($key, 'chat', role => 'broadcast.send'))
+});
 
-is(scalar keys %sse, 2, 'each worker has a subscriber');
-is(scalar keys %ws, 2, '... and a sender');
+is_deeply({ map { $_->{pid} => $_->{connections} } @{ status()->{workers} } },
+          { $slow => 2, $quick => 2 },
+          'each worker has a subscriber and a sender');
 
-my ($slow, $quick) = sort keys %sse;
 my $rows = 12_000;
 
 cmp_ok($rows * 200, '>', 6 * status()->{log}{bytes},

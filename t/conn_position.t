@@ -16,9 +16,9 @@ use JSON::PP;
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-use Broadcast::HTTP qw(http);
+use Broadcast::HTTP qw(http worker_at);
 use Broadcast::Hub;
-use Broadcast::LongPoll qw(worker_at);
+use Broadcast::LongPoll;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::SSE;
 use Broadcast::Token qw(client_token);

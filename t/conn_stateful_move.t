@@ -17,7 +17,7 @@ use IO::Select;
 use Test::More;
 use Time::HiRes qw(time);
 
-use Broadcast::HTTP qw(http);
+use Broadcast::HTTP qw(http worker_at);
 use Broadcast::Hub;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Postgres;
@@ -73,20 +73,10 @@ ok wait_for(sub { status()->{database}{state} eq 'up' }, 15),
 # a connection that stays with one worker
 
 sub at {
-    my ($wanted) = @_;
+    my $c = worker_at($port, '/pid', $_[0]);
 
-    for (1 .. 300) {
-        my $c = Broadcast::HTTP->connect($port);
-        $c->request('GET', '/pid', keepalive => 1);
-        my $pid = $c->body($c->head);
-
-        return ($c, $pid) if ref $wanted ? $wanted->($pid) : $pid == $wanted;
-        $c->close;
-    }
-
-    die "no worker of the kind accepted\n";
+    return ($c, $c->{worker});
 }
-
 
 sub on { on => (at(@_))[0] }
 

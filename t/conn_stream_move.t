@@ -15,7 +15,7 @@ use JSON::PP;
 use Test::More;
 use Time::HiRes qw(time);
 
-use Broadcast::HTTP qw(http);
+use Broadcast::HTTP qw(http worker_at);
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Postgres;
 
@@ -58,20 +58,10 @@ ok wait_for(sub {
 # a connection that stays with one worker
 
 sub at {
-    my ($wanted) = @_;
+    my $c = worker_at($port, '/pid', $_[0]);
 
-    for (1 .. 200) {
-        my $c = Broadcast::HTTP->connect($port);
-        $c->request('GET', '/pid', keepalive => 1);
-        my $pid = $c->body($c->head);
-
-        return ($c, $pid) if $wanted->($pid);
-        $c->close;
-    }
-
-    die "no worker of the kind accepted\n";
+    return ($c, $c->{worker});
 }
-
 
 sub owners {
     map { $_->{pid} } grep { $_->{connections} }

@@ -17,7 +17,7 @@ use Encode qw(encode_utf8);
 use JSON::PP qw(encode_json);
 use Test::More;
 
-use Broadcast::HTTP qw(http);
+use Broadcast::HTTP qw(http worker_at);
 use Broadcast::Hub;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Plain;
@@ -63,10 +63,11 @@ my $nginx = Broadcast::Nginx->new(
     server  => <<'EOC')->start;
         location /client     { broadcast_hub; }
         location /slow       { broadcast_hub anonymous; broadcast_queue 4k; }
-        location /publish/   { broadcast_publish; add_header X-Worker $pid; }
+        location /publish/   { broadcast_publish; }
         location /functions/ { broadcast_function; }
         location /api/       { broadcast_api open; }
         location = /status   { broadcast_status json; }
+        location = /pid      { return 200 $pid; }
 EOC
 
 my $port = $nginx->port;
@@ -81,6 +82,7 @@ sub client {
     my ($hub, %o) = @_;
 
     return Broadcast::Hub->connect($port, ($o{at} // '/client') . "?hub=$hub",
+        on => delete $o{on},
         token => client_token($key, $hub, sub => 'ann', %o));
 }
 
@@ -112,8 +114,6 @@ sub flood {
                 headers => [ 'Content-Type' => 'text/plain' ]);
     my $r = $c->head;
     $c->body($r, 'POST');
-
-    return $r->{headers}{'x-worker'};
 }
 
 
@@ -183,41 +183,19 @@ for (1 .. 400) {
 why($ann, 'too slow', 'a client that does not read');
 
 
-# An overrun, of a worker that stands still: clients until it has one, and a
-# publisher at the other.
+# An overrun, of a worker that stands still, while the other publishes.
 
-my %of;
+my ($stopped, $going) = sort $nginx->workers;
+my $still = client('flood', on => worker_at($port, '/pid', $stopped));
 
-for (1 .. 100) {
-    my %before = map { $_->{pid} => $_->{connections} } @{ status()->{workers} };
-    my $hub = client('flood');
-
-    my $pid = wait_for(sub {
-        my ($w) = grep { $_->{connections} > $before{ $_->{pid} } }
-                  @{ status()->{workers} };
-        $w && $w->{pid};
-    }, 2);
-
-    # else one that had ended was still counted
-
-    $of{$pid} = $hub if $pid;
-    last if keys %of == 2;
-}
-
-my ($stopped, $going) = sort keys %of;
-
-for (1 .. 200) {
-    $c = Broadcast::HTTP->connect($port);
-    last if flood($c, 'flood', 1) == $going;
-}
-
-here($of{$stopped});
+$c = worker_at($port, '/pid', $going);
+here($still);
 
 kill 'STOP', $stopped;
 flood($c, 'flood', 20000) for 1 .. 90;
 kill 'CONT', $stopped;
 
-why($of{$stopped}, 'log overrun', 'a worker that did not keep up');
+why($still, 'log overrun', 'a worker that did not keep up');
 
 $ann = client('chat');
 here($ann);

@@ -15,8 +15,8 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-use Broadcast::HTTP qw(http);
-use Broadcast::LongPoll qw(worker_at);
+use Broadcast::HTTP qw(http worker_at);
+use Broadcast::LongPoll;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Postgres;
 use Broadcast::SSE;

@@ -14,9 +14,9 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
-use Broadcast::HTTP qw(http);
+use Broadcast::HTTP qw(http worker_at);
 use Broadcast::Hub;
-use Broadcast::LongPoll qw(worker_at);
+use Broadcast::LongPoll;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Plain;
 use Broadcast::Postgres;

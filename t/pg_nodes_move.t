@@ -16,7 +16,8 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 
 use Broadcast::Cluster;
-use Broadcast::LongPoll qw(worker_at);
+use Broadcast::HTTP qw(worker_at);
+use Broadcast::LongPoll;
 use Broadcast::Nginx qw(wait_for);
 
 my $cluster = Broadcast::Cluster->new(nodes => 2, lease => '2 s', wire => 1);

@@ -17,7 +17,7 @@ use POSIX ();
 use Test::More;
 use Time::HiRes qw(time sleep);
 
-use Broadcast::HTTP qw(http);
+use Broadcast::HTTP qw(http worker_at);
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Postgres;
 use Broadcast::SSE;
@@ -35,6 +35,7 @@ my $nginx = Broadcast::Nginx->new(
     server  => <<'EOC')->start;
         location /events/  { broadcast_events anonymous; }
         location = /status { broadcast_status; }
+        location = /pid    { return 200 $pid; }
 EOC
 
 my $port = $nginx->port;
@@ -44,34 +45,13 @@ sub status { http($port, 'GET', '/status?format=json')->{json} }
 ok((wait_for { status()->{database}{relay} eq 'leader' } 10), 'a relay leads');
 
 
-# A subscriber in each worker.
+my %in = map {
+    $_ => Broadcast::SSE->connect($port, '/events/chat',
+                                  on => worker_at($port, '/pid', $_))
+} $nginx->workers;
 
-sub connections {
-    return map { $_->{pid} => $_->{connections} } @{ status()->{workers} };
-}
-
-# Those that are not needed stay until both are there: their ends would be
-# counted, too.
-
-my (%in, @all);
-
-for (1 .. 100) {
-    my %before = connections();
-    my $sse = Broadcast::SSE->connect($port, '/events/chat');
-    push @all, $sse;
-    my $pid = wait_for {
-        my %after = connections();
-        my ($more) = grep { $after{$_} > ($before{$_} // 0) } keys %after;
-        $more;
-    };
-
-    $in{$pid} //= $sse;
-    last if keys %in == 2;
-}
-
-@all = ();
-
-is(scalar keys %in, 2, 'each worker has a subscriber');
+is_deeply([ map { $_->{connections} } @{ status()->{workers} } ], [ 1, 1 ],
+          'each worker has a subscriber');
 
 my ($relayer) = $nginx->error_log =~ /.*\] (\d+)#\S+ broadcast: this worker relays/s;
 my ($other) = grep { $_ != $relayer } keys %in;

@@ -19,6 +19,7 @@ use Test::More;
 use Time::HiRes qw(time);
 
 use Broadcast::Cluster;
+use Broadcast::HTTP qw(worker_at);
 use Broadcast::Hub;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::SSE;
@@ -40,19 +41,10 @@ sub relays {
 # A connection that a worker of this master has taken.
 
 sub at {
-    my ($master, $connect, $is_there) = @_;
-    my @mine = $master->workers;
+    my ($master) = @_;
+    my %mine = map { $_ => 1 } $master->workers;
 
-    for (1 .. 200) {
-        my $c = Broadcast::HTTP->connect($master->port);
-        $c->request('GET', '/pid', keepalive => 1);
-        my $r = $c->head;
-        my $worker = $c->body($r);
-        return $c if grep { $_ == $worker } @mine;
-        $c->close;
-    }
-
-    die "no connection to one of @mine\n";
+    return worker_at($master->port, '/pid', sub { $mine{ $_[0] } });
 }
 
 sub plain_at {

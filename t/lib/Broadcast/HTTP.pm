@@ -16,6 +16,9 @@ package Broadcast::HTTP;
 #   $c->write("GET / HTTP/1.1\r\n..."); $c->head; $c->body($head);
 #   $c->bytes(4); $c->until("\r\n"); $c->some; $c->at_end; $c->close;
 #
+#   my $c = worker_at($port, '/pid', $pid);   # to this worker, kept alive
+#   my $c = worker_at($port, '/pid', sub { $_[0] != $other }); $c->{worker}
+#
 # All reads have a deadline (10 s, or the timeout given) and die at it.
 
 use strict;
@@ -26,7 +29,7 @@ use IO::Socket::INET;
 use JSON::PP ();
 use Time::HiRes qw(time);
 
-our @EXPORT_OK = qw(http);
+our @EXPORT_OK = qw(http worker_at);
 
 $SIG{PIPE} = 'IGNORE' unless ref $SIG{PIPE};
 
@@ -47,6 +50,29 @@ sub http {
     $c->close;
 
     return $r;
+}
+
+
+# A connection to the worker of that pid, or to one that the sub wants; the
+# location answers "$pid".
+
+sub worker_at {
+    my ($port, $uri, $wanted) = @_;
+
+    for (1 .. 400) {
+        my $c = Broadcast::HTTP->connect($port);
+
+        $c->request('GET', $uri, keepalive => 1);
+
+        my $pid = $c->{worker} = $c->body($c->head);
+
+        return $c if ref $wanted ? $wanted->($pid) : $pid == $wanted;
+
+        $c->close;
+    }
+
+    die 'no connection came to ' . (ref $wanted ? 'a worker of the kind'
+                                                : "worker $wanted") . "\n";
 }
 
 

@@ -18,19 +18,15 @@ package Broadcast::LongPoll;
 #   $lp->url                         # of all its requests
 #
 # at => $connection: on this one (Broadcast::HTTP), kept alive; else a fresh
-# one a request.  workers($port, $uri): a connection to each worker by its pid,
-# where $uri answers with $pid.
+# one a request.
 
 use strict;
 use warnings;
 
-use Exporter 'import';
 use JSON::PP ();
 use Time::HiRes qw(time);
 
 use Broadcast::HTTP ();
-
-our @EXPORT_OK = qw(worker_at);
 
 my $json = JSON::PP->new->utf8->canonical->allow_nonref;
 my $end = "\x1e";
@@ -156,25 +152,6 @@ sub records {
     }
 
     return @got;
-}
-
-
-# A connection to the worker of that pid; the location answers "$pid".
-
-sub worker_at {
-    my ($port, $uri, $pid) = @_;
-
-    for (1 .. 400) {
-        my $c = Broadcast::HTTP->connect($port);
-
-        $c->request('GET', $uri, keepalive => 1);
-
-        my $r = $c->head;
-        return $c if $c->body($r) eq $pid;
-        $c->close;
-    }
-
-    die "no connection came to worker $pid\n";
 }
 
 

@@ -9,6 +9,8 @@ package Broadcast::SSE;
 #   $sse->event               # { id, event, data }; undef at the end
 #   $sse->block               # next block as text: comments and bare ids too
 #   $sse->{last_id}           # the last id seen, as the browser keeps it
+#
+#   on => $http               # for connect: a connection that was made
 
 use strict;
 use warnings;
@@ -21,7 +23,7 @@ use parent 'Broadcast::HTTP';
 sub connect {
     my ($class, $port, $uri, %o) = @_;
 
-    my $self = Broadcast::HTTP->connect($port, %o);
+    my $self = $o{on} // Broadcast::HTTP->connect($port, %o);
     bless $self, $class;
 
     my @headers = ref $o{headers} eq 'HASH' ? %{ $o{headers} }
