@@ -11,7 +11,7 @@ use warnings;
 
 
 my @columns = qw(floor nchan nats events hub);
-my @sections = qw(fanout groups many calls commits);
+my @sections = qw(fanout groups bystander many calls commits);
 
 # more clients than this are not for the rows of the fan-out
 my $many = 20000;
@@ -50,7 +50,7 @@ sub needs {
         exit 1;
     }
 
-    my @spread = grep { $sections->{$_} } qw(fanout groups many);
+    my @spread = grep { $sections->{$_} } qw(fanout groups bystander many);
 
     return join ',', '', @spread ? @$columns : (), sort(keys %$sections), '';
 }
@@ -68,6 +68,7 @@ sub plans {
 
     push @plans, fanouts(%o) if $has{fanout};
     push @plans, groups(%o) if $has{groups};
+    push @plans, bystander(%o) if $has{bystander};
     push @plans, many(%o) if $has{many};
 
     for my $plan (@plans) {
@@ -154,6 +155,29 @@ sub groups {
         rounds  => $o{quick} ? 1 : $o{rounds},
         load    => [ '--groups', $ms, '--members', $members,
                      '--to', '?group=' ],
+    };
+}
+
+
+# Two clients of the hub where the publishers are, ten of another hub in the last
+# worker.
+
+sub bystander {
+    my (%o) = @_;
+
+    my $rate = 100000;
+    my $ms = $o{smoke} ? 300 : $o{quick} ? 2000 : 5000;
+
+    return {
+        kind    => 'bystander',
+        title   => "a worker without clients, $rate/s",
+        clients => 12,
+        shared  => 1,
+        workers => $o{workers} < 2 ? 2 : $o{workers},
+        columns => [qw(events)],
+        rounds  => $o{quick} ? 1 : $o{rounds},
+        load    => [ '--bystander', $ms, '--rate', $rate,
+                     '--other', '/events/other', '--strangers', 10 ],
     };
 }
 

@@ -244,6 +244,7 @@ sub nginx {
     my $folder = $self->{folder};
     my $room = $plan->{connections} || $plan->{clients} + 2048;
     my $descriptors = $room + 512;
+    my $reuseport = $plan->{shared} ? '' : 'reuseport';
 
     mkdir $folder;
     mkdir "$folder/temp";
@@ -285,7 +286,7 @@ http {
 
 $http
     server {
-        listen 127.0.0.1:$self->{port} reuseport backlog=4096;
+        listen 127.0.0.1:$self->{port} $reuseport backlog=4096;
 $listen
 
         location = /hop {

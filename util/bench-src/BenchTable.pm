@@ -49,6 +49,15 @@ my %rows = (
         [ 'messages per second', of('groups_all', 'per_second'), 0 ],
     ],
 
+    bystander => [
+        [ 'its CPU, % of a core', of('bystander', 'percent'), 2,
+          { below => 5 } ],
+        [ 'CPU of all other workers, % of a core',
+          of('bystander', 'others_percent'), 0 ],
+        [ 'messages per second', of('bystander', 'per_second'), 0,
+          { least => 99000 } ],
+    ],
+
     many => [
         [ 'connect all, seconds', of('many_connect', 'seconds'), 1 ],
         [ 'connect, server CPU, us', of('many_connect', 'cpu_us'), 1 ],

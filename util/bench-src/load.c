@@ -52,6 +52,8 @@ static const char  usage[] =
     "            [--groups MS --members N --to TEXT [--join TEXT]], the same:\n"
     "             a group's number is behind TEXT, behind both paths\n"
     "            [--many N], the same: N messages to clients of many processes\n"
+    "            [--bystander MS --other PATH --strangers N], the same: the last\n"
+    "             process has the last N clients, who open PATH\n"
     "Prints one JSON object; \"error\" is not null in a failed run.\n";
 
 
@@ -91,6 +93,9 @@ static const struct option  options[] = {
     { "to",          required_argument, NULL, 'O' },
     { "join",        required_argument, NULL, 'J' },
     { "many",        required_argument, NULL, 'Y' },
+    { "bystander",   required_argument, NULL, 'W' },
+    { "other",       required_argument, NULL, 'H' },
+    { "strangers",   required_argument, NULL, 'X' },
     { NULL,          0,                 NULL, 0 }
 };
 
@@ -113,6 +118,9 @@ main(int argc, char **argv)
 
     if (conf.many) {
         load_many();
+
+    } else if (conf.bystander_ms) {
+        load_bystander();
 
     } else if (conf.groups_ms) {
         load_groups();
@@ -209,6 +217,9 @@ load_options(int argc, char **argv)
         case 'O': conf.to = optarg;                  break;
         case 'J': conf.join = optarg;                break;
         case 'Y': conf.many = atoi(optarg);          break;
+        case 'W': conf.bystander_ms = atoi(optarg);  break;
+        case 'H': conf.other = optarg;               break;
+        case 'X': conf.strangers = atoi(optarg);     break;
 
         default:
             fputs(usage, stderr);
@@ -227,6 +238,10 @@ load_options(int argc, char **argv)
             && (conf.members < 1 || conf.to == NULL
                 || conf.clients % (conf.members * 10)
                 || conf.clients / conf.members > LOAD_MAX_GROUPS))
+        || (conf.bystander_ms
+            && (conf.other == NULL || conf.strangers < 1 || conf.batch < 1
+                || conf.strangers >= conf.clients || conf.npids < 3
+                || conf.status == NULL))
         || conf.npids == 0 || optind != argc)
     {
         fputs(usage, stderr);

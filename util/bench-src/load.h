@@ -18,8 +18,11 @@
 #define LOAD_MAX_GROUPS     10000
 #define LOAD_MAX_BATCH      1000
 
-/* with the default range of ports one source address is good for ~28,000 */
-#define LOAD_PER_ADDRESS    20000
+/*
+ * With the default range of ports one source address is good for some 28,000,
+ * and connect() looks for a free one among half of them first.
+ */
+#define LOAD_PER_ADDRESS    10000
 
 
 typedef struct {
@@ -56,6 +59,9 @@ typedef struct {
     const char    *to;              /* number: a subscriber's, a publisher's */
     int            groups_ms;
     int            many;            /* broadcasts, one after the other */
+    const char    *other;           /* another hub's path, and its clients: */
+    int            strangers;       /* so many, the last ones */
+    int            bystander_ms;
     const char    *target;          /* the method that is invoked, or NULL */
     int            calls_ms;        /* closed loop */
     int            depth;           /* invocations under way, some clients' */
@@ -182,6 +188,17 @@ const char *load_nats_answer(const char *line, int *ready);
 void load_many(void);
 
 
+/* status.c: what our status page says */
+
+double load_zone_used(void);                    /* bytes */
+int load_worker_clients(pid_t pid);
+
+
+/* bystander.c: what a worker does for a hub that it has no clients of */
+
+void load_bystander(void);
+
+
 /* call.c: clients that invoke a method; both print their part */
 
 void load_calls(void);              /* as fast as answers come */
@@ -193,6 +210,7 @@ void load_calls_at_rate(void);      /* at moments of their own */
 void load_sample_cpu(load_sample_t *s);
 void load_sample_memory(load_sample_t *s);
 void load_wait_quiet(void);         /* until the servers do nothing */
+double load_process_cpu(pid_t pid); /* microseconds, since it began */
 double load_own_cpu(void);          /* microseconds, since it began */
 
 

@@ -32,6 +32,7 @@
 
 #define LOAD_MAX_CHILDREN  64
 #define LOAD_SPARE         512      /* descriptors that are no client's */
+#define LOAD_PER_CHILD     20000
 #define LOAD_PART          5        /* 1/5 of the clients, then all */
 #define LOAD_IDLE_MS       3000
 #define LOAD_QUIET_MS      100      /* of load_wait_quiet(), at its end */
@@ -104,7 +105,7 @@ load_many_fork(void)
     pid_t          pid;
     struct rlimit  limit;
 
-    per = LOAD_PER_ADDRESS;
+    per = LOAD_PER_CHILD;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0
         && limit.rlim_cur < (rlim_t) per + LOAD_SPARE)

@@ -128,7 +128,7 @@ load_phase_group(uint32_t seq)
 uint32_t
 load_phase_published_to(int group)
 {
-    return ngroups > 1 ? sent_to[group] : published;
+    return ngroups > 1 ? sent_to[group] : group ? 0 : published;
 }
 
 
@@ -153,12 +153,11 @@ load_phase_received(int client, uint32_t *count, uint64_t *order, uint32_t seq)
 
     m = &messages[n];
 
-    if (ngroups > 1 && client / subscribers != m->group) {
-        load_fail("client %d got message %u, which was for group %d", client,
-                  n, m->group);
+    if ((client - conf.first) / subscribers != m->group) {
+        load_fail("client %d got message %u, which was not for it", client, n);
     }
 
-    if (client % subscribers == 0) {
+    if ((client - conf.first) % subscribers == 0) {
         last = &highest[m->group * LOAD_MAX_PUBLISHERS + m->publisher];
 
         if (n + 1 <= *last) {

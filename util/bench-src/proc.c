@@ -4,15 +4,12 @@
  */
 
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,12 +21,10 @@
 #define LOAD_QUIET_US        500.0
 
 
-static double load_process_cpu(pid_t pid);
 static double load_task_cpu(pid_t pid, const char *tid);
 static double load_database_cpu(void);
 static double load_softirq_cpu(void);
 static void load_process_memory(pid_t pid, load_sample_t *s);
-static double load_zone_used(void);
 static double load_kernel_memory(void);
 
 
@@ -117,7 +112,7 @@ load_own_cpu(void)
 }
 
 
-static double
+double
 load_process_cpu(pid_t pid)
 {
     char            path[64];
@@ -337,58 +332,4 @@ load_kernel_memory(void)
     fclose(f);
 
     return bytes;
-}
-
-
-static double
-load_zone_used(void)
-{
-    int                 fd;
-    char                buf[65536], *p;
-    size_t              len;
-    ssize_t             n;
-    struct timeval      tv;
-    struct sockaddr_in  sin;
-
-    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    memset(&sin, 0, sizeof(sin));
-    sin.sin_family = AF_INET;
-    sin.sin_port = htons(conf.port);
-    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-
-    tv.tv_sec = 5;
-    tv.tv_usec = 0;
-
-    len = snprintf(buf, sizeof(buf), "GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n"
-                   "Accept: application/json\r\n\r\n", conf.status);
-
-    if (fd == -1
-        || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)) == -1
-        || connect(fd, (struct sockaddr *) &sin, sizeof(sin)) == -1
-        || send(fd, buf, len, MSG_NOSIGNAL) != (ssize_t) len)
-    {
-        load_fail("cannot ask %s: %s", conf.status, strerror(errno));
-    }
-
-    len = 0;
-
-    while (len < sizeof(buf) - 1
-           && (n = recv(fd, buf + len, sizeof(buf) - 1 - len, 0)) > 0)
-    {
-        len += n;
-    }
-
-    close(fd);
-    buf[len] = '\0';
-
-    p = strstr(buf, "\"zone\"");
-    p = (p == NULL) ? NULL : strstr(p, "\"used\"");
-    p = (p == NULL) ? NULL : strchr(p, ':');
-
-    if (p == NULL) {
-        load_fail("%s tells no zone.used", conf.status);
-    }
-
-    return strtod(p + 1, NULL);
 }
