@@ -4,7 +4,8 @@ package BenchPlans;
 #
 # What is run, with how many clients, how long, and how often: a plan is one
 # server configuration, one command of the load generator, and the columns that
-# have it.  All times that a run takes are here, in milliseconds.
+# have it.  All times that a run takes are here, in milliseconds: all of it is
+# under 20 minutes, or under 2 with --quick.
 
 use strict;
 use warnings;
@@ -17,23 +18,28 @@ my @sections = qw(fanout groups bystander many calls commits);
 my $many = 20000;
 
 
-# The columns and sections that a list names: sections alone have all columns,
+# The columns and sections that "only" names: sections alone have all columns,
 # columns alone are those of the fan-out; "many" is too long for what is to be
-# quick.  Dies with a sentence.
+# quick, and so many clients are none for the other sections.  Dies with a
+# sentence.
 
 sub chosen {
-    my ($only, $quick) = @_;
+    my (%o) = @_;
 
     my (@column, @section);
 
-    for my $word (split /,/, $only // '') {
+    for my $word (split /,/, $o{only} // '') {
         if    (grep { $_ eq $word } @columns)  { push @column, $word }
         elsif (grep { $_ eq $word } @sections) { push @section, $word }
         else  { die "--only: there is no \"$word\"\n" }
     }
 
-    @section = @column ? ('fanout') : grep { !$quick || $_ ne 'many' } @sections
-        if !@section;
+    if (!@section) {
+        @section = ($o{clients} || 0) > $many ? ('many')
+            : @column ? ('fanout')
+            : grep { !$o{quick} || $_ ne 'many' } @sections;
+    }
+
     @column = @columns if !@column;
 
     return (\@column, { map { $_ => 1 } @section });
@@ -43,7 +49,11 @@ sub chosen {
 # What of it needs a package, or is to be built.
 
 sub needs {
-    my ($columns, $sections) = eval { BenchPlans::chosen($_[0]) };
+    my ($only, $clients) = @_;
+
+    my ($columns, $sections) = eval {
+        chosen(only => $only, clients => $clients);
+    };
 
     if ($@) {
         print STDERR "util/bench: error: $@";
@@ -61,10 +71,7 @@ sub needs {
 sub plans {
     my (%o) = @_;
     my @plans;
-
-    # so many are none for the other tables
-
-    my %has = ($o{clients} || 0) > $many ? (many => 1) : %{$o{sections}};
+    my %has = %{$o{sections}};
 
     push @plans, fanouts(%o) if $has{fanout};
     push @plans, groups(%o) if $has{groups};
@@ -75,11 +82,50 @@ sub plans {
         my %has = map { $_ => 1 } @{$plan->{columns} || \@columns};
 
         $plan->{columns} = [ grep { $has{$_} } @{$o{columns}} ];
-        $plan->{rounds} ||= $o{rounds};
+        $plan->{rounds} ||= rounds($plan->{kind}, %o);
         $plan->{runs} ||= {};
     }
 
     return grep { @{$_->{columns}} } @plans;
+}
+
+
+# Three, but where much is to be run.
+
+sub rounds {
+    my ($kind, %o) = @_;
+
+    return 1 if $o{smoke};
+    return $o{rounds} if $o{rounds};
+
+    my $alone = keys %{$o{sections}} == 1;
+
+    return $kind eq 'fanout' ? ($o{quick} && !$alone ? 2 : 3)
+        : $alone ? 3 : $o{quick} ? 1 : 2;
+}
+
+
+# what BenchCalls and BenchCommits are told
+
+sub calls {
+    my (%o) = @_;
+
+    return (workers => $o{workers}, clients => $o{clients} || 64,
+            rounds => rounds('calls', %o),
+            $o{smoke} ? (calls => 300, open => 300)
+            : $o{quick} ? (calls => 1500, open => 1500)
+                        : (calls => 6000, open => 10000));
+}
+
+
+sub commits {
+    my (%o) = @_;
+
+    return (workers => $o{workers}, clients => $o{clients} || 1000,
+            rounds => rounds('commits', %o),
+            $o{smoke} ? (open => 300, closed => 300)
+            : $o{quick} ? (open => 1000, closed => 600)
+                        : (open => 8000, closed => 4000));
 }
 
 
@@ -90,12 +136,12 @@ sub fanouts {
     my (%o) = @_;
 
     my @times = $o{smoke} ? (300, 200, 1)
-              : $o{quick} ? (1500, 1000, 1) : (10000, 8000, 4);
+              : $o{quick} ? (1500, 1000, 1) : (8000, 5000, 2);
     my $n = $o{clients} || 1000;
 
     my @plans = fanout($n, $n > 3000 ? 3 : 20, @times);
 
-    push @plans, fanout(10000, 3, 12000, 0, 2) if !$o{quick} && !$o{clients};
+    push @plans, fanout(10000, 3, 12000, 0, 1) if !$o{quick} && !$o{clients};
 
     return map { ($_, streams($_, %o)) } @plans;
 }
@@ -138,7 +184,7 @@ sub groups {
     my (%o) = @_;
 
     my $members = 10;
-    my $ms = $o{smoke} ? 200 : $o{quick} ? 1000 : 4000;
+    my $ms = $o{smoke} ? 200 : $o{quick} ? 800 : 3000;
     my $clients = $o{clients} || 10000;
 
     # a tenth of the groups is run, too
@@ -152,7 +198,6 @@ sub groups {
         members => $members,
         zone    => '256m',
         columns => [qw(floor nchan events hub)],
-        rounds  => $o{quick} ? 1 : $o{rounds},
         load    => [ '--groups', $ms, '--members', $members,
                      '--to', '?group=' ],
     };
@@ -166,7 +211,7 @@ sub bystander {
     my (%o) = @_;
 
     my $rate = 100000;
-    my $ms = $o{smoke} ? 300 : $o{quick} ? 2000 : 5000;
+    my $ms = $o{smoke} ? 300 : $o{quick} ? 1500 : 5000;
 
     return {
         kind    => 'bystander',
@@ -175,7 +220,6 @@ sub bystander {
         shared  => 1,
         workers => $o{workers} < 2 ? 2 : $o{workers},
         columns => [qw(events)],
-        rounds  => $o{quick} ? 1 : $o{rounds},
         load    => [ '--bystander', $ms, '--rate', $rate,
                      '--other', '/events/other', '--strangers', 10 ],
     };

@@ -23,25 +23,21 @@ use BenchTable;
 
 STDOUT->autoflush(1);
 
-my %opt = (rounds => 3, workers => 2, only => '');
+my %opt = (workers => 2, only => '');
 
 GetOptions(\%opt, 'quick', 'smoke', 'check', 'json=s', 'rounds=i', 'workers=i',
            'only=s', 'clients=i')
-    && $opt{rounds} > 0 && $opt{workers} > 0
+    && ($opt{rounds} // 1) > 0 && $opt{workers} > 0
     or fail('a number is wrong', 'see util/bench --help');
 
-if ($opt{smoke}) {
-    $opt{quick} = 1;
-    $opt{rounds} = 1;
-}
+$opt{quick} = 1 if $opt{smoke};
 
-my ($columns, $sections) = eval {
-    BenchPlans::chosen($opt{only}, $opt{quick});
-};
+my ($columns, $sections) = eval { BenchPlans::chosen(%opt) };
 fail($@ =~ s/\s+\z//r) if $@;
 
-my @plans = BenchPlans::plans(%opt, columns => $columns,
-                              sections => $sections);
+my %all = (%opt, columns => $columns, sections => $sections);
+my @plans = BenchPlans::plans(%all);
+my %rounds = map { $_->{kind} => $_->{rounds} } @plans;
 my $calls = $sections->{calls};
 my $commits = $sections->{commits};
 
@@ -55,12 +51,13 @@ sub fail {
 }
 
 
-my $server;
+my ($server, $load);
 
 $SIG{INT} = $SIG{TERM} = sub { exit 130 };
 
 END {
     local $?;
+    kill 'TERM', $load if $load;
     $server->stop if $server;
 }
 
@@ -74,6 +71,8 @@ for my $plan (@plans) {
         say("skipped: $plan->{skip}");
         next;
     }
+
+    my $begun = Time::HiRes::time;
 
     for my $round (1 .. $plan->{rounds}) {
         for my $peer (@{$plan->{columns}}) {
@@ -91,19 +90,19 @@ for my $plan (@plans) {
             push @{$plan->{runs}{$peer}}, $run;
         }
     }
+
+    $plan->{seconds} = Time::HiRes::time - $begun;
 }
 
 
 if ($calls) {
-    $calls = eval {
-        BenchCalls->new(workers => $opt{workers},
-                        clients => $opt{clients} || 64,
-                        $opt{quick} ? (calls => 2000, open => 2000)
-                                    : (calls => 8000, open => 15000));
-    } or fail("calls: $@");
+    my %calls = BenchPlans::calls(%all);
 
-    for my $round (1 .. $opt{rounds}) {
-        say("round $round of $opt{rounds}: calls");
+    $rounds{calls} = $calls{rounds};
+    $calls = eval { BenchCalls->new(%calls) } or fail("calls: $@");
+
+    for my $round (1 .. $rounds{calls}) {
+        say("round $round of $rounds{calls}: calls");
 
         for my $error ($calls->round) {
             say("this run failed: $error");
@@ -116,21 +115,13 @@ if ($calls) {
 
 
 if ($commits) {
+    my %commits = BenchPlans::commits(%all);
 
-    # a round takes half a minute: one, where all has to be quick
+    $rounds{commits} = $commits{rounds};
+    $commits = eval { BenchCommits->new(%commits) } or fail("commits: $@");
 
-    my $rounds = $opt{quick} && (@plans || $calls) ? 1 : $opt{rounds};
-
-    $commits = eval {
-        BenchCommits->new(workers => $opt{workers}, rounds => $rounds,
-                          clients => $opt{clients} || 1000,
-                          $opt{smoke} ? (open => 300, closed => 300)
-                          : $opt{quick} ? (open => 1500, closed => 1000)
-                          : (open => 10000, closed => 5000));
-    } or fail("commits: $@");
-
-    for my $round (1 .. $rounds) {
-        say("round $round of $rounds: commits");
+    for my $round (1 .. $rounds{commits}) {
+        say("round $round of $rounds{commits}: commits");
 
         for my $error ($commits->round) {
             say("this run failed: $error");
@@ -154,9 +145,10 @@ sub measure {
                '--pids', join(',', $server->pids),
                '--clients', $plan->{clients}, @{$plan->{load}});
 
-    open my $pipe, '-|', @cmd or fail("cannot run $cmd[0]: $!");
+    $load = open my $pipe, '-|', @cmd or fail("cannot run $cmd[0]: $!");
     my $text = do { local $/; <$pipe> };
     close $pipe;
+    undef $load;
 
     my $run = eval { decode_json($text) };
     my $error = $run ? $run->{error} : "the load generator said: $text";
@@ -221,7 +213,8 @@ sub others {
 
 
 sub notes {
-    my $text = "Medians of $opt{rounds} alternating rounds, "
+    my $text = 'Medians of alternating rounds: '
+        . join(', ', map { "$_ $rounds{$_}" } sort keys %rounds) . "; "
         . "$opt{workers} workers in each nginx, 100-byte messages, "
         . sprintf("%.1f minutes;\n", (time - $started) / 60)
         . "$machine->{cpu}, $machine->{cores} cores, "
