@@ -252,7 +252,8 @@ sub many {
         columns     => [qw(nchan events hub)],
         rounds      => 1,
         skip        => not_here($clients, $workers, $limit),
-        load        => [ '--many', $o{smoke} ? 2 : 5 ],
+        load        => [ '--many', $o{smoke} ? 2 : 5,
+                         '--idle', $o{smoke} ? 100 : 15000 ],
     };
 }
 

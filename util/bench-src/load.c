@@ -51,7 +51,8 @@ static const char  usage[] =
     "            [--sse], then nothing but the idle clients of an event stream\n"
     "            [--groups MS --members N --to TEXT [--join TEXT]], the same:\n"
     "             a group's number is behind TEXT, behind both paths\n"
-    "            [--many N], the same: N messages to clients of many processes\n"
+    "            [--many N [--idle MS]], the same: N messages to clients of many\n"
+    "             processes, after a silence\n"
     "            [--bystander MS --other PATH --strangers N], the same: the last\n"
     "             process has the last N clients, who open PATH\n"
     "Prints one JSON object; \"error\" is not null in a failed run.\n";
@@ -93,6 +94,7 @@ static const struct option  options[] = {
     { "to",          required_argument, NULL, 'O' },
     { "join",        required_argument, NULL, 'J' },
     { "many",        required_argument, NULL, 'Y' },
+    { "idle",        required_argument, NULL, 'I' },
     { "bystander",   required_argument, NULL, 'W' },
     { "other",       required_argument, NULL, 'H' },
     { "strangers",   required_argument, NULL, 'X' },
@@ -217,6 +219,7 @@ load_options(int argc, char **argv)
         case 'O': conf.to = optarg;                  break;
         case 'J': conf.join = optarg;                break;
         case 'Y': conf.many = atoi(optarg);          break;
+        case 'I': conf.idle_ms = atoi(optarg);       break;
         case 'W': conf.bystander_ms = atoi(optarg);  break;
         case 'H': conf.other = optarg;               break;
         case 'X': conf.strangers = atoi(optarg);     break;

@@ -59,6 +59,7 @@ typedef struct {
     const char    *to;              /* number: a subscriber's, a publisher's */
     int            groups_ms;
     int            many;            /* broadcasts, one after the other */
+    int            idle_ms;         /* before them */
     const char    *other;           /* another hub's path, and its clients: */
     int            strangers;       /* so many, the last ones */
     int            bystander_ms;

@@ -34,7 +34,6 @@
 #define LOAD_SPARE         512      /* descriptors that are no client's */
 #define LOAD_PER_CHILD     20000
 #define LOAD_PART          5        /* 1/5 of the clients, then all */
-#define LOAD_IDLE_MS       3000
 #define LOAD_QUIET_MS      100      /* of load_wait_quiet(), at its end */
 
 
@@ -356,7 +355,7 @@ load_many_idle(void)
 
     load_sample_cpu(&before);
     start = load_now();
-    end = start + LOAD_IDLE_MS * 1000000ull;
+    end = start + conf.idle_ms * 1000000ull;
 
     while (load_now() < end) {
         load_turn(100);
