@@ -244,7 +244,7 @@ sub many {
 
     return {
         kind        => 'many',
-        title       => "$clients idle clients",
+        title       => "$clients idle clients, $workers workers",
         clients     => $clients,
         workers     => $workers,
         connections => int($clients / $workers * 1.1) + 1024,
