@@ -4,7 +4,7 @@ package BenchChart;
 #
 # An SVG of four rows of the fan-out's table, from the JSON of a run.  It brings
 # its own background, light or dark as the reader's is, so it can be read on
-# any page.
+# any page.  CSS and attributes are longer than a line of Perl may be.
 
 use strict;
 use warnings;
@@ -46,7 +46,8 @@ sub svg {
 
     my %rows = map { $_->{name} => $_ }
                grep { $_->{title} eq $first->{title} } @{$run->{table}};
-    my @columns = grep { exists $first->{median}{$_} } BenchTable::columns_all();
+    my @columns = grep { exists $first->{median}{$_} }
+                  BenchTable::columns_all();
 
     my $height = $box{head} + $box{step} * @columns + $box{margin};
     my $margin = $box{margin};
@@ -66,7 +67,8 @@ sub svg {
     push @drawn, sprintf '<text class="s" x="%d" y="%d">%s</text>',
                          2 * $margin, $high - $margin, $about;
 
-    utf8::encode(my $svg = join "\n", head($wide, $high), @drawn, '</svg>', '');
+    my $svg = join "\n", head($wide, $high), @drawn, '</svg>', '';
+    utf8::encode($svg);
 
     return $svg;
 }
@@ -169,9 +171,10 @@ sub about {
     my $machine = $run->{machine};
 
     return sprintf '%d clients on loopback, %s cores, Linux %s, nginx %s, '
-                   . 'Nchan %s; the dashed line is the aim', $row->{clients},
-                   $machine->{cores}, $machine->{kernel}, $machine->{nginx},
-                   $machine->{nchan};
+                   . 'Nchan %s, NATS %s; the dashed line is the aim',
+                   $row->{clients},
+                   map { $_ // 'unknown' }
+                       @$machine{qw(cores kernel nginx nchan nats)};
 }
 
 

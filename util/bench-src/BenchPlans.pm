@@ -204,8 +204,8 @@ sub groups {
 }
 
 
-# Two clients of the hub where the publishers are, ten of another hub in the last
-# worker.
+# Two clients of the hub where the publishers are, ten of another hub in the
+# last worker.
 
 sub bystander {
     my (%o) = @_;

@@ -451,7 +451,8 @@ sub machine {
 
     return { cpu => $models[0] // 'unknown', cores => scalar @models,
              kernel => $kernel, nginx => $nginx // 'unknown',
-             nchan => $nchan // 'unknown', nats => $nats // 'unknown', busy => $busy, all => $all };
+             nchan => $nchan // 'unknown', nats => $nats // 'unknown',
+             busy => $busy, all => $all };
 }
 
 

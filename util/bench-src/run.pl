@@ -178,7 +178,8 @@ if ($opt{json}) {
         table   => $table->rows,
         plans   => \@plans,
         calls   => $calls
-                   ? { table => $calls->rows, rounds => $calls->rounds } : undef,
+                   ? { table  => $calls->rows,
+                       rounds => $calls->rounds } : undef,
         commits => $commits
                    ? { tables   => $commits->tables,
                        rounds   => $commits->rounds,

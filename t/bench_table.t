@@ -1,0 +1,194 @@
+#!/usr/bin/perl
+
+# Copyright (C) The nginx-broadcast authors
+
+# What util/bench makes of figures: which aims a row has, who misses them, what
+# is said where a column was not measured.  No server runs here.
+
+use strict;
+use warnings;
+
+use Cwd qw(abs_path);
+use File::Basename qw(dirname);
+use Test::More;
+
+use lib abs_path(dirname(__FILE__)) . '/../util/bench-src';
+
+use BenchPlans;
+use BenchTable;
+
+
+# figures of a run; each aim is met with 1, and missed with 10
+
+sub run {
+    my ($k) = @_;
+
+    return {
+        paced     => { cpu_us => 4 * $k, p50_ms => 6, p99_ms => 7 * $k },
+        saturated => { cpu_us => 0.5 * $k, per_second => 4e6 / $k },
+        batched   => { cpu_us => 0.3 * $k, per_second => 5e6 / $k },
+        idle      => { anon => 1000 * $k, shmem => 400, zone => 500 },
+        idle_sse  => { anon => 2000 * $k, shmem => 560, zone => 0 },
+        storms    => [ { cpu_us => 20 * $k } ],
+        groups_all => { cpu_us => 10 * $k, per_second => 1e5 / $k },
+        groups_few => { cpu_us => 10, per_second => 1e5 },
+        bystander => { percent => 1 * $k, others_percent => 20,
+                       per_second => 1e5 / $k },
+    };
+}
+
+
+# the floor costs 4 for a paced delivery and 5 for one at full speed
+
+sub floor {
+    my $run = run(1);
+
+    $run->{saturated} = { cpu_us => 5, per_second => 4e5 };
+    delete $run->{batched};
+
+    return $run;
+}
+
+
+sub nchan {
+    my $run = run(1);
+
+    $run->{paced}{cpu_us} = 5;
+    $run->{saturated}{per_second} = 1e6;
+    $run->{groups_all}{cpu_us} = 30;
+
+    return $run;
+}
+
+
+sub nats {
+    my $run = run(1);
+
+    $run->{saturated}{per_second} = 4.9e6;
+    delete $run->{batched};
+
+    return $run;
+}
+
+
+sub table {
+    my ($kind, $clients, %runs) = @_;
+
+    my @columns = grep { $runs{$_} } BenchTable::columns_all();
+
+    return BenchTable->new(\@columns, [
+        { kind => $kind, title => 'a title', clients => $clients, rate => 1,
+          runs => \%runs } ]);
+}
+
+
+sub aims {
+    my ($table) = @_;
+    my %aims;
+
+    for my $row (@{$table->rows}) {
+        $aims{"$row->{name}: $_->{aim}"} = join ' ', @{$_->{missed}}
+            for @{$row->{aims}};
+    }
+
+    return \%aims;
+}
+
+
+# the issue's aims, word for word as figures
+
+my @fanout = (
+    'paced, server CPU per delivery, us: <= 1.1 floor',
+    'paced, server CPU per delivery, us: < Nchan',
+    'saturated, server CPU per delivery, us: <= 0.13 floor',
+    'saturated, deliveries per second: >= 4 Nchan',
+    'batched, server CPU per delivery, us: <= 0.1 floor',
+    'batched, deliveries per second: > NATS',
+    'idle client, user space, bytes: <= 1536',
+    'idle event stream, user space, bytes: <= 2560',
+    'connect, server CPU, us: <= 1.5 Nchan',
+);
+
+my @p99 = 'paced, publish to last client, p99, ms: <= 1.2 floor';
+
+my @groups = ('  times that: <= 1.1 floor',
+              'messages per CPU-second: >= 3 Nchan');
+
+my @bystander = ('its CPU, % of a core: < 5', 'messages per second: >= 99000');
+
+my %peers = (floor => [ floor() ], nchan => [ nchan() ], nats => [ nats() ]);
+
+for my $case ([ fanout => 1000, @fanout ], [ fanout => 10000, @fanout, @p99 ],
+              [ groups => 10000, @groups ], [ bystander => 12, @bystander ]) {
+
+    my ($kind, $clients, @aims) = @$case;
+    my $name = "$kind, $clients clients";
+    my $good = table($kind, $clients, %peers, events => [ run(1) ],
+                     hub => [ run(1) ]);
+    my $bad = table($kind, $clients, %peers, events => [ run(1) ],
+                    hub => [ run(10) ]);
+
+    is_deeply(aims($good), { map { $_ => '' } @aims }, "$name: all aims met")
+        or diag(explain(aims($good)));
+    ok(!$good->missed, "$name: none is missed");
+
+    is_deeply(aims($bad), { map { $_ => 'hub' } @aims },
+              "$name: the hub misses what it is aimed at")
+        or diag(explain(aims($bad)));
+    ok($bad->missed, "$name: that is known");
+}
+
+
+# columns that are not there
+
+my $alone = table('fanout', 1000, events => [ run(1) ]);
+
+is_deeply([ sort keys %{aims($alone)} ],
+          [ 'idle client, user space, bytes: <= 1536',
+            'idle event stream, user space, bytes: <= 2560' ],
+          'without peers only figures are judged');
+
+
+# the text
+
+my $text = table('fanout', 1000, %peers, events => [ run(1) ],
+                 hub => [ run(10) ])->text;
+
+like($text, qr/^a title +floor +Nchan +NATS +events +hub .* aims$/m,
+     'the head names the columns, and the aims');
+like($text, qr{^paced,\ server\ CPU\ per\ delivery,\ us \s+ 4\.00 \s+ 5\.00
+               \s+ 4\.00 \s+ 4\.00 \s+ 40\.00 \s+ 1\.00 \s+ 0\.80 \s+ 10\.00
+               \s+ 8\.00 \s+ <=\ 1\.1\ floor:\ missed:\ hub;
+               \ <\ Nchan:\ missed:\ hub$}mx,
+     'a row has figures, ratios, and who misses each aim');
+
+my $wild = table('fanout', 1000, floor => [ map { run($_) } 1, 1.1, 2 ])->text;
+
+like($wild, qr/^paced, server CPU per delivery, us +~4\.40$/m,
+     'the median is told, and that its rounds differ');
+
+
+# what is run, of what is named
+
+for my $case ([ {}, 'bystander calls commits fanout groups many',
+                'all, where nothing is named' ],
+              [ { quick => 1 }, 'bystander calls commits fanout groups',
+                'all but many clients, where it is to be quick' ],
+              [ { quick => 1, only => 'many' }, 'many',
+                'unless they are named' ],
+              [ { clients => 100000 }, 'many',
+                'so many clients are for one table' ],
+              [ { only => 'floor,hub' }, 'fanout',
+                'columns alone are those of the fan-out' ]) {
+
+    my ($options, $sections, $name) = @$case;
+    my ($columns, $has) = BenchPlans::chosen(%$options);
+
+    is(join(' ', sort keys %$has), $sections, $name);
+}
+
+my ($columns) = BenchPlans::chosen(only => 'floor,hub,groups');
+
+is("@$columns", 'floor hub', 'of a table, the columns that are named');
+
+done_testing();
