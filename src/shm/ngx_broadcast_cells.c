@@ -209,6 +209,8 @@ ngx_broadcast_name_take_locked(ngx_broadcast_zone_t *zone, ngx_uint_t kind,
     *head = i;
     ngx_broadcast_store(name_head);
 
+    ngx_broadcast_table_grow_locked(zone, &zone->cells);
+
     return i;
 }
 

@@ -133,6 +133,12 @@ ngx_broadcast_check_header(ngx_broadcast_check_t *check)
             return ngx_broadcast_check_fail(check, "more entries than a table "
                                             "has", i);
         }
+
+        if (table[i]->used < NGX_BROADCAST_HEADS_FIRST
+            || table[i]->used > table[i]->mask + 1)
+        {
+            return ngx_broadcast_check_fail(check, "heads in use of table", i);
+        }
     }
 
     return NGX_OK;
@@ -324,7 +330,7 @@ ngx_broadcast_check_rows(ngx_broadcast_check_t *check)
 
     zone = check->zone;
 
-    for (i = 0; i <= zone->rows.mask; i++) {
+    for (i = 0; i < zone->rows.used; i++) {
 
         for (row = *ngx_broadcast_head(zone, rows, i);
              row;
@@ -341,7 +347,10 @@ ngx_broadcast_check_rows(ngx_broadcast_check_t *check)
             id.len = conn->id_len;
             id.data = conn->id;
 
-            if ((ngx_broadcast_id_hash(zone, &id) & zone->rows.mask) != i) {
+            if (ngx_broadcast_chain(&zone->rows,
+                                    (uint32_t) ngx_broadcast_id_hash(zone, &id))
+                != i)
+            {
                 return ngx_broadcast_check_fail(check, "id in another's "
                                                 "chain, row", row);
             }
@@ -461,7 +470,7 @@ ngx_broadcast_check_hubs(ngx_broadcast_check_t *check)
     zone = check->zone;
     n = 0;
 
-    for (h = 0; h <= zone->hubs.mask; h++) {
+    for (h = 0; h < zone->hubs.used; h++) {
         for (i = *ngx_broadcast_head(zone, hubs, h); i; i = hub->next) {
 
             if (i > zone->hubs.high || n++ == zone->hubs.high) {

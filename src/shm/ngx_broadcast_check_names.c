@@ -87,7 +87,7 @@ ngx_broadcast_check_members(ngx_broadcast_check_t *check)
 
     zone = check->zone;
 
-    for (h = 0; h <= zone->members.mask; h++) {
+    for (h = 0; h < zone->members.used; h++) {
 
         for (i = *ngx_broadcast_head(zone, members, h); i; i = member->chain) {
 
@@ -101,8 +101,9 @@ ngx_broadcast_check_members(ngx_broadcast_check_t *check)
             check->members[i] |= NGX_BROADCAST_MET_CHAIN;
             member = ngx_broadcast_member(zone, i);
 
-            if ((ngx_broadcast_member_hash(member->row, member->group)
-                 & zone->members.mask)
+            if (ngx_broadcast_chain(&zone->members,
+                                    ngx_broadcast_member_hash(member->row,
+                                                              member->group))
                 != h)
             {
                 return ngx_broadcast_check_fail(check, "membership in "
@@ -156,7 +157,7 @@ ngx_broadcast_check_rules(ngx_broadcast_check_t *check)
 
     zone = check->zone;
 
-    for (h = 0; h <= zone->rules.mask; h++) {
+    for (h = 0; h < zone->rules.used; h++) {
 
         for (i = *ngx_broadcast_head(zone, rules, h); i; i = rule->next) {
 
@@ -168,7 +169,8 @@ ngx_broadcast_check_rules(ngx_broadcast_check_t *check)
             rule = ngx_broadcast_rule(zone, i);
 
             if (rule->user == 0 || rule->user > zone->cells.high
-                || (ngx_broadcast_rule_hash(rule->user) & zone->rules.mask)
+                || ngx_broadcast_chain(&zone->rules,
+                                       ngx_broadcast_rule_hash(rule->user))
                    != h)
             {
                 return ngx_broadcast_check_fail(check, "rule in another's "
@@ -236,7 +238,7 @@ ngx_broadcast_check_cells(ngx_broadcast_check_t *check)
 
     zone = check->zone;
 
-    for (h = 0; h <= zone->cells.mask; h++) {
+    for (h = 0; h < zone->cells.used; h++) {
 
         for (i = *ngx_broadcast_head(zone, cells, h);
              i;
@@ -248,7 +250,7 @@ ngx_broadcast_check_cells(ngx_broadcast_check_t *check)
 
             cell = ngx_broadcast_cell(zone, i);
 
-            if ((cell->u.first.hash & zone->cells.mask) != h) {
+            if (ngx_broadcast_chain(&zone->cells, cell->u.first.hash) != h) {
                 return ngx_broadcast_check_fail(check, "name in another's "
                                                 "chain", i);
             }

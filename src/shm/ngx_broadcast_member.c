@@ -128,6 +128,8 @@ ngx_broadcast_member_make_locked(ngx_broadcast_zone_t *zone, uint32_t row,
     ngx_broadcast_store(join_row);
 
     ngx_broadcast_member_link_locked(zone, i);
+    ngx_broadcast_table_grow_locked(zone, &zone->members);
+
     ngx_broadcast_name_live_locked(zone, group);
 }
 

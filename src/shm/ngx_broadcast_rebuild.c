@@ -74,7 +74,7 @@ ngx_broadcast_rebuild_heads(ngx_broadcast_zone_t *zone,
     ngx_broadcast_table_t *table)
 {
     ngx_memzero((u_char *) zone + table->heads,
-                ((size_t) table->mask + 1) * sizeof(uint32_t));
+                (size_t) table->used * sizeof(uint32_t));
     ngx_broadcast_store(rebuild_heads);
 
     table->free = 0;

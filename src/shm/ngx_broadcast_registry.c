@@ -203,6 +203,8 @@ ngx_broadcast_claim_locked(ngx_broadcast_zone_t *zone,
     *head = row;
     ngx_broadcast_store(claim_head);
 
+    ngx_broadcast_table_grow_locked(zone, &zone->rows);
+
     ngx_broadcast_row_count_locked(zone, conn, 1);
 
     ngx_broadcast_rule_join_locked(zone, row, conn->user, now);

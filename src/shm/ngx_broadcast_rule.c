@@ -165,6 +165,8 @@ ngx_broadcast_rule_set_locked(ngx_broadcast_zone_t *zone,
 
         *head = i;
         ngx_broadcast_store(rule_head);
+
+        ngx_broadcast_table_grow_locked(zone, &zone->rules);
     }
 
     ngx_broadcast_zone_clean_locked(zone);

@@ -249,6 +249,10 @@ ngx_broadcast_zone_divide(ngx_broadcast_zone_t *zone,
     at = ngx_broadcast_zone_table(&zone->hubs, at, plan->hubs,
                                   sizeof(ngx_broadcast_hub_t));
 
+    /* some pages at most, and hubs are not many */
+
+    zone->hubs.used = zone->hubs.mask + 1;
+
     zone->ring = at;
     zone->ring_size = plan->log;
     at += plan->log;
@@ -273,11 +277,7 @@ ngx_broadcast_zone_divide(ngx_broadcast_zone_t *zone,
 }
 
 
-/*
- * Up to four entries a chain in a full table: the heads are touched at random,
- * so the first some hundred clients bring nearly all of their pages into
- * memory, and each client would pay for a page of its own.
- */
+/* room for heads: up to four entries a chain in a full table */
 
 static uint64_t
 ngx_broadcast_zone_table(ngx_broadcast_table_t *table, uint64_t at,
@@ -290,6 +290,7 @@ ngx_broadcast_zone_table(ngx_broadcast_table_t *table, uint64_t at,
     table->at = at;
     table->n = (uint32_t) n;
     table->mask = heads - 1;
+    table->used = NGX_BROADCAST_HEADS_FIRST;
     at = ngx_align(at + n * size, NGX_BROADCAST_LINE);
 
     table->heads = at;

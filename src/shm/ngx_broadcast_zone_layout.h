@@ -48,7 +48,7 @@
  */
 
 #define NGX_BROADCAST_MAGIC       0x7473616364616f72ULL
-#define NGX_BROADCAST_LAYOUT      3
+#define NGX_BROADCAST_LAYOUT      4
 
 #define NGX_BROADCAST_LINE        64    /* bytes of a cache line */
 
@@ -287,7 +287,11 @@ typedef struct {
 } __attribute__((aligned(64))) ngx_broadcast_stats_t;
 
 
-/* offset from the zone, number of entries, mask of the heads of its chains */
+/*
+ * The heads of the chains that a table has room for are `mask` + 1, of which
+ * `used` are in use: as many as there were entries at once, so that memory is
+ * touched as clients come and not at random (ngx_broadcast_table.c).
+ */
 
 typedef struct {
     uint64_t                  at;
@@ -298,8 +302,10 @@ typedef struct {
                                                used; stored before the use */
     uint32_t                  free;         /* d: list */
     uint32_t                  spare;        /* d: length of the free list */
-    uint32_t                  unused;
+    uint32_t                  used;         /* heads, 2 at least */
 } ngx_broadcast_table_t;
+
+#define NGX_BROADCAST_HEADS_FIRST  2
 
 
 struct ngx_broadcast_zone_s {
@@ -381,7 +387,14 @@ struct ngx_broadcast_zone_s {
 
 #define ngx_broadcast_head(zone, table, hash)                                 \
     ((uint32_t *) ((u_char *) (zone) + (zone)->table.heads)                   \
-     + ((hash) & (zone)->table.mask))
+     + ngx_broadcast_chain(&(zone)->table, (uint32_t) (hash)))
+
+/* the head of a hash, by number */
+uint32_t ngx_broadcast_chain(ngx_broadcast_table_t *table, uint32_t hash);
+
+/* one head more if there are as many entries; `dirty` is set */
+void ngx_broadcast_table_grow_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_table_t *table);
 
 
 /*

@@ -6,6 +6,7 @@
 
 /*
  * links: src/shm/ngx_broadcast_zone.c src/shm/ngx_broadcast_hash.c
+ *        src/shm/ngx_broadcast_table.c
  *        src/shm/ngx_broadcast_cells.c src/shm/ngx_broadcast_hub.c
  *        src/shm/ngx_broadcast_record.c src/shm/ngx_broadcast_log.c
  *        src/shm/ngx_broadcast_log_read.c src/shm/ngx_broadcast_registry.c
@@ -105,7 +106,8 @@ static const char  *stores[] = {
     "name_next", "name_more", "name_chain", "name_head", "cell_free",
     "cell_spare", "cell_high", "cell_next", "cell_refs", "count_live",
     "count_users", "count_groups", "drop_refs", "drop_chain", "drop_cell",
-    "drop_next", "drop_free", "drop_spare", "rebuild_rebuilds",
+    "drop_next", "drop_free", "drop_spare", "grow_empty", "grow_out",
+    "grow_next", "grow_head", "grow_used", "rebuild_rebuilds",
     "rebuild_heads", "rebuild_free", "rebuild_spare", "rebuild_hub_next",
     "rebuild_hub_head", "rebuild_hub_serial", "rebuild_hub_users",
     "rebuild_hub_groups", "rebuild_hub_connections", "rebuild_slot",

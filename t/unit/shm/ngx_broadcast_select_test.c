@@ -6,6 +6,7 @@
 
 /*
  * links: src/shm/ngx_broadcast_zone.c src/shm/ngx_broadcast_hash.c
+ *        src/shm/ngx_broadcast_table.c
  *        src/shm/ngx_broadcast_cells.c src/shm/ngx_broadcast_hub.c
  *        src/shm/ngx_broadcast_record.c src/shm/ngx_broadcast_log.c
  *        src/shm/ngx_broadcast_log_read.c src/shm/ngx_broadcast_registry.c
