@@ -17,6 +17,7 @@ static void ngx_http_broadcast_socket_end(ngx_http_broadcast_socket_t *s,
     ngx_uint_t drained);
 static void ngx_http_broadcast_socket_release(
     ngx_http_broadcast_socket_t *s);
+static void ngx_http_broadcast_socket_shut(ngx_connection_t *c);
 static void ngx_http_broadcast_socket_bury(ngx_event_t *ev);
 
 
@@ -32,12 +33,28 @@ static ngx_event_t                   ngx_http_broadcast_released_event;
 
 ngx_http_broadcast_socket_t *
 ngx_http_broadcast_socket_create(ngx_http_request_t *r,
-    ngx_broadcast_conn_t *bc, size_t size)
+    ngx_broadcast_conn_t *bc, ngx_http_broadcast_socket_calls_t *calls,
+    size_t size)
 {
+    size_t                        room;
+    ngx_connection_t             *c;
     ngx_http_cleanup_t           *cln;
     ngx_http_broadcast_socket_t  *s;
 
-    s = ngx_calloc(size, r->connection->log);
+    c = r->connection;
+
+    /*
+     * realip has perhaps put others in place of the addresses, until the
+     * request's end; one of a Unix socket is shorter than any of those
+     */
+
+    room = (c->listening->sockaddr->sa_family == AF_UNIX)
+           ? c->socklen + c->addr_text.len
+           : c->listening->socklen + c->listening->addr_text_max_len;
+
+    size = ngx_align(size, NGX_ALIGNMENT);
+
+    s = ngx_calloc(size + room, c->log);
 
     if (s == NULL) {
         goto failed;
@@ -53,9 +70,12 @@ ngx_http_broadcast_socket_create(ngx_http_request_t *r,
     cln->handler = ngx_http_broadcast_socket_cleanup;
     cln->data = s;
 
-    s->connection = r->connection;
+    s->connection = c;
     s->request = r;
     s->bc = bc;
+    s->calls = calls;
+    s->size = (uint32_t) size;
+    s->room = (uint16_t) room;
 
     return s;
 
@@ -341,7 +361,7 @@ ngx_http_broadcast_socket_release(ngx_http_broadcast_socket_t *s)
         ngx_http_run_posted_requests(c);
 
     } else if (c) {
-        ngx_http_close_connection(c);
+        ngx_http_broadcast_socket_shut(c);
     }
 
     s->next = ngx_http_broadcast_released;
@@ -358,6 +378,26 @@ ngx_http_broadcast_socket_release(ngx_http_broadcast_socket_t *s)
 }
 
 
+/* as ngx_http_close_connection(), which wants a pool */
+
+static void
+ngx_http_broadcast_socket_shut(ngx_connection_t *c)
+{
+    if (c->pool) {
+        ngx_http_close_connection(c);
+        return;
+    }
+
+#if (NGX_STAT_STUB)
+    (void) ngx_atomic_fetch_add(ngx_stat_active, -1);
+#endif
+
+    c->destroyed = 1;
+
+    ngx_close_connection(c);
+}
+
+
 static void
 ngx_http_broadcast_socket_bury(ngx_event_t *ev)
 {
@@ -367,8 +407,8 @@ ngx_http_broadcast_socket_bury(ngx_event_t *ev)
         s = ngx_http_broadcast_released;
         ngx_http_broadcast_released = s->next;
 
-        if (s->free) {
-            s->free(s);
+        if (s->calls->free) {
+            s->calls->free(s);
         }
 
         ngx_free(s);

@@ -34,18 +34,9 @@
 
 typedef struct ngx_http_broadcast_socket_s  ngx_http_broadcast_socket_t;
 
-struct ngx_http_broadcast_socket_s {
-    ngx_connection_t           *connection;     /* owned, or kept request's;
-                                                   NULL: released */
-    unsigned                    closing:1;
-    unsigned                    finished:1;
+/* what the transports do each in their way */
 
-    ngx_http_request_t         *request;        /* until it is freed, or kept */
-    ngx_broadcast_conn_t       *bc;             /* NULL: closed, or to be found
-                                                   by attach() */
-    ngx_event_t                *event;          /* in the request's pool: the
-                                                   takeover, NULL behind it */
-    ngx_http_broadcast_socket_t  *next;         /* of the released */
+typedef struct {
 
     /* the socket is ours: makes it the connection's; sets bc, or leaves it */
     void                      (*attach)(ngx_http_broadcast_socket_t *s);
@@ -63,6 +54,34 @@ struct ngx_http_broadcast_socket_s {
     /* frees what is behind this head; may be NULL */
     void                      (*free)(ngx_http_broadcast_socket_t *s);
 
+} ngx_http_broadcast_socket_calls_t;
+
+
+/*
+ * Where nothing stands in the way the connection gives up its pool, too: what
+ * it needs of it, its log and addresses, stands here and behind `size` bytes.
+ */
+
+struct ngx_http_broadcast_socket_s {
+    ngx_connection_t           *connection;     /* owned, or kept request's;
+                                                   NULL: released */
+    ngx_broadcast_conn_t       *bc;             /* NULL: closed, or to be found
+                                                   by attach() */
+    ngx_http_broadcast_socket_calls_t  *calls;  /* static */
+    ngx_http_request_t         *request;        /* until it is freed, or kept */
+
+    union {
+        ngx_event_t            *event;          /* in the request's pool: the
+                                                   takeover, NULL behind it */
+        ngx_http_broadcast_socket_t  *next;     /* of the released */
+    };
+
+    ngx_log_t                   log;            /* the connection's, if it has
+                                                   no pool */
+    uint32_t                    size;           /* of what begins with this */
+    uint16_t                    room;           /* behind it, for addresses */
+    unsigned                    closing:1;
+    unsigned                    finished:1;
 };
 
 
@@ -72,7 +91,8 @@ struct ngx_http_broadcast_socket_s {
  * is NULL where attach() will find it.
  */
 ngx_http_broadcast_socket_t *ngx_http_broadcast_socket_create(
-    ngx_http_request_t *r, ngx_broadcast_conn_t *bc, size_t size);
+    ngx_http_request_t *r, ngx_broadcast_conn_t *bc,
+    ngx_http_broadcast_socket_calls_t *calls, size_t size);
 
 /* the socket of a request that was not freed, or NULL */
 ngx_http_broadcast_socket_t *ngx_http_broadcast_socket_of(

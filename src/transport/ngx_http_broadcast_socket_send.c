@@ -76,7 +76,7 @@ ngx_http_broadcast_socket_send(ngx_broadcast_conn_t *bc)
     }
 
     if (s->closing) {
-        s->flushed(s);
+        s->calls->flushed(s);
     }
 
     return NGX_OK;

@@ -44,6 +44,24 @@ static ngx_broadcast_transport_t  ngx_http_broadcast_sse_chunked = {
 };
 
 
+static ngx_http_broadcast_socket_calls_t  ngx_http_broadcast_sse_calls = {
+    ngx_http_broadcast_sse_attach,
+    ngx_http_broadcast_sse_read,
+    NULL,
+    ngx_http_broadcast_socket_finish,
+    NULL
+};
+
+static ngx_http_broadcast_socket_calls_t
+                                     ngx_http_broadcast_sse_chunked_calls = {
+    ngx_http_broadcast_sse_attach_chunked,
+    ngx_http_broadcast_sse_read,
+    NULL,
+    ngx_http_broadcast_socket_finish,
+    NULL
+};
+
+
 static ngx_str_t  ngx_http_broadcast_sse_headers[] = {
     ngx_string("Cache-Control"), ngx_string("no-cache,no-store"),
     ngx_string("Pragma"), ngx_string("no-cache"),
@@ -86,18 +104,14 @@ ngx_http_broadcast_sse(ngx_http_request_t *r, ngx_broadcast_conn_t *bc)
     if (r->http_version <= NGX_HTTP_VERSION_11) {
 
         s = ngx_http_broadcast_socket_create(r, bc,
-                                          sizeof(ngx_http_broadcast_socket_t));
+                                       ngx_http_broadcast_sse_framing(r)
+                                       == NGX_BROADCAST_FRAME_SSE_CHUNK
+                                       ? &ngx_http_broadcast_sse_chunked_calls
+                                       : &ngx_http_broadcast_sse_calls,
+                                       sizeof(ngx_http_broadcast_socket_t));
         if (s == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
-
-        s->attach = (ngx_http_broadcast_sse_framing(r)
-                     == NGX_BROADCAST_FRAME_SSE_CHUNK)
-                    ? ngx_http_broadcast_sse_attach_chunked
-                    : ngx_http_broadcast_sse_attach;
-
-        s->read = ngx_http_broadcast_sse_read;
-        s->flushed = ngx_http_broadcast_socket_finish;
 
         r->keepalive = 0;
     }

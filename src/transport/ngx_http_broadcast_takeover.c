@@ -19,6 +19,9 @@ static ngx_int_t ngx_http_broadcast_takeover_free(
     ngx_http_broadcast_socket_t *s);
 static void ngx_http_broadcast_takeover_buffers(ngx_connection_t *c,
     ngx_http_connection_t *hc);
+static void ngx_http_broadcast_takeover_pool(ngx_http_broadcast_socket_t *s);
+static u_char *ngx_http_broadcast_takeover_log(ngx_log_t *log, u_char *buf,
+    size_t len);
 static void ngx_http_broadcast_takeover_attach(ngx_http_broadcast_socket_t *s,
     u_char *early, size_t len);
 static void ngx_http_broadcast_takeover_read_event(ngx_event_t *ev);
@@ -134,7 +137,7 @@ ngx_http_broadcast_takeover(ngx_event_t *ev)
     early = NULL;
     len = r->header_in->last - r->header_in->pos;
 
-    if (len && s->early) {
+    if (len && s->calls->early) {
         early = ngx_alloc(len, c->log);
 
         if (early == NULL) {
@@ -246,6 +249,8 @@ ngx_http_broadcast_takeover_free(ngx_http_broadcast_socket_t *s)
         c->tcp_nopush = NGX_TCP_NOPUSH_UNSET;
     }
 
+    ngx_http_broadcast_takeover_pool(s);
+
     return NGX_OK;
 }
 
@@ -289,11 +294,96 @@ ngx_http_broadcast_takeover_buffers(ngx_connection_t *c,
 }
 
 
+/*
+ * The pool, half a kilobyte, holds little that is needed on: TLS keeps it, and
+ * who has something to be cleaned up with it.
+ */
+
+static void
+ngx_http_broadcast_takeover_pool(ngx_http_broadcast_socket_t *s)
+{
+    u_char            *p;
+    ngx_pool_t        *pool;
+    ngx_connection_t  *c;
+
+    c = s->connection;
+    pool = c->pool;
+
+    if (pool->cleanup || c->socklen + c->addr_text.len > s->room) {
+        return;
+    }
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+        return;
+    }
+#endif
+
+    p = (u_char *) s + s->size;
+
+    ngx_memcpy(p, c->sockaddr, c->socklen);
+    c->sockaddr = (struct sockaddr *) p;
+
+    p += c->socklen;
+
+    ngx_memcpy(p, c->addr_text.data, c->addr_text.len);
+    c->addr_text.data = p;
+
+    /* asked for by somebody, it may stand in the pool */
+
+    c->local_sockaddr = c->listening->sockaddr;
+    c->local_socklen = c->listening->socklen;
+
+    c->proxy_protocol = NULL;
+    c->buffer = NULL;
+
+#if (NGX_THREADS || NGX_COMPAT)
+    c->sendfile_task = NULL;
+#endif
+
+    s->log = *c->log;
+    s->log.handler = ngx_http_broadcast_takeover_log;
+    s->log.data = c;
+
+    c->log = &s->log;
+    c->read->log = &s->log;
+    c->write->log = &s->log;
+
+    c->pool = NULL;
+
+    /* it logs, and its log is in it */
+
+    pool->log = &s->log;
+
+    ngx_destroy_pool(pool);
+}
+
+
+/* what ngx_http_log_error() says of a connection without a request */
+
+static u_char *
+ngx_http_broadcast_takeover_log(ngx_log_t *log, u_char *buf, size_t len)
+{
+    u_char            *p;
+    ngx_connection_t  *c;
+
+    c = log->data;
+    p = buf;
+
+    if (log->action) {
+        p = ngx_snprintf(p, len, " while %s", log->action);
+    }
+
+    return ngx_snprintf(p, len - (p - buf), ", client: %V, server: %V",
+                        &c->addr_text, &c->listening->addr_text);
+}
+
+
 static void
 ngx_http_broadcast_takeover_attach(ngx_http_broadcast_socket_t *s,
     u_char *early, size_t len)
 {
-    s->attach(s);
+    s->calls->attach(s);
 
     if (s->connection && s->bc == NULL) {
 
@@ -304,7 +394,7 @@ ngx_http_broadcast_takeover_attach(ngx_http_broadcast_socket_t *s,
     }
 
     if (early && s->connection) {
-        s->early(s, early, early + len);
+        s->calls->early(s, early, early + len);
     }
 
     if (s->connection == NULL) {
@@ -338,7 +428,7 @@ ngx_http_broadcast_takeover_read_event(ngx_event_t *ev)
         return;
     }
 
-    s->read(s);
+    s->calls->read(s);
 }
 
 
@@ -361,7 +451,7 @@ ngx_http_broadcast_takeover_kept_read(ngx_http_request_t *r)
     s = ngx_http_broadcast_socket_of(r);
 
     if (s) {
-        s->read(s);
+        s->calls->read(s);
     }
 }
 

@@ -67,6 +67,23 @@ static ngx_broadcast_transport_t  ngx_http_broadcast_ws_transport = {
 };
 
 
+static ngx_http_broadcast_socket_calls_t  ngx_http_broadcast_ws_calls = {
+    ngx_http_broadcast_ws_attach,
+    ngx_http_broadcast_ws_read,
+    ngx_http_broadcast_ws_feed,
+    ngx_http_broadcast_ws_flushed,
+    ngx_http_broadcast_ws_free
+};
+
+static ngx_http_broadcast_socket_calls_t  ngx_http_broadcast_ws_again_calls = {
+    ngx_http_broadcast_ws_reattach,
+    ngx_http_broadcast_ws_read,
+    ngx_http_broadcast_ws_feed,
+    ngx_http_broadcast_ws_flushed,
+    ngx_http_broadcast_ws_free
+};
+
+
 ngx_int_t
 ngx_http_broadcast_websocket(ngx_http_request_t *r, ngx_broadcast_conn_t *bc)
 {
@@ -74,13 +91,11 @@ ngx_http_broadcast_websocket(ngx_http_request_t *r, ngx_broadcast_conn_t *bc)
     ngx_uint_t                    deflate;
     ngx_http_broadcast_socket_t  *s;
 
-    s = ngx_http_broadcast_socket_create(r, bc,
+    s = ngx_http_broadcast_socket_create(r, bc, &ngx_http_broadcast_ws_calls,
                                          sizeof(ngx_http_broadcast_ws_t));
     if (s == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-
-    s->attach = ngx_http_broadcast_ws_attach;
 
     /* whatever fails from here on: the request's end closes bc */
 
@@ -111,13 +126,12 @@ ngx_http_broadcast_websocket_again(ngx_http_request_t *r,
     id = ngx_broadcast_conn_id(bc);
 
     s = ngx_http_broadcast_socket_create(r, NULL,
+                                 &ngx_http_broadcast_ws_again_calls,
                                  sizeof(ngx_http_broadcast_ws_again_t)
                                  + id->len);
     if (s == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-
-    s->attach = ngx_http_broadcast_ws_reattach;
 
     again = (ngx_http_broadcast_ws_again_t *) s;
 
@@ -141,16 +155,8 @@ ngx_http_broadcast_ws_begin(ngx_http_request_t *r,
     ngx_http_broadcast_ws_t *ws, ngx_broadcast_limits_t *limits,
     ngx_uint_t *deflate)
 {
-    ngx_int_t                     rc;
-    ngx_broadcast_extension_t     e;
-    ngx_http_broadcast_socket_t  *s;
-
-    s = &ws->socket;
-
-    s->read = ngx_http_broadcast_ws_read;
-    s->early = ngx_http_broadcast_ws_feed;
-    s->flushed = ngx_http_broadcast_ws_flushed;
-    s->free = ngx_http_broadcast_ws_free;
+    ngx_int_t                  rc;
+    ngx_broadcast_extension_t  e;
 
     ngx_memzero(&e, sizeof(ngx_broadcast_extension_t));
     e.window = limits->deflate;
