@@ -9,7 +9,7 @@
 #include "load.h"
 
 
-#define LOAD_WARM_UP    8               /* messages */
+#define LOAD_WARM_UP    8               /* messages; looks at the memory */
 #define LOAD_IDLE_PART  5               /* 1/5 of the clients, then all */
 #define LOAD_NATS_WRITE 256             /* messages: some 32 KB */
 
@@ -24,13 +24,17 @@ static double load_softirq_per(load_sample_t *before, load_sample_t *after,
 static void load_storm_rounds(const char *name);
 
 
-/* What a server allocates once, at its first client or message, is done. */
+/*
+ * What a server allocates once, at its first client or message, is done; and
+ * when it is first asked for its status, by whichever worker.
+ */
 
 void
 load_warm_up(void)
 {
     int            n;
     load_result_t  result;
+    load_sample_t  sample;
 
     n = (conf.clients < conf.inflight) ? conf.clients : conf.inflight;
 
@@ -46,6 +50,11 @@ load_warm_up(void)
     load_phase_end(&result);
     load_publishers_close();
     load_clients_close();
+
+    for (int i = 0; i < LOAD_WARM_UP; i++) {
+        load_sample_memory(&sample);
+    }
+
     load_wait_quiet();
 }
 
