@@ -66,13 +66,18 @@ load_bystander(void)
 }
 
 
-/* The status page tells whether each connection is where it is to be. */
+/*
+ * A connection of a publisher is made before a worker has accepted it: each of
+ * them posts a message, and has its answer, while the bystander is stopped.
+ * Where clients are is told by the status page.
+ */
 
 static void
 load_bystander_place(pid_t bystander)
 {
-    int          n, there;
-    const char  *path;
+    int             n, there;
+    const char     *path;
+    load_result_t   result;
 
     n = conf.clients - conf.strangers;
     path = conf.path;
@@ -93,6 +98,14 @@ load_bystander_place(pid_t bystander)
 
     load_clients_open(0, n);
     load_publishers_open(conf.batchers);
+    load_phase_begin(n);
+
+    while (load_publish(1)) {
+        /* void */
+    }
+
+    load_phase_drain();
+    load_phase_end(&result);
 
     load_signal(bystander, SIGCONT);
     load_wait_quiet();
