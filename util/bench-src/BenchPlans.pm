@@ -100,8 +100,7 @@ sub rounds {
 
     my $alone = keys %{$o{sections}} == 1;
 
-    return $kind eq 'fanout' ? ($o{quick} && !$alone ? 2 : 3)
-        : $alone ? 3 : $o{quick} ? 1 : 2;
+    return $kind eq 'fanout' || $alone ? 3 : $o{quick} ? 1 : 2;
 }
 
 
@@ -136,7 +135,7 @@ sub fanouts {
     my (%o) = @_;
 
     my @times = $o{smoke} ? (300, 200, 1)
-              : $o{quick} ? (1500, 1000, 1) : (8000, 5000, 2);
+              : $o{quick} ? (1200, 700, 1) : (8000, 5000, 2);
     my $n = $o{clients} || 1000;
 
     my @plans = fanout($n, $n > 3000 ? 3 : 20, @times);
