@@ -109,6 +109,9 @@ for my $case ([ 'paced, server CPU per delivery, us', '%.2f µs' ],
          "the chart has each column's figure: $name");
 }
 
+is(broken(slurp("$top/util/bench-src/speed.svg")), '',
+   'so is the one of the README');
+
 isnt(broken($svg =~ s{</g>}{}r), '', 'a chart with a tag too few is not');
 isnt(broken($svg =~ s{&lt;|µ}{&}r), '', 'nor is one with a bare &');
 
@@ -146,6 +149,12 @@ server('not');
 my ($status, $error) = load('--many 2', 'ulimit -n 562;');
 
 is($status, 0, 'clients in two processes') or diag($error);
+
+($status, $error) = load('--groups 100 --members 10 --to "?group=0&not=" '
+                         . '--join "?group="');
+
+like($error, qr/^client \d+ got message \d+, which was not for it$/,
+     'a message for another group fails the run');
 
 server();
 

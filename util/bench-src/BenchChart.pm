@@ -20,7 +20,7 @@ use BenchTable;
 my @panels = (
     [ 'CPU per delivery, one message at a time',
       'paced, server CPU per delivery, us', '%.2f µs' ],
-    [ 'CPU per delivery, 32 publishers at full speed',
+    [ 'CPU per delivery, publishers at full speed',
       'saturated, server CPU per delivery, us', '%.2f µs' ],
     [ 'Memory of an idle WebSocket client',
       'idle client, user space, bytes', '%.0f bytes' ],
@@ -85,6 +85,7 @@ text { font: 12px -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill:
 .t { font-weight: 600 }
 .s { font-size: 11px; fill: #59636e }
 .n { text-anchor: end }
+.v { paint-order: stroke; stroke: #f6f8fa; stroke-width: 4px }
 .back { fill: #fff }
 .card { fill: #f6f8fa; stroke: #d1d9e0 }
 .floor { fill: #818b98 }
@@ -96,6 +97,7 @@ text { font: 12px -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill:
   .s { fill: #9198a1 }
   .back { fill: #0d1117 }
   .card { fill: #151b23; stroke: #3d444d }
+  .v { stroke: #151b23 }
   .floor { fill: #9198a1 }
   .nchan, .nats { fill: #656c76 }
   .events, .hub { fill: #4493f8 }
@@ -125,28 +127,33 @@ sub panel {
                 escape($title)));
 
     my $top = $box{head};
+    my @words;
 
     for my $column (@$columns) {
         my $value = $median->{$column};
         my $length = ($value // 0) * $scale;
 
-        push @svg,
+        push @words,
             sprintf('<text class="n" x="%d" y="%d">%s</text>',
                     $box{left} - 8, $top + 11,
                     escape(BenchTable::name($column))),
-            sprintf('<rect class="%s" x="%d" y="%d" width="%.1f" height="%d"/>',
-                    $column, $box{left}, $top, $length, $box{bar}),
-            sprintf('<text class="s" x="%.1f" y="%d">%s</text>',
+            sprintf('<text class="s v" x="%.1f" y="%d">%s</text>',
                     $box{left} + $length + 6, $top + 11,
                     defined $value ? sprintf($format, $value)
                                    : 'not measured');
+
+        push @svg, sprintf '<rect class="%s" x="%d" y="%d" width="%.1f" '
+                           . 'height="%d"/>', $column, $box{left}, $top,
+                           $length, $box{bar};
 
         $top += $box{step};
     }
 
     push @svg, aim($row, $scale, $top) if $row;
 
-    return @svg, '</g>';
+    # words are above the line, and keep it off
+
+    return @svg, @words, '</g>';
 }
 
 
