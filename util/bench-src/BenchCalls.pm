@@ -226,6 +226,8 @@ sub missed { return $_[0]{missed} }
 
 sub rounds { return $_[0]{rounds} }
 
+sub spent { return $_[0]{spent} || 0 }
+
 sub rows { return $_[0]{rows} }
 
 
@@ -245,6 +247,7 @@ my @rows = (
 sub finish {
     my ($self) = @_;
 
+    $self->{spent} = BenchServer::spent($self->{pg}->pid);
     undef $self->{pg};
 
     for my $row (@rows) {

@@ -227,6 +227,8 @@ sub missed { return $_[0]{missed} }
 
 sub rounds { return $_[0]{rounds} }
 
+sub spent { return $_[0]{spent} || 0 }
+
 sub tables { return $_[0]{tables} }
 
 sub flush_us { return $_[0]{flush_us} }
@@ -235,6 +237,7 @@ sub flush_us { return $_[0]{flush_us} }
 sub finish {
     my ($self) = @_;
 
+    $self->{spent} = BenchServer::spent($self->{pg}->pid);
     undef $self->{pg};
 
     my @late;

@@ -456,6 +456,24 @@ sub machine {
 }
 
 
+# Ticks of a process, of those that it has waited for, and of its children.
+
+sub spent {
+    my ($pid) = @_;
+
+    open my $f, '<', "/proc/$pid/task/$pid/children" or return 0;
+    my $ticks = 0;
+
+    for ($pid, split ' ', <$f> // '') {
+        open my $stat, '<', "/proc/$_/stat" or next;
+        my @words = split ' ', <$stat> =~ s/^.*\) //r;
+        $ticks += $_ for @words[11 .. 14];
+    }
+
+    return $ticks;
+}
+
+
 # ticks of all cores, spent and elapsed
 
 sub busy {
