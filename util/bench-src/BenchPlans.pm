@@ -232,7 +232,7 @@ sub many {
     my (%o) = @_;
 
     my $clients = $o{clients} || ($o{smoke} ? 400 : 100000);
-    my $limit = `sh -c 'ulimit -Hn'` =~ /(\d+)/ ? $1 : 1048576;
+    my $limit = descriptors();
 
     # connections are not spread evenly
 
@@ -255,6 +255,11 @@ sub many {
                          '--idle', $o{smoke} ? 100 : 15000 ],
     };
 }
+
+
+# that a process may have, at most
+
+sub descriptors { return `sh -c 'ulimit -Hn'` =~ /(\d+)/ ? $1 : 1048576 }
 
 
 # why so many cannot be run on this machine, or nothing

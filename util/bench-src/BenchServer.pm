@@ -9,9 +9,12 @@ use warnings;
 
 use Digest::SHA qw(hmac_sha256);
 use IO::Socket::INET;
+use List::Util qw(min);
 use MIME::Base64 qw(encode_base64url);
 use POSIX qw(:sys_wait_h);
 use Time::HiRes qw(sleep time);
+
+use BenchPlans;
 
 
 # messages a request, where a publisher can batch them
@@ -243,7 +246,7 @@ sub nginx {
 
     my $folder = $self->{folder};
     my $room = $plan->{connections} || $plan->{clients} + 2048;
-    my $descriptors = $room + 512;
+    my $descriptors = min($room + 512, BenchPlans::descriptors());
     my $reuseport = $plan->{shared} ? '' : 'reuseport';
 
     mkdir $folder;
