@@ -57,6 +57,7 @@ load_bystander(void)
 
     load_phase_end(&result);
     load_publishers_close();
+    load_wait_quiet();
     load_clients_close();
 
     printf("\"bystander\":{\"messages\":%u,\"late\":%u,\"per_second\":%.0f,"

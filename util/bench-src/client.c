@@ -105,6 +105,11 @@ load_clients_close(void)
             continue;
         }
 
+        if (clients[i].count) {
+            load_fail("client %d got %u messages behind the last one", i,
+                      clients[i].count);
+        }
+
         close(clients[i].io.fd);
         clients[i].io.fd = -1;
 

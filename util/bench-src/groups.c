@@ -35,6 +35,7 @@ load_groups(void)
     load_clients_open(part, conf.clients);
     load_groups_run("groups_all", conf.clients);
 
+    load_wait_quiet();
     load_clients_close();
 }
 
