@@ -4,7 +4,7 @@
  */
 
 
-#include "proto/ngx_broadcast_scan.h"
+#include "proto/ngx_broadcast_scan_local.h"
 
 #include "base/ngx_broadcast_utf8.h"
 
@@ -346,20 +346,14 @@ ngx_broadcast_scan_key(ngx_broadcast_scan_t *s, ngx_broadcast_scan_value_t *v)
 static ngx_int_t
 ngx_broadcast_scan_text(ngx_broadcast_scan_t *s, ngx_broadcast_scan_value_t *v)
 {
-    u_char  c, *p;
-    size_t  n;
+    u_char  *p;
+    size_t   n;
 
     s->pos++;
 
     for ( ;; ) {
 
-        for (p = s->pos; p < s->last; p++) {
-            c = *p;
-
-            if (c < 0x20 || c == '"' || c == '\\' || c >= 0x80) {
-                break;
-            }
-        }
+        p = ngx_broadcast_scan_run(s->pos, s->last);
 
         s->pos = p;
 
@@ -383,6 +377,11 @@ ngx_broadcast_scan_text(ngx_broadcast_scan_t *s, ngx_broadcast_scan_value_t *v)
         if (*p < 0x20) {
             return ngx_broadcast_scan_fail(s, "JSON string has a control "
                                               "character");
+        }
+
+        if (*p == 0x7f) {
+            s->pos++;
+            continue;
         }
 
         n = ngx_broadcast_utf8_char(p, s->last);

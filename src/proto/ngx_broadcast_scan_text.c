@@ -4,7 +4,7 @@
  */
 
 
-#include "proto/ngx_broadcast_scan.h"
+#include "proto/ngx_broadcast_scan_local.h"
 
 #include "base/ngx_broadcast_utf8.h"
 
@@ -172,55 +172,51 @@ ngx_broadcast_scan_compact(u_char *dst, const ngx_str_t *text)
 }
 
 
-/* stands between quotes as it is */
-
-static ngx_inline ngx_uint_t
-ngx_broadcast_scan_plain(u_char c)
-{
-    return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
-}
-
-
 size_t
 ngx_broadcast_scan_quoted_len(const ngx_str_t *src)
 {
-    u_char   c[6], *p, *last;
+    u_char   c[6], *p, *run, *last;
     size_t   len;
 
     len = sizeof("\"\"") - 1;
     p = src->data;
     last = src->len ? p + src->len : p;
 
-    while (p < last) {
+    for ( ;; ) {
+        run = ngx_broadcast_scan_run(p, last);
 
-        if (ngx_broadcast_scan_plain(*p)) {
-            p++;
-            len++;
-            continue;
+        len += run - p;
+        p = run;
+
+        if (p == last) {
+            return len;
         }
 
         len += ngx_broadcast_scan_quote(&p, last, c);
     }
-
-    return len;
 }
 
 
 u_char *
 ngx_broadcast_scan_quoted_write(u_char *dst, const ngx_str_t *src)
 {
-    u_char  *p, *last;
+    u_char  *p, *run, *last;
 
     p = src->data;
     last = src->len ? p + src->len : p;
 
     *dst++ = '"';
 
-    while (p < last) {
+    for ( ;; ) {
+        run = ngx_broadcast_scan_run(p, last);
 
-        if (ngx_broadcast_scan_plain(*p)) {
-            *dst++ = *p++;
-            continue;
+        if (run != p) {
+            dst = ngx_cpymem(dst, p, run - p);
+            p = run;
+        }
+
+        if (p == last) {
+            break;
         }
 
         dst += ngx_broadcast_scan_quote(&p, last, dst);
@@ -346,6 +342,10 @@ ngx_broadcast_scan_compare(const ngx_broadcast_scan_value_t *v,
     last = v->text.data + v->text.len - 1;
     q = (const u_char *) string;
     end = q + ngx_strlen(string);
+
+    if (!v->escaped && !fold) {
+        return last - p == end - q && ngx_memcmp(p, q, last - p) == 0;
+    }
 
     while (p < last) {
         n = ngx_broadcast_scan_char(&p, last, c);
