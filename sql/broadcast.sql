@@ -5645,28 +5645,38 @@ COMMENT ON FUNCTION broadcast.argument_default(oid, int) IS
 
 
 -- Each function in a statement costs as much as a small call, so a role is
--- looked at only where it could have been set.
+-- looked at only where it could have been set.  A context of null is that of a
+-- function that can, by its declaration, neither ask for it nor send anything.
 
 CREATE OR REPLACE FUNCTION broadcast.call_statement(context text,
     result text) RETURNS text
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT 'SELECT CASE WHEN pg_catalog.set_config(''broadcast.call'', '
-        || $1 || ', true) IS NOT NULL THEN ' || $2 || ' END,'
-        || ' CASE WHEN '
-        || CASE WHEN current_setting('is_superuser') = 'on'
-                     OR EXISTS (SELECT FROM pg_auth_members m
-                                 WHERE m.member = quote_ident(session_user)
-                                                  ::regrole)
-                THEN '(CURRENT_USER OPERATOR(pg_catalog.=) SESSION_USER OR pg_catalog.set_config(''role'', NULL, false) IS NOT NULL) AND '
-                ELSE '' END
-        || 'pg_catalog.pg_current_xact_id_if_assigned() IS NULL'
-        || ' THEN false ELSE broadcast.done_if($1) END'
+DECLARE
+    own text := '';
+BEGIN
+    IF current_setting('is_superuser') = 'on'
+       OR EXISTS (SELECT FROM pg_auth_members m
+                   WHERE m.member = quote_ident(session_user)::regrole)
+    THEN
+        own := '(CURRENT_USER OPERATOR(pg_catalog.=) SESSION_USER OR pg_catalog.set_config(''role'', NULL, false) IS NOT NULL)';
+    END IF;
+
+    IF context IS NULL THEN
+        RETURN 'SELECT ' || result
+               || CASE WHEN own = '' THEN ''
+                       ELSE ', CASE WHEN ' || own || ' THEN false END' END;
+    END IF;
+
+    RETURN format('SELECT CASE WHEN pg_catalog.set_config(''broadcast.call'', %s, true) IS NOT NULL THEN %s END, CASE WHEN %spg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN false ELSE broadcast.done_if(%1$s) END',
+                  context, result,
+                  CASE WHEN own = '' THEN '' ELSE own || ' AND ' END);
+END
 $$;
 
 COMMENT ON FUNCTION broadcast.call_statement(text, text) IS
-'Internal: sets the context, makes the result, takes back a role that was set for the session, tells whether something was staged: in the order of the columns. What wrote nothing has staged nothing';
+'Internal: sets the context, makes the result, takes back a role that was set for the session, tells whether something was staged: in the order of the columns. What wrote nothing has staged nothing. Without a context only the result, and the role';
 
 
 -- version 4 had not the column plain; grants stay, else
@@ -5710,7 +5720,7 @@ DECLARE
     checks text;
 BEGIN
     SELECT c.pronargs, c.pronargdefaults, c.provariadic, c.proretset,
-           c.prorettype, c.proargtypes::oid[] AS argtypes,
+           c.prorettype, c.provolatile, c.proargtypes::oid[] AS argtypes,
            format('%I.%I', n.nspname, c.proname) AS qualified
       INTO p
       FROM pg_proc c JOIN pg_namespace n ON n.oid = c.pronamespace
@@ -5804,8 +5814,12 @@ BEGIN
             result := '(' || result || ')';
         END IF;
 
+        -- a default is an expression of its own, and may be any
+
         IF form = 'plain' THEN
-            statement := broadcast.call_statement('$1', result);
+            statement := broadcast.call_statement(
+                CASE WHEN p.provolatile <> 'i' OR defaults > 0
+                     THEN '$1' END, result);
             RETURN NEXT;
             CONTINUE;
         END IF;
@@ -6074,11 +6088,14 @@ COMMENT ON FUNCTION broadcast.done(text) IS
 'Internal: stages the record, behind all that a call sent, that lets its Completion go out';
 
 
+-- of its own rights, as done(), so that it is not inlined: a statement would
+-- make all of it ready in each call, to evaluate none
+
 CREATE OR REPLACE FUNCTION broadcast.done_if(context text) RETURNS boolean
-LANGUAGE sql VOLATILE
+LANGUAGE sql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT CASE WHEN pg_catalog.current_setting('broadcast.staged', true)
-                     = '1'
+    SELECT CASE WHEN current_setting('broadcast.staged', true) = '1'
                 THEN broadcast.done($1) ELSE false END
 $$;
 

@@ -87,6 +87,20 @@ begin
     return 'said';
 end $$;
 
+-- two that are not what they say
+
+create function hub.who(x text) returns text language sql
+    as $$ select broadcast.context()->>'userId' $$;
+create function hub.pure(x text) returns text language plpgsql immutable
+    as $$ begin
+        return coalesce(broadcast.context()->>'userId', 'nobody');
+    end $$;
+create function hub.pure_leave(x text) returns text
+language plpgsql immutable as $$
+begin
+    return set_config('role', 'other', false);
+end $$;
+
 create function hub.leaves() returns setof text language plpgsql as $$
 begin
     perform public.leave();
@@ -179,6 +193,24 @@ for my $settings ('', 'role_claim=role') {
             ok((wait_for { $bob->invoke('session') eq $session } 5),
                '... and soon its own search_path');
         }
+
+        # the first five times it is planned for its arguments
+
+        my %seen;
+
+        for my $n (1 .. 8) {
+            is $ann->invoke('who', "$n"), 'ann', 'ann calls'
+                if $n == 1;
+            $ann->invoke('who', "$n");
+            $seen{ $bob->invoke('pure', "$n") }++;
+        }
+
+        is_deeply \%seen, { nobody => 8 },
+            'an IMMUTABLE function sees nobody\'s context, not the last one\'s';
+
+        is $ann->invoke('pure_leave', 'x'), 'other', 'one that sets a role';
+        like $bob->invoke('session'), qr/^none /,
+            '... leaves it to nobody';
 
         is $ann->invoke('says', 'chat'), 'said',
             'a role that may not send, behind a send';

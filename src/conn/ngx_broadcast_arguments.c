@@ -103,7 +103,8 @@ ngx_broadcast_arguments_call(ngx_broadcast_conn_t *bc,
     *made = call;
 
     p = call->text;
-    call->params[0] = (char *) p;
+    call->context = (char *) p;
+    call->params[0] = method->context ? call->context : NULL;
 
     *p++ = '{';
     p = ngx_broadcast_arguments_head(p, bc, w);

@@ -32,6 +32,7 @@ static void ngx_broadcast_method_look(ngx_broadcast_method_look_t *look,
     ngx_broadcast_method_t *m);
 static void ngx_broadcast_method_near(ngx_broadcast_method_look_t *look,
     ngx_broadcast_method_t *m, ngx_uint_t n);
+static ngx_uint_t ngx_broadcast_methods_asks(ngx_str_t *statement);
 static ngx_int_t ngx_broadcast_methods_copy(ngx_pool_t *pool, ngx_str_t *text);
 
 
@@ -281,6 +282,8 @@ ngx_broadcast_methods_add(ngx_broadcast_methods_t *methods,
         m->statement = m->text->text;
     }
 
+    m->context = ngx_broadcast_methods_asks(&m->statement);
+
     methods->n++;
 
     link = m->name.len
@@ -295,6 +298,27 @@ ngx_broadcast_methods_add(ngx_broadcast_methods_t *methods,
     *link = m;
 
     return NGX_OK;
+}
+
+
+/* for the context, its first parameter: words that look so may be others */
+
+static ngx_uint_t
+ngx_broadcast_methods_asks(ngx_str_t *statement)
+{
+    u_char  *p;
+
+    for (p = statement->data; ; p += 2) {
+        p = (u_char *) ngx_strstr(p, "$1");
+
+        if (p == NULL) {
+            return 0;
+        }
+
+        if (p[2] < '0' || p[2] > '9') {
+            return 1;
+        }
+    }
 }
 
 

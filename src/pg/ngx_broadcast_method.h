@@ -54,6 +54,7 @@ struct ngx_broadcast_method_s {
     unsigned                    plain:1;    /* the result is a text that is to
                                                become a JSON string */
     unsigned                    ambiguous:1;
+    unsigned                    context:1;  /* the statement asks for it */
 
     /* private to the catalogue */
 
@@ -104,8 +105,10 @@ ngx_int_t ngx_broadcast_method_ask(ngx_broadcast_method_asked_pt handler,
 
 typedef struct {
     ngx_broadcast_method_t     *method;
+    const char                 *context;    /* who calls, JSON; for logs, too */
     const char                **params;     /* text, zero terminated; NULL: SQL
-                                               null; the first is the context */
+                                               null; the first is the context,
+                                               or NULL if nobody asks for it */
     ngx_uint_t                  nparams;
     u_char                     *text;       /* room for their bytes */
     size_t                      size;

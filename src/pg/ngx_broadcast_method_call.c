@@ -291,7 +291,10 @@ ngx_broadcast_method_finish(ngx_broadcast_method_job_t *job,
             answer.value = ngx_broadcast_pg_value(result, 0, 0);
         }
 
-        answer.staged = ngx_broadcast_pg_value(result, 0, 1).data[0] == 't';
+        /* one that can send nothing does not tell whether it has */
+
+        answer.staged = PQnfields(result) > 1
+                        && ngx_broadcast_pg_value(result, 0, 1).data[0] == 't';
 
         if (answer.staged) {
             ngx_broadcast_relay_nudge();
@@ -357,7 +360,7 @@ ngx_broadcast_method_error(ngx_broadcast_method_job_t *job,
 
     failed.kind = NGX_BROADCAST_ON_MESSAGE;
     failed.function = answer->method->function;
-    failed.event.data = (u_char *) job->call.params[0];
+    failed.event.data = (u_char *) job->call.context;
     failed.event.len = ngx_strlen(failed.event.data);
 
     ngx_broadcast_call_failed(&failed, result);

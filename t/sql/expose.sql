@@ -534,6 +534,44 @@ SELECT is((SELECT count(*) FROM broadcast.hub h,
                   broadcast.replay('chat', h.epoch, 0, 10, 10)), 1::bigint,
           '... nor is it replayed');
 
+-- an IMMUTABLE function can, by its declaration, neither ask who calls nor send
+
+CREATE FUNCTION hub1.pure(t text DEFAULT broadcast.context()->>'userId')
+RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT 'pure ' || t $$;
+CREATE FUNCTION hub1.stable(t text) RETURNS text LANGUAGE sql STABLE AS
+$$ SELECT 'stable ' || t $$;
+CREATE FUNCTION hub1.claims_pure() RETURNS text LANGUAGE plpgsql IMMUTABLE AS
+$$ BEGIN RETURN coalesce(broadcast.context()->>'userId', 'nobody'); END $$;
+CREATE FUNCTION hub1.pure_set() RETURNS SETOF int LANGUAGE sql IMMUTABLE AS
+'SELECT 1';
+
+SELECT unalike((pg_temp.method('pure', 1)).statement, '%$1%',
+    'the statement of an IMMUTABLE function asks for no context');
+SELECT unalike((pg_temp.method('pure', 1)).statement, '%set_config(''broadcast%',
+    '... sets none');
+SELECT unalike((pg_temp.method('pure', 1)).statement, '%done_if%',
+    '... and does not tell whether anything was staged');
+SELECT alike((pg_temp.method('stable', 1)).statement,
+    '%set_config(''broadcast.call'', $1, true)%done_if($1)%',
+    'that of a STABLE one does, it may ask who calls');
+SELECT is((pg_temp.call('pure', 'x')).v, '"pure x"',
+          'an IMMUTABLE function is called');
+SELECT is((pg_temp.call('pure')).v, '"pure bob"',
+          '... with the context for its defaults, which may be of any kind');
+SELECT is((pg_temp.call('stable', 'x')).v, '"stable x"',
+          'a STABLE one is called');
+SELECT set_config('broadcast.call', '', true);
+SELECT is((pg_temp.call('claims_pure')).v, '"nobody"',
+          'one that is not what it says asks in vain');
+SELECT is(array(SELECT pg_temp.items('pure_set')), '{1}',
+          'an IMMUTABLE set is a stream as others are');
+
+-- what takes a role back stays, where there could be another
+
+SELECT is(broadcast.call_statement(NULL, 'f()'),
+    'SELECT f(), CASE WHEN (CURRENT_USER OPERATOR(pg_catalog.=) SESSION_USER OR pg_catalog.set_config(''role'', NULL, false) IS NOT NULL) THEN false END',
+    'a superuser''s session could have another role');
+
 -- bound message functions
 
 CREATE FUNCTION hub2.b_mirror(e jsonb) RETURNS jsonb LANGUAGE sql AS
