@@ -26,10 +26,15 @@ my $top = abs_path("$FindBin::Bin/../..");
 # connections of pgbench, and of each worker
 my $pool = 4;
 
-my %methods = (method => 'Echo', message => 'EchoMessage');
+# columns: what is called by clients, and how its ratio to pgbench is headed
 
-my @columns = ([ pgbench => 'pgbench' ], [ method => 'exposed' ],
-               [ message => 'message' ]);
+my %methods = (method => 'Echo', volatile => 'Echo_Volatile',
+               message => 'EchoMessage');
+
+my @columns = ([ pgbench => 'pgbench' ],
+               [ method => 'exposed', 'exp/pgb' ],
+               [ volatile => 'volatile', 'vol/pgb' ],
+               [ message => 'message', 'mes/pgb' ]);
 
 
 # A cluster with the schema, a schema of methods, and the same function bound.
@@ -51,6 +56,9 @@ sub new {
 
         CREATE FUNCTION bench.echo(words text) RETURNS text
         LANGUAGE sql IMMUTABLE AS 'SELECT words';
+
+        CREATE FUNCTION bench.echo_volatile(words text) RETURNS text
+        LANGUAGE sql VOLATILE AS 'SELECT words';
 
         CREATE SCHEMA events;
 
@@ -264,7 +272,7 @@ sub finish {
                 if $values[-1] - $values[0] > $median{$column} / 4;
         }
 
-        for my $column (grep { $median{$_} } qw(method message)) {
+        for my $column (grep { $median{$_} } keys %methods) {
             $ratio{$column} = $median{$column} / $median{pgbench}
                 if $median{pgbench};
         }
@@ -294,7 +302,7 @@ sub text {
     my $text = sprintf '%-40s', "calls, $self->{clients} clients";
 
     $text .= sprintf ' %9s', $_->[1] for @columns;
-    $text .= sprintf ' %9s', $_ for 'exp/pgb', 'mes/pgb';
+    $text .= sprintf ' %9s', $_ for grep { defined } map { $_->[2] } @columns;
     $text .= "\n";
 
     for my $row (@{$self->{rows}}) {
@@ -309,7 +317,7 @@ sub text {
                 : '-';
         }
 
-        for my $column (qw(method message)) {
+        for my $column (map { $_->[0] } grep { $_->[2] } @columns) {
             $line .= sprintf ' %9s', defined $row->{ratio}{$column}
                 ? sprintf('%.2f', $row->{ratio}{$column}) : '-';
         }

@@ -718,6 +718,85 @@ test_quoted(void)
 }
 
 
+/*
+ * Eight bytes are looked at together: each byte at each place of such a word,
+ * in texts that end anywhere, behind a plain one and behind one that is not.
+ * Each text is memory of its own, so that a look beyond its end is seen.
+ */
+
+static void
+test_words(void)
+{
+    int                         bad, taken;
+    u_char                     *b, *q, *p;
+    size_t                      len, at, n;
+    ngx_str_t                   raw, json;
+    unsigned                    c, want;
+    ngx_broadcast_scan_value_t  v;
+
+    bad = 0;
+    taken = 0;
+
+    for (len = 1; len <= 18; len++) {
+        for (at = 0; at < len; at++) {
+            for (c = 0; c < 256; c++) {
+
+                b = malloc(len + 2);
+                memset(b, at & 1 ? 0x7f : 'a', len + 2);
+                b[0] = '"';
+                b[len + 1] = '"';
+                b[at + 1] = c;
+
+                json.data = b;
+                json.len = len + 2;
+
+                want = c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+
+                if ((ngx_broadcast_scan_document(&json, &v, NULL) == NGX_OK)
+                    != want)
+                {
+                    bad++;
+                }
+
+                raw.data = b + 1;
+                raw.len = len;
+
+                n = ngx_broadcast_scan_quoted_len(&raw);
+                q = malloc(n);
+                p = ngx_broadcast_scan_quoted_write(q, &raw);
+
+                json.data = q;
+                json.len = n;
+
+                if ((size_t) (p - q) != n
+                    || ngx_broadcast_scan_document(&json, &v, NULL) != NGX_OK)
+                {
+                    bad++;
+
+                } else if (c < 0x80) {
+                    p = malloc(n);
+
+                    if (ngx_broadcast_scan_decode(&v, p) != len
+                        || memcmp(p, raw.data, len) != 0)
+                    {
+                        bad++;
+                    }
+
+                    free(p);
+                }
+
+                taken += want;
+                free(q);
+                free(b);
+            }
+        }
+    }
+
+    is_int(bad, 0, "each byte is told at each place of a word");
+    is_int(taken, 171 * 94, "and most are plain");
+}
+
+
 int
 main(void)
 {
@@ -733,6 +812,7 @@ main(void)
     test_numbers();
     test_compact();
     test_quoted();
+    test_words();
 
     ngx_destroy_pool(pool);
 
