@@ -141,6 +141,10 @@ ngx_broadcast_bus_tick(ngx_event_t *ev)
 
     if (ngx_broadcast_bus.slot == NGX_BROADCAST_NO_SLOT) {
         ngx_broadcast_bus_slot((ngx_cycle_t *) ngx_cycle);
+
+        /* nobody remembers of which hubs it has clients */
+
+        ngx_broadcast_bus_watch(NGX_BROADCAST_HUB_NONE, 1);
     }
 
     dead = ngx_broadcast_slot_reap(ngx_broadcast_bus.zone);
@@ -173,6 +177,23 @@ void
 ngx_broadcast_bus_nudged(ngx_broadcast_nudge_pt hook)
 {
     ngx_broadcast_bus.nudge = hook;
+}
+
+
+/* what was not rung for stands before the connection, and is read first */
+
+void
+ngx_broadcast_bus_watch(ngx_uint_t hub, ngx_uint_t on)
+{
+    if (ngx_broadcast_bus.zone == NULL) {
+        return;
+    }
+
+    ngx_broadcast_slot_watch(ngx_broadcast_bus.zone, ngx_broadcast_bus.slot,
+                             hub, on);
+    if (on) {
+        ngx_broadcast_reader_post();
+    }
 }
 
 

@@ -7,7 +7,10 @@
 #include "bus/ngx_broadcast_bus.h"
 
 
-static void ngx_broadcast_publish_wake(void);
+static void ngx_broadcast_publish_wake(ngx_broadcast_record_t *recs,
+    ngx_uint_t n);
+static void ngx_broadcast_publish_map(ngx_broadcast_record_t *recs,
+    ngx_uint_t n, uint64_t *map);
 
 
 ngx_int_t
@@ -62,7 +65,7 @@ ngx_broadcast_publish(ngx_broadcast_record_t *recs, ngx_uint_t n)
         return rc;
     }
 
-    ngx_broadcast_publish_wake();
+    ngx_broadcast_publish_wake(recs, n);
 
     return NGX_OK;
 }
@@ -85,27 +88,38 @@ ngx_broadcast_bus_full(const char *what)
 
 
 /*
- * The records are there before anybody's flag or the map is looked at; see
+ * The records are there before anybody's flag or a map is looked at; see
  * ngx_broadcast_slot_arm() for why no wake-up is lost.
  */
 
 static void
-ngx_broadcast_publish_wake(void)
+ngx_broadcast_publish_wake(ngx_broadcast_record_t *recs, ngx_uint_t n)
 {
+    uint64_t    map[NGX_BROADCAST_SLOTS / 64];
     ngx_uint_t  slot, rung;
 
     rung = 0;
 
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 
+    ngx_broadcast_publish_map(recs, n, map);
+
     for (slot = ngx_broadcast_slot_next(ngx_broadcast_bus.zone,
                                         NGX_BROADCAST_NO_SLOT);
          slot != NGX_BROADCAST_NO_SLOT;
          slot = ngx_broadcast_slot_next(ngx_broadcast_bus.zone, slot))
     {
-        if (ngx_broadcast_slot_arm(ngx_broadcast_bus.zone, slot)
-            && slot != ngx_broadcast_bus.slot)
+        if (!(map[slot / 64] & ((uint64_t) 1 << (slot % 64)))
+            && !ngx_broadcast_slot_lags(ngx_broadcast_bus.zone, slot))
         {
+            continue;
+        }
+
+        if (slot == ngx_broadcast_bus.slot) {
+            (void) ngx_broadcast_slot_arm(ngx_broadcast_bus.zone, slot);
+            ngx_broadcast_reader_post();
+
+        } else if (ngx_broadcast_slot_arm(ngx_broadcast_bus.zone, slot)) {
             ngx_broadcast_wake_ring(slot, ngx_broadcast_bus.log);
             rung++;
         }
@@ -115,5 +129,38 @@ ngx_broadcast_publish_wake(void)
         ngx_broadcast_count(NGX_BROADCAST_WAKES, rung);
     }
 
-    ngx_broadcast_reader_post();
+    if (ngx_broadcast_bus.slot == NGX_BROADCAST_NO_SLOT) {
+        ngx_broadcast_reader_post();
+    }
+}
+
+
+/*
+ * Who has to read now.  A message is nothing to a worker that has no client of
+ * its hub, so that one reads it with others: when it is rung for another
+ * reason, when it has a sixteenth of the log to read, or after a second.  All
+ * else may be for anybody; so may a message with a mark, whose publisher waits
+ * for its number.
+ */
+
+static void
+ngx_broadcast_publish_map(ngx_broadcast_record_t *recs, ngx_uint_t n,
+    uint64_t *map)
+{
+    ngx_uint_t  i;
+
+    ngx_memzero(map, NGX_BROADCAST_SLOTS / 8);
+
+    for (i = 0; i < n; i++) {
+
+        if (recs[i].type != NGX_BROADCAST_REC_MESSAGE || recs[i].mark) {
+            ngx_memset(map, 0xff, NGX_BROADCAST_SLOTS / 8);
+            return;
+        }
+
+        if (i == 0 || recs[i].hub != recs[i - 1].hub) {
+            ngx_broadcast_slot_watched(ngx_broadcast_bus.zone, recs[i].hub,
+                                       map);
+        }
+    }
 }

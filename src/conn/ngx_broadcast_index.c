@@ -203,7 +203,16 @@ ngx_broadcast_index_hub_make(ngx_uint_t index, ngx_str_t *name,
     ngx_broadcast_local_t   *hub, **locals;
 
     hub = ngx_broadcast_index_hub(index);
+
     if (hub) {
+
+        /* with nobody here what was sent meanwhile may not have been read */
+
+        if (hub->count == 0 && hub->log < claimed->log) {
+            hub->position = claimed->position;
+            hub->log = claimed->log;
+        }
+
         return hub;
     }
 
@@ -265,7 +274,10 @@ ngx_broadcast_index_add(ngx_broadcast_conn_t *bc, ngx_str_t *user)
     ngx_broadcast_table_insert(&ngx_broadcast_ids, &bc->node);
 
     ngx_queue_insert_tail(&bc->hub->conns, &bc->all);
-    bc->hub->count++;
+
+    if (bc->hub->count++ == 0) {
+        ngx_broadcast_bus_watch(bc->hub->index, 1);
+    }
 
     bc->indexed = 1;
 
@@ -302,7 +314,10 @@ ngx_broadcast_index_remove(ngx_broadcast_conn_t *bc)
     ngx_broadcast_table_delete(&ngx_broadcast_ids, &bc->node);
 
     ngx_queue_remove(&bc->all);
-    bc->hub->count--;
+
+    if (--bc->hub->count == 0) {
+        ngx_broadcast_bus_watch(bc->hub->index, 0);
+    }
 }
 
 

@@ -22,6 +22,10 @@
 
 
 static ngx_int_t ngx_broadcast_slot_try_locked(ngx_broadcast_slot_t *slot);
+static void ngx_broadcast_slot_unwatch_locked(ngx_broadcast_zone_t *zone,
+    ngx_uint_t i);
+static uint64_t ngx_broadcast_slot_unread(ngx_broadcast_zone_t *zone,
+    ngx_uint_t slot);
 static void ngx_broadcast_slot_map_locked(ngx_broadcast_zone_t *zone,
     ngx_uint_t i, ngx_uint_t live);
 
@@ -89,6 +93,8 @@ ngx_broadcast_slot_claim(ngx_broadcast_zone_t *zone, ngx_uint_t *out,
     slot->streams = 0;
     ngx_broadcast_store(slot_streams);
 
+    ngx_broadcast_slot_unwatch_locked(zone, i);
+
     __atomic_store_n(&slot->read, zone->head, __ATOMIC_RELAXED);
     ngx_broadcast_store(slot_read);
 
@@ -108,6 +114,23 @@ ngx_broadcast_slot_claim(ngx_broadcast_zone_t *zone, ngx_uint_t *out,
     ngx_broadcast_zone_unlock(zone);
 
     return NGX_OK;
+}
+
+
+/* what the slot's last owner watched: until then it is rung for nothing */
+
+static void
+ngx_broadcast_slot_unwatch_locked(ngx_broadcast_zone_t *zone, ngx_uint_t i)
+{
+    ngx_uint_t  n;
+
+    ngx_broadcast_slot_watch(zone, i, NGX_BROADCAST_HUB_NONE, 0);
+    ngx_broadcast_store(slot_watched_all);
+
+    for (n = 0; n < zone->hubs.high; n++) {
+        ngx_broadcast_slot_watch(zone, i, n, 0);
+        ngx_broadcast_store(slot_watched);
+    }
 }
 
 
@@ -489,8 +512,83 @@ ngx_broadcast_slot_read(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
 }
 
 
+/*
+ * Publisher: store of the head, fence, look at the map.
+ * Worker: set the bit, fence, look at the head.
+ *
+ * As with `woken`: who begins to watch reads the log once from then on, and
+ * finds there what it was not rung for.
+ */
+
+void
+ngx_broadcast_slot_watch(ngx_broadcast_zone_t *zone, ngx_uint_t i,
+    ngx_uint_t hub, ngx_uint_t on)
+{
+    uint64_t  bit, *word;
+
+    if (i >= NGX_BROADCAST_SLOTS) {
+        return;
+    }
+
+    if (hub == NGX_BROADCAST_HUB_NONE) {
+        word = &zone->watched[i / 64];
+
+    } else if (hub < ngx_broadcast_hub_count(zone)) {
+        word = &ngx_broadcast_hub_row(zone, hub + 1)->watched[i / 64];
+
+    } else {
+        return;
+    }
+
+    bit = (uint64_t) 1 << (i % 64);
+
+    if (on) {
+        (void) __atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST);
+
+    } else if (__atomic_load_n(word, __ATOMIC_RELAXED) & bit) {
+        (void) __atomic_fetch_and(word, ~bit, __ATOMIC_SEQ_CST);
+    }
+
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
+
+void
+ngx_broadcast_slot_watched(ngx_broadcast_zone_t *zone, ngx_uint_t hub,
+    uint64_t *map)
+{
+    ngx_uint_t            i;
+    ngx_broadcast_hub_t  *row;
+
+    if (hub >= ngx_broadcast_hub_count(zone)) {
+        return;
+    }
+
+    row = ngx_broadcast_hub_row(zone, hub + 1);
+
+    for (i = 0; i < NGX_BROADCAST_SLOTS / 64; i++) {
+        map[i] |= __atomic_load_n(&row->watched[i], __ATOMIC_SEQ_CST)
+                  | __atomic_load_n(&zone->watched[i], __ATOMIC_SEQ_CST);
+    }
+}
+
+
+ngx_uint_t
+ngx_broadcast_slot_lags(ngx_broadcast_zone_t *zone, ngx_uint_t slot)
+{
+    return ngx_broadcast_slot_unread(zone, slot) > zone->ring_size / 16;
+}
+
+
 ngx_uint_t
 ngx_broadcast_slot_behind(ngx_broadcast_zone_t *zone, ngx_uint_t slot)
+{
+    return ngx_broadcast_slot_unread(zone, slot) > zone->ring_size / 8;
+}
+
+
+static uint64_t
+ngx_broadcast_slot_unread(ngx_broadcast_zone_t *zone, ngx_uint_t slot)
 {
     uint64_t  head, read;
 
@@ -499,7 +597,7 @@ ngx_broadcast_slot_behind(ngx_broadcast_zone_t *zone, ngx_uint_t slot)
 
     /* it may have read what came behind this head */
 
-    return head > read && head - read > zone->ring_size / 8;
+    return head > read ? head - read : 0;
 }
 
 

@@ -83,6 +83,22 @@ void ngx_broadcast_slot_read(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
     uint64_t offset);
 
 /*
+ * Whether the worker of the slot has connections of the hub: then it is rung
+ * for each of the hub's messages; NGX_BROADCAST_HUB_NONE is all hubs.  A claim
+ * of the slot takes all of it back.
+ * watched(): adds the hub's slots to `map`, NGX_BROADCAST_SLOTS bits.  No lock,
+ * sequentially consistent.
+ */
+void ngx_broadcast_slot_watch(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    ngx_uint_t hub, ngx_uint_t on);
+void ngx_broadcast_slot_watched(ngx_broadcast_zone_t *zone, ngx_uint_t hub,
+    uint64_t *map);
+
+/* 1 if a worker that is not rung for what is appended has to be by now */
+ngx_uint_t ngx_broadcast_slot_lags(ngx_broadcast_zone_t *zone,
+    ngx_uint_t slot);
+
+/*
  * 1 if the worker has more than an eighth of the log's bytes to read yet; no
  * lock.  Who has something to append may wait for it, but not for ever: a
  * worker that is stopped does not read.  It is not, if its turns go on.

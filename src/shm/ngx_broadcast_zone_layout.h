@@ -155,6 +155,9 @@ typedef struct {
     uint32_t                  groups;       /* d */
     uint64_t                  published[NGX_BROADCAST_SOURCES];
 
+    /* slots whose workers have connections of the hub; without the lock */
+    uint64_t                  watched[NGX_BROADCAST_SLOTS / 64];
+
     /* alone: counted without the lock */
     uint64_t                  delivered[NGX_BROADCAST_TRANSPORTS]
                                   __attribute__((aligned(64)));
@@ -366,6 +369,7 @@ struct ngx_broadcast_zone_s {
     uint64_t                  tail __attribute__((aligned(64)));
     uint64_t                  map[NGX_BROADCAST_SLOTS / 64]  /* d: the LIVE */
                                   __attribute__((aligned(64)));
+    uint64_t                  watched[NGX_BROADCAST_SLOTS / 64];  /* all hubs */
 
     ngx_broadcast_slot_t      slot[NGX_BROADCAST_SLOTS];
 };

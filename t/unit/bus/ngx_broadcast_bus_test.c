@@ -206,6 +206,18 @@ nudged(void)
 }
 
 
+/* a worker that has clients of both hubs */
+
+static void
+start(void)
+{
+    ngx_broadcast_bus_start(&loop_cycle, zone, hook, overrun);
+    ngx_broadcast_bus_watch(chat, 1);
+    ngx_broadcast_bus_watch(news, 1);
+    turn(0);
+}
+
+
 static void
 begin(ngx_uint_t flags)
 {
@@ -217,7 +229,8 @@ begin(ngx_uint_t flags)
     last_seq = 0;
 
     loop_start(flags);
-    ngx_broadcast_bus_start(&loop_cycle, zone, hook, overrun);
+    start();
+    nudges = 0;
 }
 
 
@@ -568,6 +581,153 @@ tick(void)
 }
 
 
+/* a backlog that is not rung for, up to what one ring would have to be for */
+
+static ngx_uint_t  fill_ring;
+
+static void
+fill(void)
+{
+    ngx_uint_t               n, size;
+    ngx_broadcast_record_t   rec;
+    static char              text[1000];
+
+    rec = zone_record(chat, text, sizeof(text));
+    size = ngx_broadcast_record_size(&rec);
+
+    for (n = size; n <= zone->ring_size / 16; n += size) {
+        publish(chat, text, sizeof(text));
+    }
+
+    if (fill_ring) {
+        publish(chat, text, sizeof(text));
+    }
+}
+
+
+static void
+some(void)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < 50; i++) {
+        publish(chat, "[1]", 3);
+    }
+}
+
+
+static void
+publish_marked(void)
+{
+    ngx_broadcast_record_t  rec;
+
+    rec = zone_record(chat, "[1]", 3);
+    rec.mark = 17;
+
+    (void) ngx_broadcast_publish(&rec, 1);
+}
+
+
+static void
+publish_command(void)
+{
+    ngx_broadcast_record_t  rec;
+
+    rec = zone_record(news, "", 0);
+    rec.type = NGX_BROADCAST_REC_CLOSE;
+    rec.flags = NGX_BROADCAST_REC_UNNUMBERED;
+
+    (void) ngx_broadcast_publish(&rec, 1);
+}
+
+
+static void
+publish_both(void)
+{
+    ngx_broadcast_record_t  recs[2];
+
+    recs[0] = zone_record(chat, "[1]", 3);
+    recs[1] = zone_record(news, "[1]", 3);
+
+    (void) ngx_broadcast_publish(recs, 2);
+}
+
+
+static void
+unwatched(void)
+{
+    ngx_uint_t  n;
+
+    begin(NGX_USE_CLEAR_EVENT);
+    while (turn(0)) { /* void */ }
+
+    ngx_broadcast_bus_watch(chat, 0);
+
+    another(some);
+    ok(!turn(20), "no message of a hub without clients here wakes a worker");
+    is_int(ngx_broadcast_stats_sum(zone, NGX_BROADCAST_WAKES), 0,
+           "nor does it cost its publisher a ring");
+    is_int(seen, 0, "and it was not read");
+
+    publish(chat, "[1]", 3);
+    turn(0);
+    is_int(seen, 0, "the same of what this worker publishes");
+
+    another(publish_command);
+    ok(turn(5000), "a command wakes it");
+    while (!ngx_queue_empty(&ngx_posted_next_events)) { turn(0); }
+    is_int(seen, 52, "and all is read, in order");
+
+    last_seq = 0;
+    another(publish_marked);
+    ok(turn(5000), "so does a message whose publisher waits for its number");
+
+    n = seen;
+    last_seq = 0;
+    another(publish_both);
+    ok(turn(5000), "and one beside a message of a hub that has clients");
+    is_int(seen, n + 2, "which are read");
+
+    n = seen;
+    last_seq = 0;
+    fill_ring = 0;
+    another(fill);
+    ok(!turn(20), "a sixteenth of the log waits");
+
+    fill_ring = 1;
+    another(fill);
+    ok(turn(5000), "what is more wakes it");
+    while (!ngx_queue_empty(&ngx_posted_next_events)) { turn(0); }
+    ok(seen > n && overruns == 0, "before it would be overrun");
+
+    n = seen;
+    last_seq = 0;
+    another(publish_one);
+    ngx_broadcast_bus_watch(chat, 1);
+    is_int(seen, n, "with its first client a worker does not read at once");
+    turn(0);
+    is_int(seen, n + 1, "but in the same turn, what nobody rang for");
+
+    last_seq = 0;
+    another(publish_one);
+    ok(turn(5000), "from then on it is rung for");
+
+    /* another worker gets the place */
+
+    ngx_broadcast_bus_stop(&loop_cycle);
+    ngx_broadcast_bus_start(&loop_cycle, zone, hook, overrun);
+    while (turn(0)) { /* void */ }
+
+    n = seen;
+    another(publish_one);
+    ok(!turn(20) && seen == n, "whoever takes its place begins with none");
+
+    is_int(wrong, 0, "nothing was out of order");
+
+    end();
+}
+
+
 static void
 no_slot(void)
 {
@@ -576,6 +736,7 @@ no_slot(void)
 
     zone = zone_make(SIZE);
     chat = zone_hub(zone, "chat", 0);
+    news = zone_hub(zone, "news", 0);
     seen = wrong = 0;
     last_seq = 0;
 
@@ -595,6 +756,7 @@ no_slot(void)
     turn(0);
     is_int(seen, 1, "it reads its own records");
 
+    publish_command();
     ngx_current_msec += 1000;
     turn(0);
     is_int(ngx_broadcast_stats_sum(zone, NGX_BROADCAST_WAKES), 127 + 1,
@@ -610,6 +772,10 @@ no_slot(void)
             ngx_broadcast_slot_release(zone, i);
         }
     }
+
+    another(publish_one);
+    ok(turn(5000), "and is rung for all from then on");
+    is_int(seen, 3, "as it may have had clients before");
 
     end();
 }
@@ -753,6 +919,7 @@ main(void)
     large();
     left_behind();
     tick();
+    unwatched();
     no_slot();
     again();
     replay();
