@@ -17,9 +17,8 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 use Broadcast::Counted;
-use Broadcast::HTTP qw(http);
+use Broadcast::HTTP qw(http worker_at);
 use Broadcast::Hub;
-use Broadcast::LongPoll qw(worker_at);
 use Broadcast::Nginx;
 use Broadcast::Plain;
 use Broadcast::SSE;

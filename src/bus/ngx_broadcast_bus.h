@@ -73,8 +73,9 @@ void ngx_broadcast_bus_watch(ngx_uint_t hub, ngx_uint_t on);
 
 /*
  * The only way into the log.  Checks sizes, appends all or none, wakes the
- * workers that sleep and have to read it; this worker reads its own records from a posted event,
- * never from inside this call.  NGX_OK, NGX_BUSY (507; counted).
+ * workers that sleep and have to read it; this worker reads its own records
+ * from a posted event, never from inside this call.  NGX_OK, NGX_BUSY (507;
+ * counted).
  * Called by pg/outbox and pg/relay for messages and group and close commands;
  * by conn and http for INPUT and other commands of one connection.
  */
