@@ -60,6 +60,11 @@ sub clients {
 sub closed {
     my ($client, $name) = @_;
 
+    # one that is forgotten gets pings for good
+
+    local $SIG{ALRM} = sub { die "$name: a client is not closed\n" };
+    alarm 60;
+
     my $record = $client->{hub}->next(20);
     $record = $client->{hub}->next(20) while $record && $record->{type} != 7;
     ok($record && $record->{allowReconnect},
@@ -71,6 +76,8 @@ sub closed {
     ok((wait_for {
            $client->{poll}->poll(timeout => 20)->{status} =~ /^(?:204|404)$/
        } 20), '... and a long poll') if $client->{poll};
+
+    alarm 0;
 
     $client->{$_}->drop for qw(hub plain);
     $client->{sse}->close;

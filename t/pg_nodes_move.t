@@ -5,7 +5,8 @@
 # A node was not heard of for its lease, and others ended its clients.  Each of
 # its workers asks which of its own are over.  A client that changes its worker
 # before that was answered, as one that polls may with each request, is asked
-# for all the same: else its poll would wait for what never comes.
+# for all the same: else its poll would wait for what never comes.  And they ask
+# though the server has said to nobody who heard it how long the node was away.
 
 use strict;
 use warnings;
@@ -73,6 +74,37 @@ like($r->{body}, qr/"type":7,"allowReconnect":true/,
 
 is($cluster->tally, 'connected 1, disconnected 1 x 1',
    '`disconnected` came once');
+
+
+# --- a beat whose answer nobody hears -----------------------------------------
+
+# As that of a relay that was stopped, and goes on when another worker has taken
+# its place: the server says once that the node was not heard of.
+
+my $hub = $cluster->hub($node, 'bob');
+
+ok((wait_for { $cluster->seen(q{kind = 'connected' and "user" = 'bob'}) }),
+   'another client of the node');
+
+my $name = $cluster->sql(q{select node from broadcast.connections
+                            where user_id = 'bob'});
+
+$node->{wire}->cut;
+ok((wait_for { $cluster->seen(q{kind = 'disconnected' and "user" = 'bob'}) }
+             30), 'its node is cut off once more');
+
+is($cluster->sql("select broadcast.node_beat('$name')"), 't',
+   '... a beat arrives, whose answer is lost');
+
+$node->{wire}->mend;
+
+my $until = time + 20;
+my $record;
+$record = $hub->next(20) until $record && $record->{type} == 7
+                               || time > $until;
+
+ok($record->{allowReconnect}, '... the client is told all the same');
+$hub->drop;
 
 $_->stop_ok(signal => 'TERM') for $cluster->nodes;
 

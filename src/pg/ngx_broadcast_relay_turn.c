@@ -223,27 +223,40 @@ static void
 ngx_broadcast_relay_beaten(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result)
 {
+    uint64_t    clock;
+    ngx_msec_t  lease;
+
     query->data = NULL;
 
     if (!ngx_broadcast_relay_good(status, result, "broadcast.node_beat()")) {
         return;
     }
 
+    lease = ngx_broadcast_pg_number(result, 0, 1);
+    clock = ngx_broadcast_pg_number(result, 0, 2);
+
+    /*
+     * The server says it once, perhaps to a session that was lost meanwhile:
+     * so this node looks itself how long it has not been answered.
+     */
+
     if (ngx_broadcast_pg_value(result, 0, 0).data[0] == 't'
-        || ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_CUT_OFF) == 0)
+        || clock - ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_BEAT)
+           > (uint64_t) lease - lease / 4)
     {
         ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_CUT_OFF,
                            ngx_broadcast_gauge(NGX_BROADCAST_GAUGE_CUT_OFF)
                            + 1);
     }
 
+    ngx_broadcast_gauge_set(NGX_BROADCAST_GAUGE_BEAT, clock);
+
     /* it takes what is written: not every server that answers does */
 
     ngx_broadcast_backoff_init(&ngx_broadcast_relay.backoff);
     ngx_broadcast_relay_state(NGX_BROADCAST_DB_UP, NULL);
 
-    ngx_broadcast_relay_judge(ngx_broadcast_pg_number(result, 0, 1),
-                              ngx_broadcast_pg_number(result, 0, 2));
+    ngx_broadcast_relay_judge(lease, clock);
 }
 
 

@@ -135,6 +135,8 @@ typedef enum {
     NGX_BROADCAST_GAUGE_REPLACED,           /* 1: a reload made another zone */
     NGX_BROADCAST_GAUGE_CUT_OFF,            /* 1 + how often the node was not
                                                heard of for its lease */
+    NGX_BROADCAST_GAUGE_BEAT,               /* the server's clock, ms, at the
+                                               last beat that was answered */
 
     /* of the relay's session; times are monotonic milliseconds, 0: none */
 
