@@ -21,10 +21,13 @@
 /*
  * Pointers queued in a turn, about half a millisecond of work: a turn writes
  * 256 sockets, which takes longer, and what a socket is given in one call is
- * what turns before had queued.
+ * what turns before had queued.  A large frame counts as several, so that with
+ * more than 256 clients some 128 kilobytes wait for one between two writes,
+ * far from what a queue may hold.
  */
 
 #define NGX_BROADCAST_FANOUT_TURN   32768
+#define NGX_BROADCAST_FANOUT_LARGE  1024    /* bytes */
 
 /* with its position, and without */
 
@@ -417,7 +420,7 @@ ngx_broadcast_fanout_spread(ngx_broadcast_conn_t *bc, void *data)
         }
     }
 
-    ngx_broadcast_fanout_turn++;
+    ngx_broadcast_fanout_turn += 1 + (*frame)->len / NGX_BROADCAST_FANOUT_LARGE;
 
     if (bc->resume && ngx_broadcast_resume_hold(bc, *frame, rec)) {
         return;
