@@ -26,13 +26,13 @@ plan skip_all => 'the whole run has a build of its own'
 my $top = "$FindBin::Bin/..";
 
 # Not those that build or type commands; what they start is another's.  Two
-# take the sanitized module in any case, one starts 130 workers, and one counts
+# take the sanitized module in any case, one starts 130 workers, and two count
 # what the plain build does.
 
 my @files = grep { slurp($_) =~ /^use (?:Broadcast::Nginx|Test::Nginx)\b/m }
             grep { !m{/(?:tools|page|bench)_} }
             grep { !m{/(?:transport_mutation|conn_stream_random)\.t} }
-            grep { !m{/(?:worker_slots|conn_cost)\.t} }
+            grep { !m{/(?:worker_slots|conn_cost|pg_cost)\.t} }
             sort glob "$FindBin::Bin/*.t";
 
 if (@ARGV) {
