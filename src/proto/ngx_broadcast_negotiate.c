@@ -9,11 +9,20 @@
 #include "proto/ngx_broadcast_out.h"
 
 
+/* as it is offered with text alone, and where there is MessagePack, too */
+
 typedef struct {
     ngx_uint_t   bit;
-    ngx_uint_t   binary;
-    ngx_str_t    name;
+    ngx_str_t    text;
+    ngx_str_t    binary;
 } ngx_broadcast_negotiate_transport_t;
+
+#define ngx_broadcast_negotiate_text(name)                                    \
+    ngx_string("{\"transport\":\"" name "\","                                 \
+               "\"transferFormats\":[\"Text\"]}")
+#define ngx_broadcast_negotiate_binary(name)                                  \
+    ngx_string("{\"transport\":\"" name "\","                                 \
+               "\"transferFormats\":[\"Text\",\"Binary\"]}")
 
 
 static void ngx_broadcast_negotiate_out(ngx_broadcast_out_t *out,
@@ -25,10 +34,16 @@ static void ngx_broadcast_negotiate_transports(ngx_broadcast_out_t *out,
 static ngx_broadcast_negotiate_transport_t
     ngx_broadcast_negotiate_names[] =
 {
-    { NGX_BROADCAST_NEGOTIATE_WEBSOCKET, 1, ngx_string("WebSockets") },
-    { NGX_BROADCAST_NEGOTIATE_SSE, 0, ngx_string("ServerSentEvents") },
-    { NGX_BROADCAST_NEGOTIATE_LONGPOLL, 1, ngx_string("LongPolling") },
-    { 0, 0, ngx_null_string }
+    { NGX_BROADCAST_NEGOTIATE_WEBSOCKET,
+      ngx_broadcast_negotiate_text("WebSockets"),
+      ngx_broadcast_negotiate_binary("WebSockets") },
+    { NGX_BROADCAST_NEGOTIATE_SSE,
+      ngx_broadcast_negotiate_text("ServerSentEvents"),
+      ngx_broadcast_negotiate_text("ServerSentEvents") },
+    { NGX_BROADCAST_NEGOTIATE_LONGPOLL,
+      ngx_broadcast_negotiate_text("LongPolling"),
+      ngx_broadcast_negotiate_binary("LongPolling") },
+    { 0, ngx_null_string, ngx_null_string }
 };
 
 
@@ -142,8 +157,9 @@ ngx_broadcast_negotiate_out(ngx_broadcast_out_t *out,
         return;
     }
 
-    ngx_broadcast_out_literal(out, "{\"negotiateVersion\":");
-    ngx_broadcast_out_int(out, n->version);
+    ngx_broadcast_out_mem(out, n->version ? "{\"negotiateVersion\":1"
+                                          : "{\"negotiateVersion\":0",
+                          sizeof("{\"negotiateVersion\":0") - 1);
     ngx_broadcast_out_literal(out, ",\"connectionId\":");
     ngx_broadcast_out_quoted(out, &n->id);
 
@@ -183,16 +199,7 @@ ngx_broadcast_negotiate_transports(ngx_broadcast_out_t *out,
 
         first = 0;
 
-        ngx_broadcast_out_literal(out, "{\"transport\":");
-        ngx_broadcast_out_quoted(out, &t->name);
-
-        if (n->binary && t->binary) {
-            ngx_broadcast_out_literal(out, ",\"transferFormats\":"
-                                      "[\"Text\",\"Binary\"]}");
-
-        } else {
-            ngx_broadcast_out_literal(out, ",\"transferFormats\":[\"Text\"]}");
-        }
+        ngx_broadcast_out_str(out, n->binary ? &t->binary : &t->text);
     }
 
     ngx_broadcast_out_literal(out, "]}");
