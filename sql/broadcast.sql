@@ -306,6 +306,8 @@ CREATE TABLE IF NOT EXISTS broadcast.wal_own (
     at   timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+CREATE INDEX IF NOT EXISTS wal_own_at ON broadcast.wal_own (at);
+
 COMMENT ON TABLE broadcast.wal_own IS
 'Transactions that have asked for a position behind something that they had sent: they had committed before lsn. Kept for an hour';
 

@@ -173,6 +173,10 @@ SELECT is((SELECT string_agg(arguments->>0, ', ' ORDER BY pos)
           '... then it comes before what was staged since');
 
 
+SELECT has_index('broadcast', 'wal_own', 'wal_own_at', ARRAY['at'],
+                 'what is an hour old is found by an index');
+
+
 -- the plan, on a server that has neither slot nor wal_level
 
 SELECT set_config('app.epoch', epoch::text, true)
