@@ -647,8 +647,8 @@ BEGIN
     VALUES (hub, type, scope, source, name, grp, target, arguments, detail,
             listed, extract(epoch FROM ttl), nth);
 
-    bell := coalesce(nullif(current_setting('broadcast.doorbell', true), ''),
-                     bell, 'commit');
+    bell := coalesce(lower(nullif(current_setting('broadcast.doorbell', true),
+                                  '')), bell, 'commit');
 
     -- the payload tells the relay whose rings it could spare
 

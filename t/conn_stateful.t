@@ -314,6 +314,7 @@ for my $bad ([ ack(1), $ack, 'an Ack of what was not sent' ],
     $hub->send($bad->[0]);
     is_deeply next_of($hub), { type => 7, error => $bad->[1] },
         "$bad->[2] is an error";
+    dead("$bad->[2], before its socket has ended");
     $hub->{ws}->message(5);
     dead($bad->[2]);
 }

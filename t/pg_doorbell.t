@@ -112,6 +112,9 @@ my $late = sent('set broadcast.doorbell = off;');
 cmp_ok($late // 9, '<', 1.5, 'off for a session: it comes by the poll');
 is(rings(), 0, '... without a ring');
 
+sent("set broadcast.doorbell = 'OFF';");
+is(rings(), 0, '... also in capitals');
+
 mode('off');
 sleep 1.5;
 
