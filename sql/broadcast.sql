@@ -5874,10 +5874,12 @@ BEGIN
                  WHEN role_claim IS NOT NULL THEN '($2)[1]::pg_catalog.jsonb'
                  ELSE 'broadcast.message_event($1::pg_catalog.text, $2::pg_catalog.text)' END;
 
-    call := format(CASE p.prorettype
-                   WHEN 'void'::regtype
-                   THEN 'NULLIF(%s(%s)::pg_catalog.text, '''')'
-                   ELSE '%s(%s)::pg_catalog.text' END, function, call);
+    call := format(CASE WHEN p.prorettype = 'void'::regtype
+                        THEN 'NULLIF(%s(%s)::pg_catalog.text, '''')'
+                        WHEN p.prorettype = 'jsonb'::regtype
+                             AND NOT stream AND role_claim IS NULL
+                        THEN '%s(%s)'
+                        ELSE '%s(%s)::pg_catalog.text' END, function, call);
 
     IF stream THEN
         statement := 'SELECT ' || call
@@ -6011,21 +6013,34 @@ CREATE OR REPLACE FUNCTION broadcast.message_event(context text, event text)
 LANGUAGE plpgsql STABLE
 AS $$
 DECLARE
-    c jsonb := context;
+    c jsonb;
     e jsonb := event;
+    known jsonb;
 BEGIN
-    RETURN '{"claims": {}, "query": {}}'::jsonb
-           || coalesce(broadcast.connection_known(e->>'connectionId'::text),
-                       '{}')
-           || CASE WHEN c->'claims'::text <> 'null'
-                   THEN pg_catalog.jsonb_build_object('claims',
-                                                      c->'claims'::text)
-                   ELSE '{}' END
-           || CASE WHEN c->'query'::text <> 'null'
-                   THEN pg_catalog.jsonb_build_object('query',
-                                                      c->'query'::text)
-                   ELSE '{}' END
-           || e;
+    -- both say what is not in the connection's row
+
+    IF e ?& '{claims,query}'::text[] THEN
+        RETURN e;
+    END IF;
+
+    known := coalesce(broadcast.connection_known(e->>'connectionId'::text),
+                      '{"claims": {}, "query": {}}');
+
+    IF pg_catalog.strpos(context, '"claims":') OPERATOR(pg_catalog.>) 0 THEN
+        c := context;
+
+        IF c->'claims'::text <> 'null' THEN
+            known := known || pg_catalog.jsonb_build_object('claims',
+                                                            c->'claims'::text);
+        END IF;
+
+        IF c->'query'::text <> 'null' THEN
+            known := known || pg_catalog.jsonb_build_object('query',
+                                                            c->'query'::text);
+        END IF;
+    END IF;
+
+    RETURN known || e;
 END
 $$;
 
@@ -6033,39 +6048,79 @@ COMMENT ON FUNCTION broadcast.message_event(text, text) IS
 'Internal: the event of a message function, with claims and query of its connection';
 
 
+CREATE OR REPLACE FUNCTION broadcast.finish(hub text, answer jsonb)
+    RETURNS text
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    actions jsonb;
+    answers boolean := true;
+BEGIN
+    CASE pg_catalog.jsonb_typeof(answer)
+        WHEN 'object' THEN
+
+            IF answer ? 'actions'::text THEN
+                actions := answer->'actions'::text;
+
+            ELSIF answer ?| '{target,action}'::text[]
+                  AND NOT answer ? 'result'::text
+            THEN
+                actions := answer;
+                answers := false;
+
+            ELSE
+                RETURN answer->'result'::text;
+            END IF;
+
+        WHEN 'array' THEN
+            actions := answer;
+            answers := false;
+
+        ELSE
+            RETURN NULL;
+    END CASE;
+
+    -- the function may have left another role, which need not have a right to
+    -- the schema
+
+    IF CURRENT_USER OPERATOR(pg_catalog.<>) SESSION_USER THEN
+        PERFORM pg_catalog.set_config('role', NULL, false);
+    END IF;
+
+    PERFORM broadcast.act(hub, actions);
+
+    RETURN CASE WHEN answers THEN answer->'result'::text END;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.finish(text, jsonb) IS
+'Internal: stages the actions of what a message function returned; returns its result';
+
+
 CREATE OR REPLACE FUNCTION broadcast.finish(hub text, answer text)
     RETURNS text
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    result jsonb := answer;
+    result text;
 BEGIN
-    IF pg_catalog.jsonb_typeof(result) = 'object' THEN
-        IF result ? 'actions'::text THEN
-            PERFORM broadcast.act(hub, result->'actions'::text);
+    -- as above, where actions are staged
 
-        ELSIF NOT result ? 'result'::text AND (result ? 'target'::text
-                                         OR result ? 'action'::text)
-        THEN
-            PERFORM broadcast.act(hub, result);
-            RETURN NULL;
-        END IF;
-
-        -- byte for byte where a function returns json
-
-        RETURN answer::pg_catalog.json->'result'::text;
+    IF CURRENT_USER OPERATOR(pg_catalog.<>) SESSION_USER THEN
+        PERFORM pg_catalog.set_config('role', NULL, false);
     END IF;
 
-    IF pg_catalog.jsonb_typeof(result) = 'array' THEN
-        PERFORM broadcast.act(hub, result);
-    END IF;
+    result := broadcast.finish(hub, answer::jsonb);
 
-    RETURN NULL;
+    -- byte for byte where a function returns json
+
+    RETURN CASE WHEN result IS NOT NULL
+                THEN answer::pg_catalog.json->'result'::text END;
 END
 $$;
 
 COMMENT ON FUNCTION broadcast.finish(text, text) IS
-'Internal: stages the actions of what a message function returned; returns its result';
+'Internal: the same of what is not jsonb, whose result stays as it is written';
 
 
 CREATE OR REPLACE FUNCTION broadcast.done(context text) RETURNS boolean

@@ -127,7 +127,17 @@ create function msg(event jsonb) returns jsonb language sql
 
 select broadcast.expose('chat', 'hub');
 select broadcast.bind('http', 'leaves'), broadcast.bind('http', 'session');
+create function msg_says(event jsonb) returns jsonb language sql as $$
+    select public.leave();
+    select '{"result":"left","actions":[{"target":"said","arguments":[2]}]}'
+           ::jsonb $$;
+create function msg_says_json(event jsonb) returns json language sql as $$
+    select public.leave();
+    select '{"result": "left", "actions":{"target":"said","arguments":[3]}}'
+           ::json $$;
 select broadcast.bind('message', 'msg', 'chat', 'msg');
+select broadcast.bind('message', f::regproc, 'chat', f)
+  from unnest(array['msg_says', 'msg_says_json']) f;
 select broadcast.bind('connected', 'enters', 'noisy');
 
 grant usage on schema hub, public to web;
@@ -217,6 +227,16 @@ for my $settings ('', 'role_claim=role') {
         is_deeply $bob->invocation('said'), [ 1 ], '... which comes';
         ok((wait_for { $bob->invoke('session') eq $session } 5),
            '... and its session is clean');
+
+        for my $n (2, 3) {
+            my $target = $n == 2 ? 'msg_says' : 'msg_says_json';
+
+            is $ann->invoke($target), 'left',
+                "$target: a role that may not send, and an action returned";
+            is_deeply $bob->invocation('said'), [ $n ], '... which is staged';
+            ok((wait_for { $bob->invoke('session') eq $session } 5),
+               '... and its session is clean');
+        }
 
         is call('leaves'), 'left', 'an http function that does it';
         is call('session'), $session, '... leaves nothing';
