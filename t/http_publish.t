@@ -163,3 +163,18 @@ Content-Type: application/json
 ["POST /publish/chat\n" . ("x" x 900_000), "POST /publish/chat\nx"]
 --- error_code eval
 [200, 200]
+
+
+
+=== TEST 13: too many lines, or more of them than ever fit: nothing is kept
+--- request eval
+["POST /publish/chat\n" . "1\n" x 10_001,
+ "POST /publish/chat\n" . ('"' . 'x' x 1000 . "\"\n") x 900,
+ "POST /publish/chat\n1", "POST /publish/chat\n" . "1\n" x 100]
+--- more_headers eval
+[("Content-Type: application/x-ndjson") x 4]
+--- error_code eval
+[413, 507, 200, 200]
+--- response_body_like eval
+['"code":"PayloadTooLarge","message":"Too many messages', '"code":"InsufficientStorage"',
+ '-1","count":1\}$', '-101","count":100\}$']
