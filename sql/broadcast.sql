@@ -98,6 +98,19 @@ INSERT INTO broadcast.setting (name, value) VALUES
 ON CONFLICT (name) DO NOTHING;
 
 
+-- A send asks for one row.  Derived: a trigger of `setting` keeps it.
+
+CREATE TABLE IF NOT EXISTS broadcast.sending (
+    single        boolean PRIMARY KEY DEFAULT true CHECK (single),
+    message_size  bigint,
+    doorbell      text,
+    wal           boolean NOT NULL
+);
+
+COMMENT ON TABLE broadcast.sending IS
+'One row: what a send needs of broadcast.setting, which is where it is changed. message_size is 0 where that cannot be read';
+
+
 CREATE TABLE IF NOT EXISTS broadcast.state (
     single  boolean PRIMARY KEY DEFAULT true CHECK (single),
     head    bigint NOT NULL DEFAULT 0
@@ -512,7 +525,7 @@ COMMENT ON VIEW broadcast.timer IS
 
 CREATE OR REPLACE FUNCTION broadcast.schema_version() RETURNS int
 LANGUAGE sql IMMUTABLE
-AS $$ SELECT 5 $$;
+AS $$ SELECT 6 $$;
 
 COMMENT ON FUNCTION broadcast.schema_version() IS
 'Version of this schema; the module refuses one that is older than it needs';
@@ -593,6 +606,36 @@ COMMENT ON FUNCTION broadcast.promise(int) IS
 'The leading relay: it will look for what was sent every few milliseconds, for so many milliseconds; 0: not any more';
 
 
+-- the payload tells the relay whose rings it could spare
+
+CREATE OR REPLACE FUNCTION broadcast.knock(bell text) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    done text;
+BEGIN
+    bell := coalesce(lower(nullif(current_setting('broadcast.doorbell', true),
+                                  '')), bell, 'commit');
+
+    IF bell = 'adaptive' THEN
+        IF (pg_sequence_last_value('broadcast.promised'::regclass)
+            > date_part('epoch', clock_timestamp()) * 1000) IS NOT TRUE
+        THEN
+            done := pg_notify('broadcast_doorbell', 'adaptive');
+        END IF;
+
+    ELSIF bell <> 'off' THEN
+        done := pg_notify('broadcast_doorbell', '');
+    END IF;
+
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.knock(text) IS
+'Internal: rings the doorbell, if it is one that rings; bell is the setting. Always true';
+
+
 -- A statement costs more here than what it does, and a function called by one
 -- as much again: all settings come by one, and what needs no table is assigned.
 
@@ -607,14 +650,11 @@ DECLARE
     listed text := nullif(array_to_string(excluded, ','), '');
     lim bigint;
     bell text;
-    way text;
+    wal boolean;
     done text;
 BEGIN
-    SELECT max(s.value) FILTER (WHERE s.name = 'message_size'),
-           max(s.value) FILTER (WHERE s.name = 'doorbell'),
-           max(s.value) FILTER (WHERE s.name = 'source')
-      INTO lim, bell, way
-      FROM broadcast.setting s;
+    SELECT s.message_size, s.doorbell, s.wal INTO lim, bell, wal
+      FROM broadcast.sending s WHERE s.single;
 
     IF coalesce(octet_length(arguments::text), 0)
        + coalesce(octet_length(detail), 0)
@@ -632,7 +672,7 @@ BEGIN
 
     -- what was sent before went to staging, unless it is known that it did not
 
-    IF (way = 'wal' AND nth = 1 OR current_setting('broadcast.way', true) <> '')
+    IF (wal AND nth = 1 OR current_setting('broadcast.way', true) <> '')
        AND broadcast.wal_way()
     THEN
         done := broadcast.wal_emit(hub, type, scope, source, name, grp,
@@ -647,21 +687,7 @@ BEGIN
     VALUES (hub, type, scope, source, name, grp, target, arguments, detail,
             listed, extract(epoch FROM ttl), nth);
 
-    bell := coalesce(lower(nullif(current_setting('broadcast.doorbell', true),
-                                  '')), bell, 'commit');
-
-    -- the payload tells the relay whose rings it could spare
-
-    IF bell = 'adaptive' THEN
-        IF (SELECT p.last_value FROM broadcast.promised p)
-           <= extract(epoch FROM clock_timestamp()) * 1000
-        THEN
-            done := pg_notify('broadcast_doorbell', 'adaptive');
-        END IF;
-
-    ELSIF bell <> 'off' THEN
-        done := pg_notify('broadcast_doorbell', '');
-    END IF;
+    done := broadcast.knock(bell);
 END
 $$;
 
@@ -693,10 +719,12 @@ COMMENT ON FUNCTION broadcast.check_size(bigint) IS
 'Internal: an error for what is larger than a message may be; what fits into no zone would be missed by all clients of its hub';
 
 
--- up to version 3 without the second group
+-- up to version 3 without the second group, then with other types
 
 DROP FUNCTION IF EXISTS broadcast.send(text, int, text, text, jsonb, text[],
                                        int);
+DROP FUNCTION IF EXISTS broadcast.send(text, int, text, text, jsonb, text[],
+                                       int, text);
 
 CREATE OR REPLACE FUNCTION broadcast.send_fault(hub text, scope int,
     name text, target text, arguments jsonb, grp text) RETURNS text
@@ -757,36 +785,71 @@ COMMENT ON FUNCTION broadcast.send_fault(text, int, text, text, jsonb, text)
 IS 'Internal: the error for a message that cannot be sent, or its hub''s name in lower case';
 
 
--- Each expression of PL/pgSQL is made ready once a transaction, which costs more
--- than to evaluate it: what is in order, in lower case, passes by one.
+-- An operator is made ready once a transaction, which costs more than what it
+-- does, and a statement as much as ten of them.  So what is in order is looked
+-- at, counted, rung for and staged by one statement, which asks for no more than
+-- it must: short names in lower case, of what goes to `staging`.  All else goes
+-- the long way, what is not in order, too.
+--
+-- CASE, since conditions may be looked at in any order.  What has an effect
+-- stands there and not in the list: else the list would be made twice.  `single`
+-- tells the planner that there is one row, whatever it knows of the table; of
+-- many it would make a plan for each send.
 
-CREATE OR REPLACE FUNCTION broadcast.send(hub text, scope int, name text,
-    target text, arguments jsonb, excluded text[], source int,
-    grp text DEFAULT NULL) RETURNS void
+CREATE OR REPLACE FUNCTION broadcast.send(hub text, scope smallint, name text,
+    target text, arguments jsonb, excluded text[], source smallint,
+    grp text DEFAULT NULL, OUT done boolean)
 LANGUAGE plpgsql VOLATILE
 AS $$
+#variable_conflict use_variable
 DECLARE
-    done text;
+    listed text;
 BEGIN
-    IF (hub ~ '^[a-z][]a-z0-9_`,.[]*$' AND octet_length(hub) <= 128
-        AND octet_length(target) BETWEEN 1 AND 1024 AND target !~ '[\r\n]'
-        AND jsonb_typeof(arguments) = 'array'
-        AND NOT arguments @? 'strict $.**{64} ? (@.type() == "array"
-                                                || @.type() == "object")'
-        AND (scope = 0 OR octet_length(name) BETWEEN 1 AND 1024
-                          AND coalesce(octet_length(grp), 0) <= 1024))
-       IS NOT TRUE
-    THEN
-        hub := broadcast.send_fault(hub, scope, name, target, arguments, grp);
+    IF excluded <> '{}' THEN
+        listed := nullif(array_to_string(excluded, ','), '');
     END IF;
 
+    INSERT INTO broadcast.staging (hub, type, scope, source, name, grp,
+                                   target, arguments, excluded, nth)
+    SELECT hub, 1, scope, source, name, grp, target, arguments::json, listed,
+           current_setting('broadcast.nth')::int
+      FROM broadcast.sending s
+     WHERE s.single
+       AND CASE WHEN hub ~ '^[a-z][]a-z0-9_`,.[]*$' AND target ~ '^[^\r\n]+$'
+                     AND octet_length(concat(hub, target, name, grp)) <= 128
+                     AND (scope = 0 OR name <> '')
+                     AND arguments @@ 'strict $.type() == "array"
+                             && !exists ($.**{64} ? (@.type() == "array"
+                                                     || @.type() == "object"))'
+                     AND octet_length(arguments::text || coalesce(listed, ''))
+                         <= s.message_size
+                     AND NOT s.wal
+                     AND current_setting('broadcast.way', true) IS NULL
+                THEN set_config('broadcast.staged', '1', true) IS NOT NULL
+                     AND set_config('broadcast.nth', (coalesce(nullif(
+                             current_setting('broadcast.nth', true), ''), '0')
+                             ::int + 1)::text, true) IS NOT NULL
+                     AND (coalesce(current_setting('broadcast.doorbell', true),
+                                   s.doorbell) = ANY ('{adaptive,off}')
+                          AND pg_sequence_last_value(
+                                  'broadcast.promised'::regclass)
+                              > date_part('epoch', clock_timestamp()) * 1000
+                          OR broadcast.knock(s.doorbell))
+           END;
+
+    IF FOUND THEN
+        RETURN;
+    END IF;
+
+    hub := broadcast.send_fault(hub, scope, name, target, arguments, grp);
+
     done := broadcast.put(hub, 1, scope, source, name, grp, target,
-                          arguments::text::json, NULL, excluded, NULL);
+                          arguments::text::json, NULL, excluded, NULL) IS NULL;
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.send(text, int, text, text, jsonb, text[], int,
-                                   text)
+COMMENT ON FUNCTION broadcast.send(text, smallint, text, text, jsonb, text[],
+                                   smallint, text)
 IS 'Internal: checks and stages one message; grp is a second group that gets it, once for who is in both';
 
 
@@ -1029,9 +1092,10 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    done text;
+    done boolean;
 BEGIN
-    done := broadcast.send(hub, 0, NULL, target, arguments, excluded, 0);
+    done := broadcast.send(hub, 0::smallint, NULL, target, arguments,
+                           excluded, 0::smallint);
 END
 $$;
 
@@ -1045,9 +1109,10 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    done text;
+    done boolean;
 BEGIN
-    done := broadcast.send(hub, 1, "group", target, arguments, excluded, 0);
+    done := broadcast.send(hub, 1::smallint, "group", target, arguments,
+                           excluded, 0::smallint);
 END
 $$;
 
@@ -1061,9 +1126,10 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    done text;
+    done boolean;
 BEGIN
-    done := broadcast.send(hub, 2, "user", target, arguments, '{}', 0);
+    done := broadcast.send(hub, 2::smallint, "user", target, arguments, '{}',
+                           0::smallint);
 END
 $$;
 
@@ -1077,9 +1143,10 @@ LANGUAGE plpgsql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    done text;
+    done boolean;
 BEGIN
-    done := broadcast.send(hub, 3, connection, target, arguments, '{}', 0);
+    done := broadcast.send(hub, 3::smallint, connection, target, arguments,
+                           '{}', 0::smallint);
 END
 $$;
 
@@ -1520,15 +1587,15 @@ BEGIN
 
     IF column_name IS NULL OR groups <> '{}' THEN
         PERFORM broadcast.send(TG_ARGV[0],
-            CASE WHEN column_name IS NULL THEN 0 ELSE 1 END, groups[1],
-            TG_ARGV[1],
+            CASE WHEN column_name IS NULL THEN 0 ELSE 1 END::smallint,
+            groups[1], TG_ARGV[1],
             jsonb_build_array(
                 jsonb_build_object('op', TG_OP, 'table', TG_TABLE_NAME)
                 || CASE WHEN new_row IS NULL THEN '{}'
                         ELSE jsonb_build_object('new', new_row) END
                 || CASE WHEN old_row IS NULL THEN '{}'
                         ELSE jsonb_build_object('old', old_row) END),
-            '{}', 0, groups[2]);
+            '{}', 0::smallint, groups[2]);
     END IF;
 
     IF TG_OP = 'DELETE' THEN
@@ -4173,10 +4240,11 @@ BEGIN
                 CASE WHEN coalesce(a->>'connectionId', '') <> '' THEN 3
                      WHEN coalesce(a->>'userId', '') <> '' THEN 2
                      WHEN coalesce(a->>'groupName', '') <> '' THEN 1
-                     ELSE 0 END,
+                     ELSE 0 END::smallint,
                 coalesce(nullif(a->>'connectionId', ''),
                          nullif(a->>'userId', ''), a->>'groupName'),
-                a->>'target', coalesce(a->'arguments', '[]'), '{}', 4);
+                a->>'target', coalesce(a->'arguments', '[]'), '{}',
+                4::smallint);
         END IF;
     END LOOP;
 
@@ -6659,13 +6727,56 @@ CREATE TRIGGER setting_checked BEFORE INSERT OR UPDATE ON broadcast.setting
     FOR EACH ROW EXECUTE FUNCTION broadcast.setting_checked();
 
 
+-- Behind the row's lock, in a snapshot of its own: of two that change different
+-- settings at the same time the later one sees what the other did.
+
+CREATE OR REPLACE FUNCTION broadcast.setting_kept() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    PERFORM FROM broadcast.sending FOR UPDATE;
+
+    INSERT INTO broadcast.sending AS x (message_size, doorbell, wal)
+    SELECT max(CASE WHEN broadcast.setting_fault(s.name, s.value) IS NULL
+                    THEN s.value::bigint ELSE 0 END)
+           FILTER (WHERE s.name = 'message_size'),
+           max(s.value) FILTER (WHERE s.name = 'doorbell'),
+           coalesce(bool_or(s.name = 'source' AND s.value = 'wal'), false)
+      FROM broadcast.setting s
+        ON CONFLICT (single) DO UPDATE
+       SET message_size = excluded.message_size, doorbell = excluded.doorbell,
+           wal = excluded.wal
+     WHERE (x.message_size, x.doorbell, x.wal) IS DISTINCT FROM
+           (excluded.message_size, excluded.doorbell, excluded.wal);
+
+    RETURN NULL;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.setting_kept() IS
+'Internal: trigger of broadcast.setting: keeps broadcast.sending as that says';
+
+DROP TRIGGER IF EXISTS setting_kept ON broadcast.setting;
+
+CREATE TRIGGER setting_kept AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE
+    ON broadcast.setting
+    FOR EACH STATEMENT EXECUTE FUNCTION broadcast.setting_kept();
+
+UPDATE broadcast.setting SET value = value WHERE false;
+
+-- a table of a page that nobody has looked at is taken for one of ten
+
+ANALYZE broadcast.sending;
+
+
 CREATE OR REPLACE FUNCTION broadcast.doctor_schema()
 RETURNS TABLE ("check" text, status text, detail text, hint text)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    version int := 5;      -- of the file that this function came with
+    version int := 6;      -- of the file that this function came with
     said text;
 BEGIN
     RETURN QUERY SELECT 'schema_version',

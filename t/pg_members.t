@@ -51,7 +51,7 @@ is $pg->psql(q{select broadcast.schema_version(),
     broadcast.keep_groups('{"before": ["g"]}') is null,
     broadcast.connection_remove('{"connectionId": "before"}')
         ->> 'connectionId'}, @at),
-    '5|1|t|before', 'an older schema is made a newer one, with what it has';
+    '6|1|t|before', 'an older schema is made a newer one, with what it has';
 
 $pg->psql(q{
     update broadcast.setting set value = '3 s' where name = 'node_lease';

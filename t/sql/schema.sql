@@ -2,7 +2,7 @@
 
 SELECT * FROM no_plan();
 
-SELECT is(broadcast.schema_version(), 5, 'the schema tells its version');
+SELECT is(broadcast.schema_version(), 6, 'the schema tells its version');
 SELECT ok((SELECT 'ttl' = ANY (p.proargnames) FROM pg_proc p
             WHERE p.oid = 'broadcast.read(bigint, int)'::regprocedure),
     '... and an older one becomes it');

@@ -10,6 +10,68 @@ SELECT results_eq(
     $$ VALUES ('chat', 1, 0, 'newMessage', '["a", {"b": 1}]', 'c1,c2') $$,
     'a hub name is kept in lower case, arguments as an array');
 
+-- short names in lower case go another way than all else: nothing differs
+
+SELECT broadcast.send_all('chat', 'newMessage', '["a", {"b": 1}]', '{c1,c2}'),
+       broadcast.send_group('CHAT', 'g', 't', '[1]', '{c1}'),
+       broadcast.send_group('chat', 'g', 't', '[1]', '{c1}'),
+       broadcast.send_user('Chat', 'u', 't', '[]'),
+       broadcast.send_user('chat', 'u', 't', '[]'),
+       broadcast.send_connection('Chat', 'c', 't', '[1e100]'),
+       broadcast.send_connection('chat', 'c', 't', '[1e100]'),
+       broadcast.send_user('Chat', repeat('u', 1024), 't', '[]'),
+       broadcast.send_user('chat', repeat('u', 1024), 't', '[]'),
+       broadcast.send_all('Chat', 't', '[]', '{""}'),
+       broadcast.send_all('chat', 't', '[]', '{""}'),
+       broadcast.send_all('Chat', 't', '[]', NULL),
+       broadcast.send_all('chat', 't', '[]', NULL);
+SELECT results_eq(
+    $$ SELECT array_agg(s.nth ORDER BY s.id) FROM broadcast.staging s $$,
+    $$ SELECT array_agg(n) FROM generate_series(1, 14) n $$,
+    'what a transaction sends is counted, whichever way it goes');
+SELECT results_eq(
+    $$ SELECT s.hub, s.type, s.scope, s.source, s.name, s.grp, s.target,
+              s.arguments::text, s.detail, s.excluded, s.mark, s.ttl, s.xid
+         FROM broadcast.staging s WHERE s.nth % 2 = 0 ORDER BY s.id $$,
+    $$ SELECT s.hub, s.type, s.scope, s.source, s.name, s.grp, s.target,
+              s.arguments::text, s.detail, s.excluded, s.mark, s.ttl, s.xid
+         FROM broadcast.staging s WHERE s.nth % 2 = 1 ORDER BY s.id $$,
+    'a send in lower case stages what one in capitals does');
+DELETE FROM broadcast.staging WHERE nth > 1;
+
+CREATE FUNCTION pg_temp.sending() RETURNS text LANGUAGE sql
+AS $$ SELECT (x.message_size, x.doorbell, x.wal)::text
+        FROM broadcast.sending x $$;
+SELECT is(pg_temp.sending(), '(1048576,adaptive,f)',
+          'a row has what a send needs of the settings');
+UPDATE broadcast.setting SET value = '100' WHERE name = 'message_size';
+UPDATE broadcast.setting SET value = 'commit' WHERE name = 'doorbell';
+UPDATE broadcast.setting SET value = 'wal' WHERE name = 'source';
+SELECT is(pg_temp.sending(), '(100,commit,t)', '... and follows them');
+DELETE FROM broadcast.setting WHERE name IN ('doorbell', 'message_size');
+SELECT is(pg_temp.sending(), '(,,t)', '... also where one is gone');
+INSERT INTO broadcast.setting
+VALUES ('message_size', '50'), ('doorbell', 'off');
+UPDATE broadcast.setting SET value = 'outbox' WHERE name = 'source';
+SELECT is(pg_temp.sending(), '(50,off,f)', '... and comes back');
+SELECT throws_ok($$ SELECT broadcast.send_all('chat', 't',
+                       jsonb_build_array(repeat('x', 50))) $$,
+    '54000', 'message of 54 bytes is larger than the limit of 50',
+    'what is too large is refused by the limit that was set last');
+SELECT throws_ok($$ SELECT broadcast.send_all('chat', 't',
+                       jsonb_build_array(repeat('x', 40)),
+                       ARRAY['1234567']) $$,
+    '54000', 'message of 51 bytes is larger than the limit of 50',
+    '... with those who are excluded');
+SELECT broadcast.send_all('chat', 't', jsonb_build_array(repeat('x', 40)),
+                          ARRAY['123456']);
+SELECT is((SELECT max(nth) FROM broadcast.staging), 15,
+          '... and what is as large as the limit is sent');
+DELETE FROM broadcast.staging WHERE nth > 1;
+UPDATE broadcast.setting SET value = '1048576' WHERE name = 'message_size';
+UPDATE broadcast.setting SET value = 'adaptive' WHERE name = 'doorbell';
+
+
 SELECT throws_ok($$ SELECT broadcast.send_all('chat', 't', '{"a":1}') $$,
     '22023', 'arguments must be a JSON array, not object',
     'an object is not a list of arguments');
