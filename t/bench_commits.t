@@ -29,12 +29,12 @@ my $text = `$top/util/bench --only commits --smoke --clients 16 \\
 
 is($?, 0, 'a run succeeds') or diag(slurp("$tmp/bench.log"));
 
-like($text, qr/^commit to client, 16 clients +LISTEN +events +hub /m,
+like($text, qr/^commit to client, 16 clients +LISTEN +events +hub +memory /m,
      'the first table tells the columns');
 like($text, qr/^publishing commits, 8 writers +INSERT +NOTIFY +commit /m,
      'and so does the second');
-like($text, qr/^at 1000\/s, last client, p99, ms(?: +~?\d+\.\d\d){3} /m,
-     'all three received');
+like($text, qr/^at 1000\/s, last client, p99, ms(?: +~?\d+\.\d\d){4} /m,
+     'all four received');
 like($text, qr/fsync=on .* a page is on its disk after \d+ us/,
      'what a flush costs is told');
 
@@ -43,7 +43,7 @@ my $rounds = $json->{commits}{rounds};
 
 is_deeply($json->{failed}, [], 'no run failed');
 
-for my $column (qw(listen events hub)) {
+for my $column (qw(listen events hub memory)) {
     my $run = $rounds->{$column}[0]{at_1000};
 
     cmp_ok($run->{commits}, '>', 100, "$column: there were commits");

@@ -31,7 +31,7 @@ my $few = 10;
 my @rates = (100, 1000);
 
 my @receivers = ([ listen => 'LISTEN' ], [ events => 'events' ],
-                 [ hub => 'hub' ]);
+                 [ hub => 'hub' ], [ memory => 'memory' ]);
 
 my @modes = ([ plain => 'INSERT' ], [ notify => 'NOTIFY' ],
              [ commit => 'commit' ],
@@ -95,6 +95,9 @@ sub round {
 
         push @errors, $column eq 'listen'
             ? $self->listen('listen', @measure)
+            : $column eq 'memory'
+            ? $self->clients($column, 'events', $self->{clients}, '--post',
+                             '--publish', '/publish/bench', @measure)
             : $self->clients($column, $column, $self->{clients},
                              '--sql', $send, @measure);
     }
@@ -154,7 +157,7 @@ sub empty {
 
 
 # Through an nginx of its own, whose relay leads, and reads what is sent in its
-# way, before anything is committed.
+# way, before anything is committed; or one without a database.
 
 sub clients {
     my ($self, $column, $kind, $clients, @measure) = @_;
@@ -162,7 +165,7 @@ sub clients {
     my $pg = $self->{pg};
     my $plan = {
         clients  => $clients,
-        database => $pg->conninfo('app', 'app'),
+        $column eq 'memory' ? () : (database => $pg->conninfo('app', 'app')),
         pool     => 4,
         socket   => $pg->dir . '/nginx',
         source   => $column eq 'wal' ? 'wal' : 'outbox',
@@ -172,7 +175,7 @@ sub clients {
                                            $self->{workers}) };
     return "$column: " . $@ =~ s/\s+\z//r if !$server;
 
-    my $leads = wait_for {
+    my $leads = $column eq 'memory' || wait_for {
         my $status = $server->status;
 
         $status =~ /"relay": ?"leader"/
@@ -251,13 +254,14 @@ sub finish {
 
                 push @late, [ "at $rate/s, $name, $p, ms",
                               sub { $_[0]{"at_$rate"}{$key}{"${p}_ms"} }, 2,
-                              $key eq 'half' && $p eq 'p50' ? 3 : undef ];
+                              $key eq 'half' && $p eq 'p50' ? 3 : undef,
+                              qw(events hub) ];
             }
         }
     }
 
     $self->table("commit to client, $self->{clients} clients", 'listen',
-                 \@receivers, [qw(events hub)], 'above LISTEN',
+                 \@receivers, [qw(events hub memory)], 'above LISTEN',
                  sub { $_[0] - $_[1] }, sub { $_[0] <= $_[1] },
                  'at most %s more', @late);
 

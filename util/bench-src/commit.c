@@ -56,7 +56,8 @@ commit_conf_t  commit_conf = {
 
 
 static const char  usage[] =
-    "usage: commit --conninfo TEXT --sql TEXT [--set TEXT] [--writers N]\n"
+    "usage: commit --conninfo TEXT --sql TEXT [--set TEXT] | --post\n"
+    "              [--writers N]\n"
     "              [--select TEXT --channel NAME | --nobody |\n"
     "               --port N --unix PATH --path PATH --pids N,N...\n"
     "               --clients N [--signalr] [--tokens FILE] [--inflight N]]\n"
@@ -74,6 +75,7 @@ static const struct option  options[] = {
     { "select",      required_argument, NULL, 'e' },
     { "channel",     required_argument, NULL, 'l' },
     { "nobody",      no_argument,       NULL, 'N' },
+    { "post",        no_argument,       NULL, 'H' },
     { "writers",     required_argument, NULL, 'W' },
     { "rates",       required_argument, NULL, 'R' },
     { "open",        required_argument, NULL, 'o' },
@@ -158,6 +160,7 @@ commit_options(int argc, char **argv)
         case 'e': commit_conf.select = optarg;             break;
         case 'l': commit_conf.channel = optarg;            break;
         case 'N': commit_conf.nobody = 1;                  break;
+        case 'H': commit_conf.post = 1;                    break;
         case 'W': commit_conf.writers = atoi(optarg);      break;
         case 'R': commit_rates(optarg);                    break;
         case 'o': commit_conf.open_ms = atoi(optarg);      break;
@@ -187,7 +190,9 @@ commit_options(int argc, char **argv)
         return;
     }
 
-    if (commit_conf.conninfo == NULL || commit_conf.sql == NULL
+    if ((!commit_conf.post
+         && (commit_conf.conninfo == NULL || commit_conf.sql == NULL))
+        || (commit_conf.post && commit_conf.closed_ms)
         || commit_conf.writers < 1 || commit_conf.writers > COMMIT_MAX_WRITERS
         || (commit_conf.select == NULL) != (commit_conf.channel == NULL)
         || (commit_conf.nrates && commit_conf.open_ms < 1)

@@ -13,6 +13,7 @@
 
 #define COMMIT_MAX_WRITERS  64
 #define COMMIT_MAX_RATES    8
+#define COMMIT_TEXT         65536
 
 
 typedef struct {
@@ -24,6 +25,7 @@ typedef struct {
     const char    *channel;         /* what is listened to */
     const char    *flush;           /* a folder on the disk of the database */
     int            nobody;          /* neither listener nor clients */
+    int            post;            /* over HTTP, there is no database */
     int            writers;
     int            rates[COMMIT_MAX_RATES];     /* commits a second */
     int            nrates;
@@ -51,6 +53,12 @@ void commit_writers_open(void);
 void commit_writers_start(int rate, int ms);    /* rate 0: closed loop */
 int commit_writers_busy(void);
 void commit_writers_join(commit_written_t *written);
+
+
+/* commit_post.c: what they do instead where there is no database */
+
+int commit_post_open(void);
+void commit_post(int fd, uint32_t seq);         /* returns with the answer */
 
 
 /* commit_listen.c: the floor, a session that listens and reads rows */

@@ -28,12 +28,12 @@
  */
 
 
-#define COMMIT_TEXT         65536
 #define COMMIT_PATIENCE_NS  10000000000ull      /* behind the last moment */
 
 
 typedef struct {
     PGconn            *pg;
+    int                fd;          /* in its place, who posts */
     int                number;
     pthread_t          thread;
     int                rate;        /* of this session, thousandths a second */
@@ -77,6 +77,12 @@ commit_writers_open(void)
         w->seed[0] = 17;
         w->seed[1] = 4;
         w->seed[2] = i;
+
+        if (commit_conf.post) {
+            w->fd = commit_post_open();
+            continue;
+        }
+
         w->pg = PQconnectdb(commit_conf.conninfo);
 
         if (PQstatus(w->pg) != CONNECTION_OK) {
@@ -217,13 +223,19 @@ commit_writer_open_loop(commit_writer_t *w)
 
         seq = load_phase_next(w->number);
 
-        commit_writer_exec(w, "BEGIN");
-        commit_writer_message(w, seq);
+        if (commit_conf.post) {
+            sent = load_now();
+            commit_post(w->fd, seq);
 
-        sent = load_now();
-        load_phase_sent(seq);
+        } else {
+            commit_writer_exec(w, "BEGIN");
+            commit_writer_message(w, seq);
 
-        commit_writer_exec(w, "COMMIT");
+            sent = load_now();
+            load_phase_sent(seq);
+
+            commit_writer_exec(w, "COMMIT");
+        }
 
         w->answered = load_now();
         commit_writer_keep(w, (now - due) / 1e6, (w->answered - sent) / 1e6);
