@@ -2188,7 +2188,6 @@ COMMENT ON FUNCTION broadcast.history_add(bigint) IS
 
 CREATE OR REPLACE FUNCTION broadcast.history_reach(pos bigint) RETURNS bigint
 LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     part record;
@@ -2609,7 +2608,6 @@ COMMENT ON FUNCTION broadcast.drain_start() IS
 CREATE OR REPLACE FUNCTION broadcast.drain_late(past pg_snapshot, low bigint,
     now pg_snapshot) RETURNS xid8[]
 LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     RETURN ARRAY(
@@ -2632,13 +2630,11 @@ COMMENT ON FUNCTION broadcast.drain_late(pg_snapshot, bigint, pg_snapshot) IS
 'Internal: the transactions that were over too late for the snapshot past';
 
 
+-- It runs in what sequence() sets, as all do that only that one calls: to set it
+-- once more would cost as much as a statement.
+
 CREATE OR REPLACE FUNCTION broadcast.drain(lim int) RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_bitmapscan = off
-SET jit = off
 AS $$
 DECLARE
     said text[] := string_to_array(
@@ -2712,12 +2708,13 @@ COMMENT ON FUNCTION broadcast.drain(int) IS
 CREATE OR REPLACE FUNCTION broadcast.number_start(hubs text[], n int)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     start bigint;
     first bigint;
+    kept bigint;        -- what the row of `state` says
+    known int;          -- hubs that there are
+    low bigint;         -- where the number of one of them was kept
 BEGIN
     -- the number must be as durable as the message it was given to
 
@@ -2727,7 +2724,7 @@ BEGIN
 
     -- a second one who numbers waits, and finds what the first has done
 
-    PERFORM FROM broadcast.state FOR UPDATE;
+    SELECT s.head INTO kept FROM broadcast.state s FOR UPDATE;
 
     -- A snapshot that is taken while somebody truncates the history would miss
     -- its rows, and not see yet what is kept of them: none is taken before
@@ -2737,17 +2734,20 @@ BEGIN
     start := broadcast.head();
     first := broadcast.history_reach(start + n);
 
-    INSERT INTO broadcast.hub (name, epoch, pos)
-    SELECT x, broadcast.epoch(), start FROM unnest(hubs) x
-     WHERE NOT EXISTS (SELECT FROM broadcast.hub h WHERE h.name = x)
-        ON CONFLICT (name) DO NOTHING;
+    SELECT count(*), min(h.pos) INTO known, low
+      FROM broadcast.hub h WHERE h.name = ANY (hubs);
+
+    IF known < cardinality(hubs) THEN
+        INSERT INTO broadcast.hub (name, epoch, pos)
+        SELECT x, broadcast.epoch(), start FROM unnest(hubs) x
+         WHERE NOT EXISTS (SELECT FROM broadcast.hub h WHERE h.name = x)
+            ON CONFLICT (name) DO NOTHING;
+    END IF;
 
     -- once a part: so the newest number is looked for in the newest ones; if
     -- somebody has the row, later
 
-    IF EXISTS (SELECT FROM broadcast.hub h
-                WHERE h.name = ANY (hubs) AND h.pos < first)
-    THEN
+    IF low < first THEN
         UPDATE broadcast.hub h
            SET seq = broadcast.newest(h.name, h.epoch, h.seq, h.pos),
                pos = start
@@ -2757,7 +2757,9 @@ BEGIN
          WHERE h.name = x.name;
     END IF;
 
-    UPDATE broadcast.state SET head = start WHERE head < first AND head < start;
+    IF kept < first AND kept < start THEN
+        UPDATE broadcast.state SET head = start;
+    END IF;
 
     RETURN start;
 END
@@ -2770,7 +2772,6 @@ COMMENT ON FUNCTION broadcast.number_start(text[], int) IS
 CREATE OR REPLACE FUNCTION broadcast.number_end(start bigint, n int,
     users boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
     IF users THEN
