@@ -179,111 +179,6 @@ test_members(void)
 }
 
 
-/*
- * Flat objects are read past jansson: what comes of them, of what is nearly
- * one, and of each with one byte left out, doubled or changed, must be what
- * jansson makes of it, members in the same order.
- */
-
-static const char  *flat[] = {
-    "{\"a\":\"b\"}", "{\"a\":1}", "{\"a\":0,\"b\":00}", "{\"a\":-1}",
-    "{\"aud\":\"http://h/client/?hub=h\",\"nameid\":\"u\","
-    "\"exp\":1893456000}",
-    "{\"role\":[\"a.b\",\"c\"],\"sub\":\"\",\"\":\"\"}", "{\"a\":[]}", "{}",
-    "{\"a\":[\"b\",1]}", "{\"a\":[[\"b\"]]}", "{\"a\":{\"b\":\"c\"}}",
-    "{\"a\":\"b\",\"a\":\"c\"}", "{\"a\":1.5}", "{\"a\":1e3}", "{\"a\":true}",
-    "{\"a\":null,\"b\":\"c\"}", "{\"a\":\"\\u0062\\n\"}",
-    "{\"a\":\"\xc3\xa4\"}",
-    "{\"\xc3\xa4\":\"a\"}", "{\"a\":\"\xff\"}", "{\"a\":\"\x1f\"}",
-    "{\"a\":\"\x7f\"}", "{\"a\" : \"b\"}", "{\"a\":\"b\",}", "{\"a\":\"b\"}}",
-    "{\"a\":999999999999999999,\"b\":1}", "{\"a\":9223372036854775807}",
-    "{\"a\":9223372036854775808}", "{\"z\":\"1\",\"y\":\"2\",\"x\":3}",
-    NULL
-};
-
-
-static int
-same(u_char *data, size_t len, ngx_uint_t flags)
-{
-    int            equal;
-    char          *a, *b;
-    json_t        *one, *two;
-    ngx_str_t      s;
-    json_error_t   e;
-
-    s.data = data;
-    s.len = len;
-
-    one = ngx_broadcast_json_parse(&s, flags, &reason);
-    two = json_loadb((char *) data, len,
-                     JSON_DECODE_ANY|JSON_ALLOW_NUL
-                     |(flags ? JSON_REJECT_DUPLICATES : 0), &e);
-
-    a = one ? json_dumps(one, JSON_ENCODE_ANY) : NULL;
-    b = two ? json_dumps(two, JSON_ENCODE_ANY) : NULL;
-
-    equal = (a && b) ? strcmp(a, b) == 0 && json_equal(one, two) : one == two;
-
-    if (!equal) {
-        printf("# \"%.*s\": %s, jansson: %s\n", (int) len, data,
-               a ? a : "-", b ? b : "-");
-    }
-
-    free(a);
-    free(b);
-    json_decref(one);
-    json_decref(two);
-
-    return equal;
-}
-
-
-static void
-test_flat(void)
-{
-    u_char       text[256];
-    size_t       i, n, k, len, changes;
-    ngx_uint_t   wrong;
-    const char  *with = "\"\\{}[]:,0-.e x";
-
-    wrong = 0;
-    changes = strlen(with);
-
-    for (i = 0; flat[i]; i++) {
-        len = strlen(flat[i]);
-
-        memcpy(text, flat[i], len);
-        wrong += !same(text, len, 0)
-                 + !same(text, len, NGX_BROADCAST_JSON_UNIQUE);
-
-        for (n = 0; n < len; n++) {
-
-            memcpy(text, flat[i], n);
-            memcpy(text + n, flat[i] + n + 1, len - n - 1);
-            wrong += !same(text, len - 1, NGX_BROADCAST_JSON_UNIQUE);
-
-            memcpy(text + n + 1, flat[i] + n, len - n);
-            text[n] = flat[i][n];
-            wrong += !same(text, len + 1, NGX_BROADCAST_JSON_UNIQUE);
-
-            memcpy(text, flat[i], len);
-
-            for (k = 0; k < changes; k++) {
-                text[n] = (u_char) with[k];
-                wrong += !same(text, len, NGX_BROADCAST_JSON_UNIQUE);
-            }
-
-            /* cut short: nothing behind it is looked at */
-
-            memcpy(text, flat[i], len);
-            wrong += n && !same(text, n, 0);
-        }
-    }
-
-    ok(wrong == 0, "flat objects become what jansson makes of them");
-}
-
-
 int
 main(void)
 {
@@ -294,7 +189,6 @@ main(void)
     test_parse();
     test_depth();
     test_members();
-    test_flat();
 
     ngx_destroy_pool(pool);
 
