@@ -29,7 +29,7 @@ my $nginx = Broadcast::Nginx->new(
         location /events/  { broadcast_events; }
         location /open/    { broadcast_events anonymous; }
         location /publish/ { broadcast_publish; }
-        location = /status { broadcast_status json; }
+        location = /status { broadcast_status; }
 EOS
 
 my $port = $nginx->port;
@@ -46,6 +46,8 @@ sub publish {
     return $r->{json}{id};
 }
 
+
+sub resumes { http($port, 'GET', '/status?format=json')->{json}{resumes} }
 
 my @ids = map { publish('chat', $_) } 1 .. 10;
 
@@ -68,6 +70,9 @@ my $ws = Broadcast::Plain->connect($port, "/open/chat?last_event_id=$ids[0]");
 is_deeply [ map { $ws->next->{arguments}[0] } 2 .. 11 ], [ 2 .. 11 ],
     'a plain WebSocket by ?last_event_id=';
 $ws->close;
+
+is_deeply resumes(), { asked => 3, reads => 0, gaps => 0 },
+    'they are counted, what the log has is read nowhere else';
 
 $sse = Broadcast::SSE->connect($port, "/open/chat?last_event_id=$id");
 $id = publish('chat', 12);
@@ -113,6 +118,10 @@ my $gap = $ws->next;
 is $gap->{target}, 'broadcast.gap', 'a plain WebSocket has it as a frame';
 is $gap->{arguments}[0]{requested}, 'nonsense', 'with its argument';
 $ws->close;
+
+is resumes()->{gaps}, 6, 'gaps are counted';
+like http($port, 'GET', '/status?format=prometheus')->{body},
+    qr/^nginx_broadcast_gaps_total 6$/m, 'as a metric, too';
 
 # the log forgets: what is left comes behind the gap, all of it
 

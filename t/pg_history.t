@@ -87,6 +87,11 @@ my $event = $sse->event;
 is($event->{event}, 'end', 'what was for others is left out');
 is(seq($event->{id}), $n + 3, '... and counted');
 
+my $resumes = http($port, 'GET', '/status?format=json')->{json}{resumes};
+is($resumes->{asked}, 1, 'the status page has the resume');
+cmp_ok($resumes->{reads}, '>=', ($n + 2) / 64,
+       '... and in how many pages it was read');
+
 $sse = resume("$epoch-$n", '?group=g');
 is($sse->event->{event}, 'grouped', 'a member of the group has it');
 is($sse->event->{event}, 'end', '... and the rest');

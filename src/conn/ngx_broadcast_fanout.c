@@ -552,6 +552,8 @@ ngx_broadcast_fanout_gap(ngx_broadcast_local_t *hub,
             }
         }
 
+        ngx_broadcast_count(NGX_BROADCAST_GAPS, 1);
+
         if (bc->resume
             && ngx_broadcast_resume_hold(bc, frames[bc->framing], NULL))
         {

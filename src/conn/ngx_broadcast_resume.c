@@ -58,6 +58,10 @@ ngx_broadcast_resume_open(ngx_broadcast_conn_t *bc, ngx_broadcast_open_t *in,
 
     bc->resume = r;
 
+    if (!r->fresh) {
+        ngx_broadcast_count(NGX_BROADCAST_RESUMES, 1);
+    }
+
     if (bc->protocol == NGX_BROADCAST_PLAIN) {
         ngx_broadcast_resume_begin(bc);
     }

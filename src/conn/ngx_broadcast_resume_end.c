@@ -48,6 +48,8 @@ ngx_broadcast_resume_gap(ngx_broadcast_conn_t *bc,
 
     r->suffix.len = 0;
 
+    ngx_broadcast_count(NGX_BROADCAST_GAPS, 1);
+
     rest = (!r->ahead
             && oldest->epoch != 0
             && oldest->epoch == r->upto.epoch

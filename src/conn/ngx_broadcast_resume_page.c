@@ -319,6 +319,8 @@ ngx_broadcast_resume_read(ngx_broadcast_conn_t *bc,
 
     r->away = 0;
 
+    ngx_broadcast_count(NGX_BROADCAST_RESUME_READS, 1);
+
     if (history->gap) {
         ngx_broadcast_resume_gap(bc, &history->oldest);
         return;

@@ -130,6 +130,15 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
       "Sockets that took a stateful connection over.",
       ngx_http_broadcast_metric_counter, NGX_BROADCAST_RECONNECTS },
 
+    { "resumes_total", "counter", "Positions that clients named.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_RESUMES },
+
+    { "resume_reads_total", "counter", "Reads of the history for them.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_RESUME_READS },
+
+    { "gaps_total", "counter", "Clients told of something missed.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_GAPS },
+
     { "away_connections", "gauge",
       "Stateful connections that wait for another socket.",
       ngx_http_broadcast_metric_away, 0 },

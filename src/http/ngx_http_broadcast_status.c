@@ -309,6 +309,12 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
                                      n[NGX_BROADCAST_RECONNECTS]);
     ngx_http_broadcast_status_member(b, ",\"away\":", st->away);
 
+    ngx_http_broadcast_status_member(b, "},\"resumes\":{\"asked\":",
+                                     n[NGX_BROADCAST_RESUMES]);
+    ngx_http_broadcast_status_member(b, ",\"reads\":",
+                                     n[NGX_BROADCAST_RESUME_READS]);
+    ngx_http_broadcast_status_member(b, ",\"gaps\":", n[NGX_BROADCAST_GAPS]);
+
     ngx_http_broadcast_status_database(st, b);
 
     if (st->nhealth) {

@@ -107,6 +107,10 @@ ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,
     ngx_http_broadcast_page_row(b, "Log overruns", st->zone.log_overruns);
     ngx_http_broadcast_page_row(b, "Reconnects", n[NGX_BROADCAST_RECONNECTS]);
     ngx_http_broadcast_page_row(b, "Connections without a socket", st->away);
+    ngx_http_broadcast_page_row(b, "Resumes", n[NGX_BROADCAST_RESUMES]);
+    ngx_http_broadcast_page_row(b, "Resumes: reads of the history",
+                                n[NGX_BROADCAST_RESUME_READS]);
+    ngx_http_broadcast_page_row(b, "Gaps told", n[NGX_BROADCAST_GAPS]);
     ngx_http_broadcast_page_row(b, "Closed: slow",
                                 n[NGX_BROADCAST_CLOSED_SLOW]);
     ngx_http_broadcast_page_row(b, "Closed: rate",

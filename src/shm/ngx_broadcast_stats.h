@@ -53,6 +53,11 @@ typedef enum {
     NGX_BROADCAST_RECONNECTS,           /* sockets that took a stateful
                                            connection over */
 
+    NGX_BROADCAST_RESUMES,              /* positions that clients named */
+    NGX_BROADCAST_RESUME_READS,         /* reads of the history for them */
+    NGX_BROADCAST_GAPS,                 /* clients told that they missed
+                                           something */
+
     NGX_BROADCAST_DB_RECONNECTS,
     NGX_BROADCAST_DB_CALLS,
     NGX_BROADCAST_DB_ERRORS,
