@@ -203,6 +203,7 @@ ngx_broadcast_conn_make(ngx_broadcast_open_t *in, ngx_uint_t index,
      */
 
     bc->blocked = 1;
+    bc->bare = (ngx_socket_t) -1;
     bc->live = (in->protocol == NGX_BROADCAST_PLAIN);
 
     return bc;
@@ -632,6 +633,13 @@ ngx_broadcast_conn_transport_data(ngx_broadcast_conn_t *bc)
 }
 
 
+void
+ngx_broadcast_conn_bare(ngx_broadcast_conn_t *bc, ngx_socket_t fd)
+{
+    bc->bare = fd;
+}
+
+
 ngx_str_t *
 ngx_broadcast_conn_id(ngx_broadcast_conn_t *bc)
 {
@@ -678,16 +686,13 @@ ngx_broadcast_conn_t *
 ngx_broadcast_conn_next(ngx_broadcast_conn_t *bc)
 {
     ngx_uint_t              i;
-    ngx_queue_t            *q;
     ngx_broadcast_local_t  *hub;
 
     i = 0;
 
     if (bc) {
-        q = ngx_queue_next(&bc->all);
-
-        if (q != ngx_queue_sentinel(&bc->hub->conns)) {
-            return ngx_queue_data(q, ngx_broadcast_conn_t, all);
+        if (bc->place + 1 < bc->hub->count) {
+            return bc->hub->conns[bc->place + 1];
         }
 
         i = bc->hub->index + 1;
@@ -700,9 +705,8 @@ ngx_broadcast_conn_next(ngx_broadcast_conn_t *bc)
             return NULL;
         }
 
-        if (!ngx_queue_empty(&hub->conns)) {
-            return ngx_queue_data(ngx_queue_head(&hub->conns),
-                                  ngx_broadcast_conn_t, all);
+        if (hub->count) {
+            return hub->conns[0];
         }
     }
 }

@@ -201,6 +201,14 @@ void ngx_broadcast_conn_attach(ngx_broadcast_conn_t *bc,
 void *ngx_broadcast_conn_transport_data(ngx_broadcast_conn_t *bc);
 
 /*
+ * The descriptor of an attached transport, if frames may go there as they are:
+ * no TLS, no request that counts what it sent, no write event that has to be
+ * taken back.  While nothing waits, a single frame is then written past the
+ * transport's send().  -1: from now on not; in any case before it is closed.
+ */
+void ngx_broadcast_conn_bare(ngx_broadcast_conn_t *bc, ngx_socket_t fd);
+
+/*
  * permessage-deflate was negotiated, with a window of 2^bits for what is sent;
  * called before the first frame can be.
  */

@@ -198,7 +198,11 @@ ngx_broadcast_conn_flush(ngx_broadcast_conn_t *bc)
         return;
     }
 
-    rc = bc->transport->send(bc);
+    rc = ngx_broadcast_outq_write(bc);
+
+    if (rc == NGX_DECLINED) {
+        rc = bc->transport->send(bc);
+    }
 
     if (bc->state == NGX_BROADCAST_CLOSED) {
         return;

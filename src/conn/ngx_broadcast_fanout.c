@@ -29,6 +29,9 @@
 #define NGX_BROADCAST_FANOUT_TURN   32768
 #define NGX_BROADCAST_FANOUT_LARGE  1024    /* bytes */
 
+#define NGX_BROADCAST_FANOUT_AHEAD  8       /* connections fetched from memory
+                                               at once */
+
 /* with its position, and without */
 
 #define NGX_BROADCAST_FORMS                                                   \
@@ -52,6 +55,8 @@ typedef void (*ngx_broadcast_each_pt)(ngx_broadcast_conn_t *bc, void *data);
 static void ngx_broadcast_fanout_apply(ngx_broadcast_record_t *rec);
 static void ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
     ngx_broadcast_each_pt each, void *data);
+static void ngx_broadcast_fanout_all(ngx_broadcast_record_t *rec,
+    ngx_broadcast_local_t *hub, ngx_broadcast_each_pt each, void *data);
 static void ngx_broadcast_fanout_list(ngx_broadcast_record_t *rec,
     ngx_queue_t *list, ngx_str_t *but, ngx_broadcast_each_pt each, void *data);
 static ngx_uint_t ngx_broadcast_fanout_meant(ngx_broadcast_conn_t *bc,
@@ -239,8 +244,8 @@ ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
     switch (rec->scope) {
 
     case NGX_BROADCAST_ALL:
-        list = &hub->conns;
-        break;
+        ngx_broadcast_fanout_all(rec, hub, each, data);
+        return;
 
     case NGX_BROADCAST_USER:
         list = ngx_broadcast_index_user(rec->hub, &rec->name);
@@ -269,6 +274,33 @@ ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
 }
 
 
+static void
+ngx_broadcast_fanout_all(ngx_broadcast_record_t *rec,
+    ngx_broadcast_local_t *hub, ngx_broadcast_each_pt each, void *data)
+{
+    ngx_uint_t             i;
+    ngx_broadcast_conn_t  *bc;
+
+    for (i = 0; i < hub->count; i++) {
+
+        if (i + NGX_BROADCAST_FANOUT_AHEAD < hub->count) {
+            ngx_broadcast_conn_near(hub->conns[i + NGX_BROADCAST_FANOUT_AHEAD]);
+        }
+
+        bc = hub->conns[i];
+
+        if (bc->start > rec->log
+            || (rec->excluded.len
+                && ngx_broadcast_record_excludes(rec, &bc->id)))
+        {
+            continue;
+        }
+
+        each(bc, data);
+    }
+}
+
+
 /* but: a group whose members had their turn already, or NULL */
 
 static void
@@ -286,20 +318,12 @@ ngx_broadcast_fanout_list(ngx_broadcast_record_t *rec, ngx_queue_t *list,
     for (q = ngx_queue_head(list); q != list; q = next) {
         next = ngx_queue_next(q);
 
-        switch (rec->scope) {
-
-        case NGX_BROADCAST_ALL:
-            bc = ngx_queue_data(q, ngx_broadcast_conn_t, all);
-            break;
-
-        case NGX_BROADCAST_USER:
+        if (rec->scope == NGX_BROADCAST_USER) {
             bc = ngx_queue_data(q, ngx_broadcast_conn_t, same);
-            break;
 
-        default:
+        } else {
             joined = ngx_queue_data(q, ngx_broadcast_joined_t, link);
             bc = joined->conn;
-            break;
         }
 
         if (bc->start > rec->log
@@ -521,8 +545,7 @@ ngx_broadcast_fanout_gap(ngx_broadcast_local_t *hub,
     ngx_broadcast_position_t *from)
 {
     ngx_str_t                  none;
-    ngx_uint_t                 i;
-    ngx_queue_t               *q;
+    ngx_uint_t                 i, n;
     ngx_broadcast_conn_t      *bc;
     ngx_broadcast_frame_t     *frames[NGX_BROADCAST_FRAMES];
     ngx_broadcast_position_t   oldest;
@@ -532,11 +555,8 @@ ngx_broadcast_fanout_gap(ngx_broadcast_local_t *hub,
 
     ngx_broadcast_log_oldest(ngx_broadcast_bus.zone, hub->index, &oldest);
 
-    for (q = ngx_queue_head(&hub->conns);
-         q != ngx_queue_sentinel(&hub->conns);
-         q = ngx_queue_next(q))
-    {
-        bc = ngx_queue_data(q, ngx_broadcast_conn_t, all);
+    for (n = 0; n < hub->count; n++) {
+        bc = hub->conns[n];
 
         if (bc->protocol != NGX_BROADCAST_PLAIN || bc->verdict) {
             continue;
@@ -608,7 +628,7 @@ static void
 ngx_broadcast_fanout_missed(ngx_broadcast_local_t *hub,
     ngx_broadcast_record_t *rec)
 {
-    ngx_queue_t           *q;
+    ngx_uint_t             n;
     ngx_broadcast_conn_t  *bc;
 
     if (ngx_broadcast_fanout_only) {
@@ -617,11 +637,8 @@ ngx_broadcast_fanout_missed(ngx_broadcast_local_t *hub,
         return;
     }
 
-    for (q = ngx_queue_head(&hub->conns);
-         q != ngx_queue_sentinel(&hub->conns);
-         q = ngx_queue_next(q))
-    {
-        bc = ngx_queue_data(q, ngx_broadcast_conn_t, all);
+    for (n = 0; n < hub->count; n++) {
+        bc = hub->conns[n];
 
         if (bc->protocol != NGX_BROADCAST_PLAIN && bc->start <= rec->log) {
             ngx_broadcast_conn_condemn(bc, NGX_BROADCAST_END_OVERRUN, NULL);

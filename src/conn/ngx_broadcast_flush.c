@@ -14,6 +14,9 @@
  */
 
 #define NGX_BROADCAST_FLUSH_SLICE  256      /* sockets written in a turn */
+#define NGX_BROADCAST_FLUSH_CLOCK  16       /* and by one look at the clock:
+                                               less than the first bound of a
+                                               histogram */
 
 
 static void ngx_broadcast_fanout_handler(ngx_event_t *ev);
@@ -25,6 +28,7 @@ static ngx_event_t             ngx_broadcast_flush_event;
 static ngx_connection_t        ngx_broadcast_flush_dumb;
 static ngx_uint_t              ngx_broadcast_flushing;
 static ngx_broadcast_local_t  *ngx_broadcast_delivered; /* hubs to account */
+static uint64_t                ngx_broadcast_flush_now; /* 0: to be read */
 
 
 ngx_int_t
@@ -75,7 +79,7 @@ static void
 ngx_broadcast_fanout_handler(ngx_event_t *ev)
 {
     ngx_uint_t             n;
-    ngx_queue_t           *q;
+    ngx_queue_t           *q, *next;
     ngx_broadcast_conn_t  *bc;
 
     ngx_broadcast_flushing = 1;
@@ -89,6 +93,16 @@ ngx_broadcast_fanout_handler(ngx_event_t *ev)
 
         q = ngx_queue_head(&ngx_broadcast_flush_list);
         bc = ngx_queue_data(q, ngx_broadcast_conn_t, flush);
+
+        /* the one behind the next is far, and there is a send() of time */
+
+        next = ngx_queue_next(ngx_queue_next(q));
+        ngx_broadcast_conn_near(ngx_queue_data(next, ngx_broadcast_conn_t,
+                                               flush));
+
+        if (n % NGX_BROADCAST_FLUSH_CLOCK == 0) {
+            ngx_broadcast_fanout_stale();
+        }
 
         ngx_queue_remove(q);
         bc->listed = 0;
@@ -106,6 +120,27 @@ ngx_broadcast_fanout_handler(ngx_event_t *ev)
 }
 
 
+uint64_t
+ngx_broadcast_fanout_now(void)
+{
+    struct timeval  tv;
+
+    if (ngx_broadcast_flush_now == 0 || !ngx_broadcast_flushing) {
+        ngx_gettimeofday(&tv);
+        ngx_broadcast_flush_now = (uint64_t) tv.tv_sec * 1000000 + tv.tv_usec;
+    }
+
+    return ngx_broadcast_flush_now;
+}
+
+
+void
+ngx_broadcast_fanout_stale(void)
+{
+    ngx_broadcast_flush_now = 0;
+}
+
+
 /*
  * Deliveries are added up for the turn: one atomic addition in shared memory a
  * hub, not one a client.
@@ -113,9 +148,10 @@ ngx_broadcast_fanout_handler(ngx_event_t *ev)
 
 void
 ngx_broadcast_fanout_delivered(ngx_broadcast_local_t *hub, ngx_uint_t type,
-    ngx_uint_t n)
+    size_t bytes, ngx_uint_t n)
 {
     hub->delivered[type] += n;
+    hub->bytes[type] += bytes;
 
     if (hub->dirty) {
         return;
@@ -149,6 +185,12 @@ ngx_broadcast_fanout_account(void)
                 ngx_broadcast_hub_delivered(ngx_broadcast_bus.zone, hub->index,
                                             t, hub->delivered[t]);
                 hub->delivered[t] = 0;
+            }
+
+            if (hub->bytes[t]) {
+                ngx_broadcast_count(NGX_BROADCAST_SENT_BYTES_WEBSOCKET + t,
+                                    hub->bytes[t]);
+                hub->bytes[t] = 0;
             }
         }
     }

@@ -10,6 +10,7 @@
 
 
 #define NGX_BROADCAST_TABLE_MIN    256
+#define NGX_BROADCAST_CONNS_MIN    4
 #define NGX_BROADCAST_RULES_PIECE  32       /* groups, at once */
 
 
@@ -33,6 +34,7 @@ static ngx_broadcast_label_t *ngx_broadcast_label_make(
     ngx_broadcast_table_t *t, ngx_uint_t hub, ngx_str_t *name);
 static void ngx_broadcast_label_drop(ngx_broadcast_table_t *t,
     ngx_broadcast_label_t *label);
+static ngx_int_t ngx_broadcast_index_room(ngx_broadcast_local_t *hub);
 static void ngx_broadcast_index_changed(ngx_broadcast_conn_t *bc);
 static void ngx_broadcast_joined_free(ngx_broadcast_joined_t *joined);
 
@@ -69,9 +71,15 @@ ngx_broadcast_index_stop(void)
     ngx_uint_t  i;
 
     for (i = 0; i < ngx_broadcast_nlocals; i++) {
-        if (ngx_broadcast_locals[i]) {
-            ngx_free(ngx_broadcast_locals[i]);
+        if (ngx_broadcast_locals[i] == NULL) {
+            continue;
         }
+
+        if (ngx_broadcast_locals[i]->conns) {
+            ngx_free(ngx_broadcast_locals[i]->conns);
+        }
+
+        ngx_free(ngx_broadcast_locals[i]);
     }
 
     if (ngx_broadcast_locals) {
@@ -246,8 +254,6 @@ ngx_broadcast_index_hub_make(ngx_uint_t index, ngx_str_t *name,
     hub->name.data = (u_char *) (hub + 1);
     ngx_memcpy(hub->name.data, name->data, name->len);
 
-    ngx_queue_init(&hub->conns);
-
     hub->position = claimed->position;
     hub->log = claimed->log;
 
@@ -260,6 +266,12 @@ ngx_broadcast_index_hub_make(ngx_uint_t index, ngx_str_t *name,
 ngx_int_t
 ngx_broadcast_index_add(ngx_broadcast_conn_t *bc, ngx_str_t *user)
 {
+    ngx_broadcast_local_t  *hub;
+
+    if (ngx_broadcast_index_room(bc->hub) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (user->len) {
         bc->user = ngx_broadcast_label_make(&ngx_broadcast_users,
                                             bc->hub->index, user);
@@ -273,10 +285,13 @@ ngx_broadcast_index_add(ngx_broadcast_conn_t *bc, ngx_str_t *user)
     bc->node.hash = ngx_murmur_hash2(bc->id.data, bc->id.len);
     ngx_broadcast_table_insert(&ngx_broadcast_ids, &bc->node);
 
-    ngx_queue_insert_tail(&bc->hub->conns, &bc->all);
+    hub = bc->hub;
 
-    if (bc->hub->count++ == 0) {
-        ngx_broadcast_bus_watch(bc->hub->index, 1);
+    bc->place = hub->count++;
+    hub->conns[bc->place] = bc;
+
+    if (hub->count == 1) {
+        ngx_broadcast_bus_watch(hub->index, 1);
     }
 
     bc->indexed = 1;
@@ -285,9 +300,44 @@ ngx_broadcast_index_add(ngx_broadcast_conn_t *bc, ngx_str_t *user)
 }
 
 
+/* pointers side by side: whose turn comes is known long before it is there */
+
+static ngx_int_t
+ngx_broadcast_index_room(ngx_broadcast_local_t *hub)
+{
+    uint32_t                room;
+    ngx_broadcast_conn_t  **conns;
+
+    if (hub->count < hub->room) {
+        return NGX_OK;
+    }
+
+    room = hub->room ? 2 * hub->room : NGX_BROADCAST_CONNS_MIN;
+
+    conns = ngx_alloc(room * sizeof(ngx_broadcast_conn_t *),
+                      ngx_broadcast_bus.log);
+    if (conns == NULL) {
+        return NGX_ERROR;
+    }
+
+    if (hub->conns) {
+        ngx_memcpy(conns, hub->conns,
+                   hub->count * sizeof(ngx_broadcast_conn_t *));
+        ngx_free(hub->conns);
+    }
+
+    hub->conns = conns;
+    hub->room = room;
+
+    return NGX_OK;
+}
+
+
 void
 ngx_broadcast_index_remove(ngx_broadcast_conn_t *bc)
 {
+    ngx_broadcast_conn_t    *last;
+    ngx_broadcast_local_t   *hub;
     ngx_broadcast_joined_t  *joined;
 
     if (!bc->indexed) {
@@ -313,10 +363,18 @@ ngx_broadcast_index_remove(ngx_broadcast_conn_t *bc)
 
     ngx_broadcast_table_delete(&ngx_broadcast_ids, &bc->node);
 
-    ngx_queue_remove(&bc->all);
+    hub = bc->hub;
+    last = hub->conns[--hub->count];
 
-    if (--bc->hub->count == 0) {
-        ngx_broadcast_bus_watch(bc->hub->index, 0);
+    hub->conns[bc->place] = last;
+    last->place = bc->place;
+
+    if (hub->count == 0) {
+        ngx_broadcast_bus_watch(hub->index, 0);
+
+        ngx_free(hub->conns);
+        hub->conns = NULL;
+        hub->room = 0;
     }
 }
 

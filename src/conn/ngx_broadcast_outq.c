@@ -12,8 +12,8 @@
 
 
 static ngx_int_t ngx_broadcast_outq_grow(ngx_broadcast_outq_t *q);
-static void ngx_broadcast_outq_observe(ngx_broadcast_frame_t *frame,
-    uint64_t now);
+static void ngx_broadcast_outq_taken(ngx_broadcast_conn_t *bc, size_t n);
+static void ngx_broadcast_outq_observe(ngx_broadcast_frame_t *frame);
 
 
 static ngx_chain_t  ngx_broadcast_outq_links[NGX_BROADCAST_OUTQ_CHAIN];
@@ -282,56 +282,83 @@ ngx_broadcast_outq_unhold(ngx_broadcast_conn_t *bc)
 }
 
 
+ngx_int_t
+ngx_broadcast_outq_write(ngx_broadcast_conn_t *bc)
+{
+    ssize_t                 n;
+    ngx_broadcast_outq_t   *q;
+    ngx_broadcast_frame_t  *frame;
+
+    q = &bc->outq;
+
+    if (bc->bare == (ngx_socket_t) -1
+        || q->count != 1 || q->offset
+        || bc->state == NGX_BROADCAST_CLOSING)
+    {
+        return NGX_DECLINED;
+    }
+
+    frame = *ngx_broadcast_outq_at(q, 0);
+
+    n = send(bc->bare, ngx_broadcast_frame_data(frame), frame->len, 0);
+
+    ngx_log_debug3(NGX_LOG_DEBUG_EVENT, ngx_broadcast_bus.log, 0,
+                   "broadcast send: fd:%d %z of %uD", bc->bare, n, frame->len);
+
+    if (n <= 0) {
+        return NGX_DECLINED;
+    }
+
+    ngx_broadcast_outq_taken(bc, n);
+
+    return q->count ? NGX_DECLINED : NGX_OK;
+}
+
+
 void
 ngx_broadcast_outq_sent(ngx_broadcast_conn_t *bc, size_t n)
 {
-    uint64_t                now;
+    ngx_broadcast_fanout_stale();
+    ngx_broadcast_outq_taken(bc, n);
+}
+
+
+static void
+ngx_broadcast_outq_taken(ngx_broadcast_conn_t *bc, size_t n)
+{
+    size_t                  left;
     ngx_uint_t              delivered;
-    struct timeval          tv;
     ngx_broadcast_outq_t   *q;
     ngx_broadcast_frame_t  *frame;
 
     q = &bc->outq;
     q->held = 0;
-    now = 0;
+    left = n;
     delivered = 0;
 
     bc->progress = ngx_current_msec;
 
-    ngx_broadcast_count(NGX_BROADCAST_SENT_BYTES_WEBSOCKET + bc->type, n);
-
     while (q->count) {
         frame = *ngx_broadcast_outq_at(q, 0);
 
-        if (n < frame->len - q->offset) {
-            q->offset += n;
-            q->bytes -= n;
+        if (left < frame->len - q->offset) {
+            q->offset += left;
+            q->bytes -= left;
             break;
         }
 
-        n -= frame->len - q->offset;
+        left -= frame->len - q->offset;
         frame = ngx_broadcast_outq_shift(q);
 
         if (frame->time) {
             delivered++;
-
-            if (now == 0) {
-
-                /* the event loop's time is too coarse and too old */
-
-                ngx_gettimeofday(&tv);
-                now = (uint64_t) tv.tv_sec * 1000000 + tv.tv_usec;
-            }
-
-            ngx_broadcast_outq_observe(frame, now);
+            ngx_broadcast_outq_observe(frame);
         }
 
         ngx_broadcast_frame_free(frame);
     }
 
-    if (delivered) {
-        ngx_broadcast_fanout_delivered(bc->hub, bc->type, delivered);
-    }
+    ngx_broadcast_fanout_delivered(bc->hub, bc->type, n, delivered);
 
     if (bc->invocation && bc->invocation->starved) {
         ngx_broadcast_rows_room(bc);
@@ -340,13 +367,15 @@ ngx_broadcast_outq_sent(ngx_broadcast_conn_t *bc, size_t n)
 
 
 static void
-ngx_broadcast_outq_observe(ngx_broadcast_frame_t *frame, uint64_t now)
+ngx_broadcast_outq_observe(ngx_broadcast_frame_t *frame)
 {
-    uint64_t  usec;
+    uint64_t  now, usec;
 
     if (frame->time == 1) {
         return;
     }
+
+    now = ngx_broadcast_fanout_now();
 
     /* clocks of other machines may be ahead */
 

@@ -83,6 +83,13 @@ ngx_int_t ngx_broadcast_outq_hold(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     ngx_str_t *bytes);
 void ngx_broadcast_outq_unhold(ngx_broadcast_conn_t *bc);
 
+/*
+ * The short way of what a fan-out mostly finds: one frame, not begun, and a
+ * bare socket.  NGX_OK: it is sent; NGX_DECLINED: what there is, or is left,
+ * is the transport's to send, which also tells what is wrong with the socket.
+ */
+ngx_int_t ngx_broadcast_outq_write(ngx_broadcast_conn_t *bc);
+
 /* n bytes of it were taken by the socket; counts deliveries and latency */
 void ngx_broadcast_outq_sent(ngx_broadcast_conn_t *bc, size_t n);
 size_t ngx_broadcast_outq_size(ngx_broadcast_conn_t *bc);

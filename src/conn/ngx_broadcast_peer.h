@@ -34,14 +34,17 @@ typedef struct ngx_broadcast_local_s  ngx_broadcast_local_t;
 struct ngx_broadcast_local_s {
     ngx_uint_t                index;
     ngx_str_t                 name;         /* bytes stand behind */
-    ngx_queue_t               conns;        /* ngx_broadcast_conn_t.all */
-    ngx_uint_t                count;
+    ngx_broadcast_conn_t    **conns;        /* owned: its connections, in any
+                                               order */
+    uint32_t                  count;        /* of them */
+    uint32_t                  room;         /* for them in conns */
     ngx_broadcast_position_t  position;     /* everything up to here was queued
                                                to the connections here */
     uint64_t                  log;          /* records before it do not move
                                                the position back */
     ngx_uint_t                delivered[NGX_BROADCAST_TRANSPORTS];
-    ngx_uint_t                dirty;        /* deliveries are to be accounted */
+    uint64_t                  bytes[NGX_BROADCAST_TRANSPORTS];
+    ngx_uint_t                dirty;        /* both are to be accounted */
     ngx_broadcast_local_t    *next;         /* of those */
 };
 
@@ -160,59 +163,22 @@ typedef struct {
 } ngx_broadcast_resume_t;
 
 
+/*
+ * What a delivery looks at stands together, in front, and in the order in
+ * which it does: between two deliveries the kernel uses all of the cache, and
+ * each line of it that has to come from far costs as much as fifty
+ * instructions.
+ */
+
 struct ngx_broadcast_conn_s {
     ngx_broadcast_node_t        node;       /* by id */
-    ngx_queue_t                 all;        /* of the hub */
-    ngx_queue_t                 same;       /* of the user */
-    ngx_queue_t                 wheel;
     ngx_queue_t                 flush;
-    ngx_queue_t                 keep;
-    ngx_queue_t                 enrol;
-
-    ngx_broadcast_local_t      *hub;        /* borrowed, never freed */
-    ngx_broadcast_label_t      *user;       /* counted by its list, or NULL */
-    ngx_broadcast_joined_t     *groups;     /* owned */
-    ngx_broadcast_transport_t  *transport;  /* static, NULL until attached */
-    void                       *data;       /* the transport's */
-    ngx_broadcast_limits_t     *limits;     /* borrowed from the cycle */
-
-    ngx_broadcast_outq_t        outq;
-    ngx_broadcast_input_t      *input;      /* owned, or NULL */
-    ngx_broadcast_task_t       *task;       /* owned, or NULL */
-    ngx_broadcast_resume_t     *resume;     /* owned, or NULL */
-    struct ngx_broadcast_invocation_s  *invocation;  /* owned, or NULL */
-    union {
-        ngx_broadcast_rights_t    *rights;  /* owned, or NULL: PLAIN */
-        ngx_broadcast_position_t  *told;    /* owned, or NULL: of a hub's, the
-                                               last position that its client
-                                               was told */
-    };
-    ngx_broadcast_sequence_t   *sequence;   /* owned; NULL: the connection
-                                               goes with its socket */
-    ngx_broadcast_frame_t      *event;      /* owned until the database has
-                                               them: members of the event */
-    ngx_broadcast_frame_t      *reason;     /* counted: of a verdict */
-
     uint64_t                    start;      /* offset in the log: only later
                                                records are for it */
-    ngx_msec_t                  received;   /* last sign of life */
-    ngx_msec_t                  sent;       /* last time something was queued */
-    ngx_msec_t                  pinged;     /* last ping */
-    ngx_msec_t                  since;      /* of the state */
-    ngx_msec_t                  progress;   /* last time that the socket took
-                                               something */
-    ngx_msec_t                  polled;     /* idle since */
-    ngx_msec_t                  counted;    /* token bucket of broadcast_rate */
-    ngx_uint_t                  excess;
-    time_t                      expires;    /* of the token, 0: never */
+    ngx_broadcast_resume_t     *resume;     /* owned, or NULL */
+    ngx_broadcast_sequence_t   *sequence;   /* owned; NULL: the connection
+                                               goes with its socket */
 
-    ngx_str_t                   id;         /* bytes in text */
-
-    ngx_broadcast_row_t         row;
-    uint16_t                    code;       /* of END_PROTOCOL */
-    uint8_t                     address;    /* bytes behind the id in text */
-    uint8_t                     handshake;  /* seconds that it may take, 0: the
-                                               location's */
     unsigned                    state:3;    /* ngx_broadcast_conn_state_e */
     unsigned                    protocol:2;
     unsigned                    framing:3;
@@ -244,6 +210,54 @@ struct ngx_broadcast_conn_s {
                                                for */
     unsigned                    tells:1;    /* told is there: made with
                                                ?position= */
+
+    ngx_broadcast_outq_t        outq;
+    ngx_msec_t                  sent;       /* last time something was queued */
+    ngx_msec_t                  progress;   /* last time that the socket took
+                                               something */
+    ngx_broadcast_transport_t  *transport;  /* static, NULL until attached */
+    void                       *data;       /* the transport's */
+    ngx_broadcast_local_t      *hub;        /* borrowed, never freed */
+    struct ngx_broadcast_invocation_s  *invocation;  /* owned, or NULL */
+    ngx_socket_t                bare;       /* the transport's, or -1 */
+    ngx_broadcast_row_t         row;
+    union {
+        ngx_broadcast_rights_t    *rights;  /* owned, or NULL: PLAIN */
+        ngx_broadcast_position_t  *told;    /* owned, or NULL: of a hub's, the
+                                               last position that its client
+                                               was told */
+    };
+
+    ngx_queue_t                 same;       /* of the user */
+    ngx_queue_t                 wheel;
+    ngx_queue_t                 keep;
+    ngx_queue_t                 enrol;
+
+    ngx_broadcast_label_t      *user;       /* counted by its list, or NULL */
+    ngx_broadcast_joined_t     *groups;     /* owned */
+    ngx_broadcast_limits_t     *limits;     /* borrowed from the cycle */
+
+    ngx_broadcast_input_t      *input;      /* owned, or NULL */
+    ngx_broadcast_task_t       *task;       /* owned, or NULL */
+    ngx_broadcast_frame_t      *event;      /* owned until the database has
+                                               them: members of the event */
+    ngx_broadcast_frame_t      *reason;     /* counted: of a verdict */
+
+    ngx_msec_t                  received;   /* last sign of life */
+    ngx_msec_t                  pinged;     /* last ping */
+    ngx_msec_t                  since;      /* of the state */
+    ngx_msec_t                  polled;     /* idle since */
+    ngx_msec_t                  counted;    /* token bucket of broadcast_rate */
+    ngx_uint_t                  excess;
+    time_t                      expires;    /* of the token, 0: never */
+
+    ngx_str_t                   id;         /* bytes in text */
+
+    uint32_t                    place;      /* in conns of the hub */
+    uint16_t                    code;       /* of END_PROTOCOL */
+    uint8_t                     address;    /* bytes behind the id in text */
+    uint8_t                     handshake;  /* seconds that it may take, 0: the
+                                               location's */
     u_char                      text[1];    /* id, address */
 };
 
@@ -252,10 +266,33 @@ struct ngx_broadcast_conn_s {
 
 extern ngx_uint_t  ngx_broadcast_fanout_turn;
 
-/* fan-out: n messages of the hub were taken by sockets of the type */
+/* fan-out: a socket of the type took bytes, and with them n messages */
 
 void ngx_broadcast_fanout_delivered(ngx_broadcast_local_t *hub,
-    ngx_uint_t type, ngx_uint_t n);
+    ngx_uint_t type, size_t bytes, ngx_uint_t n);
+
+/*
+ * Microseconds, wall clock: the event loop's time is too coarse and too old.
+ * It is read anew behind stale(), and for some short writes of the list at a
+ * time.
+ */
+
+uint64_t ngx_broadcast_fanout_now(void);
+void ngx_broadcast_fanout_stale(void);
+
+/* brings the lines of bc that a delivery needs into the cache; any address */
+
+#define NGX_BROADCAST_CONN_LINE  64         /* bytes */
+
+#define ngx_broadcast_conn_line(bc, i)                                        \
+    __builtin_prefetch((u_char *) (bc)                                        \
+                       + offsetof(ngx_broadcast_conn_t, flush)                \
+                       + (i) * NGX_BROADCAST_CONN_LINE, 1)
+
+#define ngx_broadcast_conn_near(bc)                                           \
+    ngx_broadcast_conn_line(bc, 0);                                           \
+    ngx_broadcast_conn_line(bc, 1);                                           \
+    ngx_broadcast_conn_line(bc, 2)
 
 
 /* conn: the one function that changes states */

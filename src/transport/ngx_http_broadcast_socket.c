@@ -171,6 +171,7 @@ ngx_http_broadcast_socket_destroy(ngx_broadcast_conn_t *bc)
     s = ngx_broadcast_conn_transport_data(bc);
 
     s->bc = NULL;
+    ngx_broadcast_conn_bare(bc, (ngx_socket_t) -1);
 
 #if (NGX_HTTP_SSL)
     if (s->connection && s->connection->ssl) {
@@ -204,7 +205,29 @@ ngx_http_broadcast_socket_resume(ngx_broadcast_conn_t *bc)
         /* the caller's stack looks at bc: the clock ends it */
 
         s->connection->error = 1;
+        ngx_broadcast_conn_bare(bc, (ngx_socket_t) -1);
     }
+}
+
+
+void
+ngx_http_broadcast_socket_bare(ngx_http_broadcast_socket_t *s)
+{
+    ngx_connection_t  *c;
+
+    c = s->connection;
+
+#if (NGX_HTTP_SSL)
+    if (c->ssl) {
+        return;
+    }
+#endif
+
+    if (s->request || !(ngx_event_flags & NGX_USE_CLEAR_EVENT)) {
+        return;
+    }
+
+    ngx_broadcast_conn_bare(s->bc, c->fd);
 }
 
 
@@ -315,6 +338,10 @@ ngx_http_broadcast_socket_end(ngx_http_broadcast_socket_t *s,
 
     bc = s->bc;
     s->bc = NULL;
+
+    if (bc) {
+        ngx_broadcast_conn_bare(bc, (ngx_socket_t) -1);
+    }
 
     ngx_http_broadcast_socket_release(s);
 

@@ -113,6 +113,9 @@ void ngx_http_broadcast_socket_close(ngx_broadcast_conn_t *bc);
 void ngx_http_broadcast_socket_destroy(ngx_broadcast_conn_t *bc);
 void ngx_http_broadcast_socket_resume(ngx_broadcast_conn_t *bc);
 
+/* attached: frames may go past send() from now on, if the socket is bare */
+void ngx_http_broadcast_socket_bare(ngx_http_broadcast_socket_t *s);
+
 /* nothing more will be written: shuts that side, EOF or the clock ends it */
 void ngx_http_broadcast_socket_finish(ngx_http_broadcast_socket_t *s);
 

@@ -10,9 +10,9 @@
 #define NGX_HTTP_BROADCAST_SEND   65536     /* bytes given to one writev() */
 
 #if (NGX_HTTP_SSL)
-#define ngx_http_broadcast_socket_bare(c)  ((c)->ssl == NULL)
+#define ngx_http_broadcast_socket_plain(c)  ((c)->ssl == NULL)
 #else
-#define ngx_http_broadcast_socket_bare(c)  1
+#define ngx_http_broadcast_socket_plain(c)  1
 #endif
 
 
@@ -107,7 +107,7 @@ ngx_http_broadcast_socket_write(ngx_connection_t *c, ngx_chain_t *in,
 
     *sent = 0;
 
-    if (in && in->next == NULL && ngx_http_broadcast_socket_bare(c)) {
+    if (in && in->next == NULL && ngx_http_broadcast_socket_plain(c)) {
         size = in->buf->last - in->buf->pos;
 
         n = c->send(c, in->buf->pos, size);

@@ -393,6 +393,10 @@ ngx_http_broadcast_takeover_attach(ngx_http_broadcast_socket_t *s,
         return;
     }
 
+    if (s->connection) {
+        ngx_http_broadcast_socket_bare(s);
+    }
+
     if (early && s->connection) {
         s->calls->early(s, early, early + len);
     }
