@@ -442,9 +442,11 @@ ngx_broadcast_index_group(ngx_uint_t hub, ngx_str_t *group)
 }
 
 
+/* a client may join groups of its own naming: who has no seed picks no chain */
+
 #define ngx_broadcast_label_hash(hub, name)                                   \
-    (ngx_murmur_hash2((name)->data, (name)->len)                              \
-     ^ ((uint32_t) (hub) * 0x9e3779b1))
+    ((uint32_t) ngx_broadcast_hash(ngx_broadcast_bus.zone, hub,               \
+                                   (name)->data, (name)->len))
 
 
 static ngx_broadcast_label_t *

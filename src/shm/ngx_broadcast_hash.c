@@ -24,8 +24,6 @@
     } while (0)
 
 
-/* SipHash-1-3 (Aumasson, Bernstein) of the tag's eight bytes and the text */
-
 uint64_t
 ngx_broadcast_hash(ngx_broadcast_zone_t *zone, uint64_t tag, const u_char *p,
     size_t len)

@@ -62,6 +62,14 @@ ngx_int_t ngx_broadcast_zone_open(ngx_slab_pool_t *pool, size_t size,
 /* 32 random bytes made at creation; never changes */
 u_char *ngx_broadcast_zone_secret(ngx_broadcast_zone_t *zone);
 
+/*
+ * SipHash-1-3 (Aumasson, Bernstein) of the tag and the text under the zone's
+ * seed: clients choose the names of groups, and may not choose their chain.
+ * No lock.
+ */
+uint64_t ngx_broadcast_hash(ngx_broadcast_zone_t *zone, uint64_t tag,
+    const u_char *p, size_t len);
+
 void ngx_broadcast_zone_info(ngx_broadcast_zone_t *zone,
     ngx_broadcast_zone_info_t *info);
 

@@ -419,13 +419,7 @@ void ngx_broadcast_rebuild_locked(ngx_broadcast_zone_t *zone);
 #define ngx_broadcast_table_left(table)                                       \
     ((table)->spare + ((table)->n - (table)->high))
 
-
-/*
- * SipHash-1-3 under the zone's seed: clients choose the names of groups, and
- * may not choose their chain.
- */
-uint64_t ngx_broadcast_hash(ngx_broadcast_zone_t *zone, uint64_t tag,
-    const u_char *p, size_t len);
+/* ngx_broadcast_hash() of the two tables that have no number as their tag */
 
 #define ngx_broadcast_id_hash(zone, id)                                       \
     ngx_broadcast_hash(zone, (uint64_t) -1, (id)->data, (id)->len)
