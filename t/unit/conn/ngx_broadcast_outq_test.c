@@ -68,9 +68,23 @@ ngx_broadcast_stats_observe(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
 
 void
 ngx_broadcast_fanout_delivered(ngx_broadcast_local_t *hub, ngx_uint_t type,
-    ngx_uint_t n)
+    size_t bytes, ngx_uint_t n)
 {
+    bytes_sent += bytes;
     delivered += n;
+}
+
+
+uint64_t
+ngx_broadcast_fanout_now(void)
+{
+    return 1;
+}
+
+
+void
+ngx_broadcast_fanout_stale(void)
+{
 }
 
 
@@ -86,6 +100,7 @@ static ngx_broadcast_local_t   hub;
 
 static void frames(void);
 static void model(void);
+static void shortly(void);
 static void bounds(void);
 static void holds(void);
 static void moves(void);
@@ -101,6 +116,7 @@ main(void)
 
     frames();
     model();
+    shortly();
     bounds();
     holds();
     moves();
@@ -406,6 +422,106 @@ push(ngx_broadcast_outq_t *q, size_t size)
     ngx_broadcast_frame_free(frame);
 
     return frame;
+}
+
+
+/* the short way, into a socket that has room for it, for some, for none */
+
+static void
+shortly(void)
+{
+    int                     fd[2], room;
+    size_t                  left, took;
+    ssize_t                 n;
+    ngx_broadcast_outq_t   *q;
+    ngx_broadcast_frame_t  *frame;
+
+    static u_char           large[1 << 20], read_into[1 << 20];
+
+    q = &conn.outq;
+    delivered = 0;
+    bytes_sent = 0;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM|SOCK_NONBLOCK, 0, fd) == -1) {
+        ok(0, "a pair of sockets");
+        return;
+    }
+
+    conn.bare = -1;
+    push(q, 100)->time = 1;
+    is_int(ngx_broadcast_outq_write(&conn), NGX_DECLINED,
+           "a socket that is not bare is the transport's");
+
+    conn.bare = fd[0];
+    is_int(ngx_broadcast_outq_write(&conn), NGX_OK, "a bare one is sent to");
+    ok(q->count == 0 && q->bytes == 0 && bytes_sent == 100 && delivered == 1,
+       "which is a delivery");
+    is_int(read(fd[1], read_into, sizeof(read_into)), 100, "it is there");
+
+    push(q, 10);
+    push(q, 10);
+    is_int(ngx_broadcast_outq_write(&conn), NGX_DECLINED,
+           "two frames are the transport's");
+    ngx_broadcast_outq_clear(q, 0);
+
+    push(q, 10);
+    conn.state = NGX_BROADCAST_CLOSING;
+    is_int(ngx_broadcast_outq_write(&conn), NGX_DECLINED,
+           "last words are, too");
+    conn.state = NGX_BROADCAST_ACTIVE;
+    ngx_broadcast_outq_clear(q, 0);
+
+    /* less room than the frame has bytes */
+
+    room = 4096;
+    (void) setsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+
+    frame = ngx_broadcast_frame_bytes(large, sizeof(large));
+    frame->time = 1;
+    (void) ngx_broadcast_outq_push(q, frame);
+    ngx_broadcast_frame_free(frame);
+
+    delivered = 0;
+    bytes_sent = 0;
+
+    is_int(ngx_broadcast_outq_write(&conn), NGX_DECLINED,
+           "what a socket has no room for is the transport's");
+    took = bytes_sent;
+    left = sizeof(large) - took;
+    ok(took > 0 && left > 0 && q->bytes == left && delivered == 0,
+       "the rest of a frame is still to send, and no delivery yet");
+
+    is_int(ngx_broadcast_outq_write(&conn), NGX_DECLINED,
+           "a frame that is begun is not begun again");
+    is_int(q->bytes, left, "and loses nothing");
+
+    ngx_broadcast_outq_clear(q, 0);
+    push(q, 10);
+    is_int(ngx_broadcast_outq_write(&conn), NGX_DECLINED,
+           "a full socket takes nothing");
+    is_int(q->bytes, 10, "and the frame stays");
+
+    for (n = 0; took; took -= n) {
+        n = read(fd[1], read_into, sizeof(read_into));
+
+        if (n <= 0) {
+            break;
+        }
+    }
+
+    is_int(took, 0, "what was taken has arrived");
+
+    /* as in nginx */
+
+    (void) signal(SIGPIPE, SIG_IGN);
+
+    close(fd[1]);
+    is_int(ngx_broadcast_outq_write(&conn), NGX_DECLINED,
+           "that nobody reads is for the transport to tell");
+
+    close(fd[0]);
+    conn.bare = -1;
+    ngx_broadcast_outq_clear(q, 0);
 }
 
 

@@ -43,7 +43,20 @@ ngx_broadcast_stats_observe(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
 
 void
 ngx_broadcast_fanout_delivered(ngx_broadcast_local_t *hub, ngx_uint_t type,
-    ngx_uint_t n)
+    size_t bytes, ngx_uint_t n)
+{
+}
+
+
+uint64_t
+ngx_broadcast_fanout_now(void)
+{
+    return 1;
+}
+
+
+void
+ngx_broadcast_fanout_stale(void)
 {
 }
 
