@@ -185,6 +185,7 @@ told('chat', 'acts', '... and comes');
 # clients
 
 my $hub = Broadcast::Hub->connect($port, '/client?hub=chat');
+my $record;
 
 for my $call ([ 'tells', 65 ], [ 'wrap', arrays(63) ]) {
     my ($target, $argument) = @$call;
@@ -192,7 +193,6 @@ for my $call ([ 'tells', 65 ], [ 'wrap', arrays(63) ]) {
     $hub->{ws}->text(sprintf '{"type":1,"invocationId":"1","target":"%s",'
                              . "\"arguments\":[%s]}\x1e", $target, $argument);
 
-    my $record;
     1 while ($record = $hub->next) && $record->{type} != 3;
 
     is $record->{error},
@@ -203,6 +203,43 @@ for my $call ([ 'tells', 65 ], [ 'wrap', arrays(63) ]) {
 $hub->{ws}->text('{"type":1,"target":"tell","arguments":[' . arrays(63)
                  . "]}\x1e");
 told('chat', 'tell', 'one that sends what came to it with 63 has sent it');
+
+# Whoever waits for an answer has one: it is one invocation that is wrong, not
+# what the connection sends next.
+
+my $binding = "Failed to invoke 'tell' due to an error on the server. "
+    . 'InvalidDataException: Error binding arguments. Make sure that the types '
+    . 'of the provided values match the types of the hub method being invoked.';
+
+for my $type (1, 4) {
+    $hub->{ws}->text('{"arguments":[' . arrays(64) . '],"invocationId":"deep",'
+        . qq("target":"tell","type":$type}\x1e));
+
+    1 while ($record = $hub->next) && $record->{type} != 3;
+
+    is_deeply $record, { type => 3, invocationId => 'deep', error => $binding },
+        "type $type: arguments of 65 levels are an error of the invocation";
+}
+
+like $hub->invoke('none'), qr/^Unknown hub method/, '... the next is read';
+
+my $packed = $packed{fast}{ws};
+
+$packed->binary("\x4c\x95\x01\x80\xa1d\xa4tell" . "\x91" x 65 . "\x90");
+like $packed->message(5),
+    qr/^..\x95\x03\x80\xa1d\x01\xd9.\Q$binding\E\z/s,
+    'it is so in MessagePack';
+$packed->binary("\x0b\x95\x01\x80\xa1e\xa4none\x90");
+like $packed->message(5), qr/Unknown hub method/, '... the next is read';
+
+is status()->{closed}{protocol}, 0, '... and nobody was closed';
+
+my $silent = Broadcast::Hub->connect($port, '/client?hub=chat');
+$silent->{ws}->text('{"type":1,"target":"tell","arguments":[' . arrays(64)
+                    . "]}\x1e");
+1 while ($record = $silent->next) && $record->{type} != 7;
+is $record && $record->{error}, 'Connection closed with an error.',
+    'who has asked for no answer is closed, as for any other broken record';
 
 my $plain = Broadcast::Plain->connect($port, '/events/chat',
     token => client_token($key, 'chat', role => [ 'broadcast.send' ]));
@@ -231,7 +268,6 @@ is status()->{closed}{error}, 1, '... which is counted';
 ok((wait_for { $nginx->error_log =~ /broadcast message [0-9a-f]+-\d+ of hub "chat" cannot be said in MessagePack, it is nested deeper than 64 levels/ } 5),
    '... and logged');
 
-my $record;
 1 while ($record = $hub->next) && ($record->{target} // '') ne 'old';
 is_deeply $record->{arguments}, JSON::PP::decode_json(arrays(65)),
     'one that speaks JSON has it';

@@ -268,7 +268,7 @@ ngx_broadcast_msgpack_check(u_char **pos, u_char *last, ngx_str_t *span,
 
             if (depth == NGX_BROADCAST_MSGPACK_DEPTH) {
                 *error = "MessagePack value is nested deeper than 64 levels";
-                return NGX_ERROR;
+                return NGX_DECLINED;
             }
 
             levels[depth].map = (v.type == NGX_BROADCAST_MSGPACK_MAP);
@@ -284,6 +284,34 @@ ngx_broadcast_msgpack_check(u_char **pos, u_char *last, ngx_str_t *span,
 
     span->data = *pos;
     span->len = p - *pos;
+
+    *pos = p;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_broadcast_msgpack_pass(u_char **pos, u_char *last)
+{
+    u_char                   *p;
+    uint64_t                  left;
+    ngx_broadcast_msgpack_t   v;
+
+    p = *pos;
+
+    /* each head takes a byte at least and adds less than 2^33 */
+
+    for (left = 1; left; left--) {
+
+        if (ngx_broadcast_msgpack_next(&p, last, &v) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (v.type >= NGX_BROADCAST_MSGPACK_ARRAY) {
+            left += (uint64_t) v.count << (v.type == NGX_BROADCAST_MSGPACK_MAP);
+        }
+    }
 
     *pos = p;
 

@@ -70,10 +70,17 @@ ngx_int_t ngx_broadcast_msgpack_next(u_char **pos, u_char *last,
 
 /*
  * Checks a whole value with all that is in it: *span are its bytes, *pos is
- * behind it.  NGX_ERROR: *error is a static sentence.
+ * behind it.  NGX_ERROR: *error is a static sentence; so it is with
+ * NGX_DECLINED: it is nested too deeply.
  */
 ngx_int_t ngx_broadcast_msgpack_check(u_char **pos, u_char *last,
     ngx_str_t *span, const char **error);
+
+/*
+ * Passes over a whole value of any depth, of which nothing but the ends of what
+ * is in it is looked at.  NGX_ERROR: there is none, *pos stays.
+ */
+ngx_int_t ngx_broadcast_msgpack_pass(u_char **pos, u_char *last);
 
 /* An integer of any form; NGX_DECLINED: v is none, or beyond 63 bits. */
 ngx_int_t ngx_broadcast_msgpack_int64(const ngx_broadcast_msgpack_t *v,

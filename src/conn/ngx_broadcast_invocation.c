@@ -10,6 +10,8 @@
 
 static void ngx_broadcast_invocation_begin(ngx_broadcast_conn_t *bc,
     ngx_pool_t *pool, ngx_broadcast_message_t *m);
+static void ngx_broadcast_invocation_too_deep(ngx_broadcast_conn_t *bc,
+    ngx_pool_t *pool, ngx_broadcast_message_t *m);
 static ngx_int_t ngx_broadcast_invocation_open(ngx_broadcast_conn_t *bc,
     ngx_str_t *id);
 static void ngx_broadcast_invocation_item(ngx_broadcast_conn_t *bc,
@@ -103,6 +105,11 @@ ngx_broadcast_invocation_begin(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
         return;
     }
 
+    if (m->deep) {
+        ngx_broadcast_invocation_too_deep(bc, pool, m);
+        return;
+    }
+
     if (m->nstreams) {
         ngx_broadcast_upload_open(bc, pool, m, 0);
         return;
@@ -116,6 +123,21 @@ ngx_broadcast_invocation_begin(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
     w.stream = (m->type == NGX_BROADCAST_MESSAGE_STREAM_INVOCATION);
 
     ngx_broadcast_invocation_call(bc, pool, &w);
+}
+
+
+static void
+ngx_broadcast_invocation_too_deep(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
+    ngx_broadcast_message_t *m)
+{
+    ngx_str_t  error;
+
+    if (ngx_broadcast_refusal_text(pool, NGX_BROADCAST_REFUSAL_BINDING,
+                                   &m->target, 0, 0, &error)
+        == NGX_OK)
+    {
+        ngx_broadcast_inbound_answer(bc, &m->id, NULL, &error);
+    }
 }
 
 

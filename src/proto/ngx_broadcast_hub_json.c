@@ -41,6 +41,8 @@ typedef struct {
 } ngx_broadcast_hub_json_property_t;
 
 
+static ngx_int_t ngx_broadcast_hub_json_member(ngx_broadcast_scan_t *s,
+    ngx_broadcast_scan_value_t *key, ngx_broadcast_scan_value_t *v);
 static ngx_int_t ngx_broadcast_hub_json_property(
     ngx_broadcast_hub_json_ctx_t *ctx, ngx_broadcast_scan_value_t *key,
     ngx_broadcast_scan_value_t *v);
@@ -172,7 +174,7 @@ ngx_broadcast_hub_json_parse(const ngx_str_t *record, ngx_pool_t *pool,
         return NGX_ERROR;
     }
 
-    while ((rc = ngx_broadcast_scan_member(&s, &key, &value)) == NGX_OK) {
+    while ((rc = ngx_broadcast_hub_json_member(&s, &key, &value)) == NGX_OK) {
 
         if (ngx_broadcast_hub_json_property(&ctx, &key, &value) != NGX_OK) {
             *error = "no memory for a message";
@@ -215,6 +217,27 @@ ngx_broadcast_hub_json_stream(const ngx_broadcast_message_t *m, u_char **pos,
     }
 
     return ngx_broadcast_scan_string(&value, pool, id);
+}
+
+
+/*
+ * Arguments that are nested too deeply are an error of the one invocation, if
+ * its caller waits for an answer: the id may stand behind them.
+ */
+
+static ngx_int_t
+ngx_broadcast_hub_json_member(ngx_broadcast_scan_t *s,
+    ngx_broadcast_scan_value_t *key, ngx_broadcast_scan_value_t *v)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_broadcast_scan_member(s, key, v);
+
+    if (rc == NGX_ERROR && s->deep && ngx_broadcast_scan_is(key, "arguments")) {
+        return ngx_broadcast_scan_pass(s, v);
+    }
+
+    return rc;
 }
 
 
@@ -298,6 +321,16 @@ ngx_broadcast_hub_json_complete(ngx_broadcast_hub_json_ctx_t *ctx,
         if (m->target.len == 0) {
             *error = "Missing required property 'target'.";
             return NGX_ERROR;
+        }
+
+        if (m->deep) {
+
+            if (m->id.len == 0) {
+                *error = NGX_BROADCAST_SCAN_TOO_DEEP;
+                return NGX_ERROR;
+            }
+
+            break;
         }
 
         if (m->arguments.len == 0) {
@@ -399,11 +432,22 @@ static ngx_int_t
 ngx_broadcast_hub_json_arguments(ngx_broadcast_hub_json_ctx_t *ctx,
     ngx_broadcast_scan_value_t *v)
 {
+    ngx_broadcast_message_t  *m;
+
     if (v->type != NGX_BROADCAST_SCAN_ARRAY) {
         return NGX_DECLINED;
     }
 
-    ctx->message->arguments = v->text;
+    m = ctx->message;
+
+    m->deep = (v->levels > NGX_BROADCAST_SCAN_DEPTH);
+
+    if (m->deep) {
+        ngx_str_null(&m->arguments);
+
+    } else {
+        m->arguments = v->text;
+    }
 
     return NGX_OK;
 }

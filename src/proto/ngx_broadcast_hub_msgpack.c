@@ -17,6 +17,7 @@ typedef struct {
     uint32_t                   left;
     const char                *error;      /* static sentence after ERROR */
     ngx_broadcast_message_t   *message;
+    unsigned                   deep:1;     /* after ERROR: it is the depth */
 } ngx_broadcast_hub_msgpack_t;
 
 
@@ -112,6 +113,7 @@ ngx_broadcast_hub_msgpack_parse(const ngx_str_t *record,
     ctx.last = record->data + record->len;
     ctx.error = NULL;
     ctx.message = m;
+    ctx.deep = 0;
 
     if (ngx_broadcast_msgpack_next(&ctx.pos, ctx.last, &v) != NGX_OK
         || v.type != NGX_BROADCAST_MSGPACK_ARRAY)
@@ -263,10 +265,19 @@ ngx_broadcast_hub_msgpack_invocation(ngx_broadcast_hub_msgpack_t *ctx)
     }
 
     if (ngx_broadcast_hub_msgpack_element(ctx, &m->arguments, &v) != NGX_OK) {
-        return NGX_ERROR;
-    }
 
-    if (v.type != NGX_BROADCAST_MSGPACK_ARRAY) {
+        /* an error of the one invocation, if its caller waits for an answer */
+
+        if (!ctx->deep || m->id.len == 0
+            || ngx_broadcast_msgpack_pass(&ctx->pos, ctx->last) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        ctx->error = NULL;
+        m->deep = 1;
+
+    } else if (v.type != NGX_BROADCAST_MSGPACK_ARRAY) {
         return ngx_broadcast_hub_msgpack_fail(ctx, "Expected the arguments to "
                                                    "be an array.");
     }
@@ -388,7 +399,8 @@ static ngx_int_t
 ngx_broadcast_hub_msgpack_element(ngx_broadcast_hub_msgpack_t *ctx,
     ngx_str_t *span, ngx_broadcast_msgpack_t *v)
 {
-    u_char  *p;
+    u_char     *p;
+    ngx_int_t   rc;
 
     if (ctx->left == 0) {
         return ngx_broadcast_hub_msgpack_fail(ctx, "A message has too few "
@@ -397,9 +409,10 @@ ngx_broadcast_hub_msgpack_element(ngx_broadcast_hub_msgpack_t *ctx,
 
     ctx->left--;
 
-    if (ngx_broadcast_msgpack_check(&ctx->pos, ctx->last, span, &ctx->error)
-        != NGX_OK)
-    {
+    rc = ngx_broadcast_msgpack_check(&ctx->pos, ctx->last, span, &ctx->error);
+
+    if (rc != NGX_OK) {
+        ctx->deep = (rc == NGX_DECLINED);
         return NGX_ERROR;
     }
 

@@ -64,6 +64,9 @@ typedef struct {
     unsigned                      nul:1;      /* id, target or error holds
                                                  U+0000, which PostgreSQL
                                                  cannot keep as text */
+    unsigned                      deep:1;     /* 1, 4, with an id: arguments
+                                                 are nested too deeply, and
+                                                 are not here */
 } ngx_broadcast_message_t;
 
 

@@ -35,6 +35,7 @@ ngx_broadcast_scan_init(ngx_broadcast_scan_t *s, const ngx_str_t *text)
     s->last = text->len ? text->data + text->len : text->data;
     s->error = NULL;
     s->first = 0;
+    s->deep = 0;
 }
 
 
@@ -68,6 +69,7 @@ ngx_broadcast_scan_value(ngx_broadcast_scan_t *s,
     ngx_memzero(v, sizeof(ngx_broadcast_scan_value_t));
 
     start = s->pos;
+    v->text.data = start;
     stack = 0;
     depth = 0;
     state = sw_value;
@@ -107,8 +109,8 @@ ngx_broadcast_scan_value(ngx_broadcast_scan_t *s,
             }
 
             if (depth == NGX_BROADCAST_SCAN_DEPTH) {
-                return ngx_broadcast_scan_fail(s, "JSON text is nested deeper "
-                                                  "than 64 levels");
+                s->deep = 1;
+                return ngx_broadcast_scan_fail(s, NGX_BROADCAST_SCAN_TOO_DEEP);
             }
 
             s->pos++;
@@ -142,7 +144,6 @@ ngx_broadcast_scan_value(ngx_broadcast_scan_t *s,
 
     } while (depth || state != sw_after);
 
-    v->text.data = start;
     v->text.len = s->pos - start;
 
     /* what is inside has left its own type */

@@ -31,7 +31,8 @@
 #include <ngx_core.h>
 
 
-#define NGX_BROADCAST_SCAN_DEPTH  64
+#define NGX_BROADCAST_SCAN_DEPTH     64
+#define NGX_BROADCAST_SCAN_TOO_DEEP  "JSON text is nested deeper than 64 levels"
 
 
 typedef enum {
@@ -63,6 +64,8 @@ typedef struct {
     u_char                     *last;
     const char                 *error;    /* static sentence after NGX_ERROR */
     unsigned                    first:1;  /* no member or element yet */
+    unsigned                    deep:1;   /* after an error: it is the depth,
+                                             see ngx_broadcast_scan_pass() */
 } ngx_broadcast_scan_t;
 
 
@@ -70,6 +73,16 @@ void ngx_broadcast_scan_init(ngx_broadcast_scan_t *s, const ngx_str_t *text);
 
 /* checks the next value, white space before it is skipped; OK or ERROR */
 ngx_int_t ngx_broadcast_scan_value(ngx_broadcast_scan_t *s,
+    ngx_broadcast_scan_value_t *v);
+
+/*
+ * After an error of the depth: goes on behind the value that it was in, so that
+ * what follows can be read.  Of the value only brackets and strings were looked
+ * at, so v, which must be the one that was given to the step, is good for
+ * nothing but to be refused: its levels are more than the limit.  OK; ERROR if
+ * the text ends in it.
+ */
+ngx_int_t ngx_broadcast_scan_pass(ngx_broadcast_scan_t *s,
     ngx_broadcast_scan_value_t *v);
 
 /* OK if nothing but white space is left */

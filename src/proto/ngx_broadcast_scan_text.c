@@ -17,6 +17,59 @@ static size_t ngx_broadcast_scan_quote(u_char **pos, u_char *last,
     u_char dst[6]);
 
 
+ngx_int_t
+ngx_broadcast_scan_pass(ngx_broadcast_scan_t *s, ngx_broadcast_scan_value_t *v)
+{
+    u_char      c, *p;
+    ngx_uint_t  depth, string;
+
+    /* at s->pos is the bracket that is one too many */
+
+    depth = NGX_BROADCAST_SCAN_DEPTH;
+    string = 0;
+
+    for (p = s->pos; p < s->last && depth; p++) {
+        c = *p;
+
+        if (string) {
+
+            if (c == '"') {
+                string = 0;
+
+            } else if (c == '\\' && p + 1 < s->last) {
+                p++;
+            }
+
+        } else if (c == '"') {
+            string = 1;
+
+        } else if (c == '[' || c == '{') {
+            depth++;
+            v->levels = ngx_max(v->levels, depth);
+
+        } else if (c == ']' || c == '}') {
+            depth--;
+        }
+    }
+
+    s->pos = p;
+
+    if (depth) {
+        s->error = "JSON text ends too early";
+        return NGX_ERROR;
+    }
+
+    s->error = NULL;
+    s->deep = 0;
+
+    v->text.len = p - v->text.data;
+    v->type = (*v->text.data == '{') ? NGX_BROADCAST_SCAN_OBJECT
+                                     : NGX_BROADCAST_SCAN_ARRAY;
+
+    return NGX_OK;
+}
+
+
 ngx_uint_t
 ngx_broadcast_scan_is(const ngx_broadcast_scan_value_t *v, const char *string)
 {

@@ -201,7 +201,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
         }
 
-        if (rc == NGX_OK) {
+        if (rc == NGX_OK && !m.deep) {
             again(&m, pool);
         }
     }

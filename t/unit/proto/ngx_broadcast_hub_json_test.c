@@ -26,7 +26,7 @@ static ngx_pool_t  *pool;
 
 /*
  * What was parsed, in one line: type, then what is there of
- * id= target= args= streams=count value= error= reconnect seq= nul
+ * id= target= args= streams=count value= error= reconnect seq= nul deep
  */
 
 static const char *
@@ -74,6 +74,10 @@ told(const ngx_broadcast_message_t *m)
 
     if (m->nul) {
         n += sprintf(text + n, " nul");
+    }
+
+    if (m->deep) {
+        n += sprintf(text + n, " deep");
     }
 
     return text;
@@ -334,6 +338,81 @@ test_rules(void)
 }
 
 
+/* arguments in so many arrays, in place of %s of a record */
+
+static const char *
+nested(const char *format, int levels)
+{
+    static char  arguments[4096], record[8192];
+
+    memset(arguments, '[', levels);
+    memset(arguments + levels, ']', levels);
+    arguments[2 * levels] = '\0';
+
+    sprintf(record, format, arguments);
+
+    return parsed(record, strlen(record));
+}
+
+
+static void
+test_deep(void)
+{
+    size_t  i;
+    static struct {
+        const char  *format;
+        const char  *want;
+        const char  *name;
+    } rows[] = {
+        { "{\"arguments\":%s,\"target\":\"a\",\"invocationId\":\"7\","
+          "\"type\":1}", "1 id=7 target=a deep",
+          "65 levels are an error of the invocation" },
+        { "{\"type\":4,\"invocationId\":\"7\",\"target\":\"a\","
+          "\"arguments\":[%s]}", "4 id=7 target=a deep",
+          "of a stream, too, and where all else comes first" },
+        { "{\"type\":1,\"invocationId\":\"7\",\"target\":\"a\","
+          "\"arguments\":[\"[\\\"[\",%s,\"]\\\\\",{\"]\":1}],"
+          "\"streamIds\":[\"8\"]}", "1 id=7 target=a streams=1 deep",
+          "brackets in strings are none" },
+        { "{\"type\":1,\"invocationId\":\"7\",\"target\":\"a\","
+          "\"arguments\":%s,\"arguments\":[1]}", "1 id=7 target=a args=[1]",
+          "of repeated arguments the last count" },
+        { "{\"type\":1,\"target\":\"a\",\"arguments\":%s}",
+          "JSON text is nested deeper than 64 levels",
+          "without an id nobody could be told" },
+        { "{\"type\":3,\"invocationId\":\"7\",\"result\":%s}",
+          "JSON text is nested deeper than 64 levels", "a result is none" },
+        { "{\"type\":1,\"invocationId\":\"7\",\"target\":\"a\","
+          "\"x\":%s,\"arguments\":[]}",
+          "JSON text is nested deeper than 64 levels",
+          "nor is what nobody reads" },
+        { "{\"type\":1,\"invocationId\":\"7\",\"target\":\"a\","
+          "\"arguments\":[%s}", "JSON text ends too early",
+          "the record must be whole" },
+        { "{\"type\":1,\"invocationId\":\"7\",\"target\":\"a\","
+          "\"arguments\":%s x}",
+          "JSON text lacks a comma or a closing bracket",
+          "and what follows must be right" },
+        { "{\"type\":1,\"invocationId\":\"7\",\"target\":\"a\","
+          "\"arguments\":{\"a\":%s}}",
+          "Expected 'arguments' to be of type Array.",
+          "an object is no array at any depth" },
+    };
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        ngx_str_t  got = tap_str(nested(rows[i].format, 65));
+
+        is_str(&got, rows[i].want, rows[i].name);
+    }
+
+    ok(strstr(nested("{\"arguments\":%s,\"target\":\"a\","
+                     "\"invocationId\":\"7\",\"type\":1}", 64), "args=[[")
+       != NULL, "64 levels are arguments");
+    ok(strcmp(nested(rows[0].format, 2000), rows[0].want) == 0,
+       "2000 are as 65");
+}
+
+
 static void
 test_records(void)
 {
@@ -512,6 +591,7 @@ main(void)
 
     test_client();
     test_rules();
+    test_deep();
     test_records();
     test_streams();
     test_write();

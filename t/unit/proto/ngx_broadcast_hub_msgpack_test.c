@@ -63,6 +63,7 @@ bytes_of(const char *hex)
 /*
  * What was parsed, in one line, raw values as JSON: type, then what is there
  * of id= target= args= streams= value= error= reconnect seq= nul
+ * deep
  */
 
 static const char *
@@ -116,6 +117,10 @@ told(ngx_broadcast_message_t *m)
 
     if (m->nul) {
         n += sprintf(text + n, " nul");
+    }
+
+    if (m->deep) {
+        n += sprintf(text + n, " deep");
     }
 
     return text;
@@ -410,6 +415,70 @@ test_shapes(void)
 }
 
 
+/* head, so many arrays in each other, tail */
+
+static const char *
+nested(const char *head, int levels, const char *tail)
+{
+    int    i;
+    char  *p;
+
+    static char  hex[512];
+
+    p = hex + sprintf(hex, "%s", head);
+
+    for (i = 1; i < levels; i++) {
+        p += sprintf(p, " 91");
+    }
+
+    sprintf(p, " 90%s", tail);
+
+    return body(hex);
+}
+
+
+static void
+test_deep(void)
+{
+    size_t  i;
+    static struct {
+        const char  *head;
+        const char  *tail;
+        const char  *want;
+        const char  *name;
+    } rows[] = {
+        { "95 01 80 a1 37 a1 74", "", "1 id=7 target=t deep",
+          "65 levels are an error of the invocation" },
+        { "96 04 80 a1 37 a1 74", " 91 a1 38",
+          "4 id=7 target=t streams=[\"8\"] deep",
+          "of a stream, too, and the rest is read" },
+        { "95 01 80 a1 37 a1 74 92 81 01", " 2a", "1 id=7 target=t deep",
+          "maps and what is beside it are passed over" },
+        { "95 01 80 c0 a1 74", "",
+          "MessagePack value is nested deeper than 64 levels",
+          "without an id nobody could be told" },
+        { "95 03 80 a1 37 03", "",
+          "MessagePack value is nested deeper than 64 levels",
+          "a result is none" },
+        { "95 01 80 a1 37 a1 74 92", "",
+          "MessagePack value is nested deeper than 64 levels",
+          "the message must be whole" },
+        { "95 01 80 a1 37 a1 74", " 01",
+          "Something follows the array of a message.",
+          "and have nothing behind it" },
+    };
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        ngx_str_t  got = tap_str(nested(rows[i].head, 65, rows[i].tail));
+
+        is_str(&got, rows[i].want, rows[i].name);
+    }
+
+    ok(strstr(nested("95 01 80 a1 37 a1 74", 64, ""), "args=[[") != NULL,
+       "64 levels are arguments");
+}
+
+
 /* several messages that come one byte at a time, or all at once */
 
 static void
@@ -603,6 +672,7 @@ main(void)
     test_varint();
     test_examples();
     test_shapes();
+    test_deep();
     test_stream();
     test_write();
 
