@@ -17,6 +17,30 @@ static char *ngx_broadcast_pg_field(PGresult *result, int code);
 
 
 /*
+ * A context names a function without its schema where the search_path leads to
+ * it, as that of a role named broadcast does.  These run under the caller's
+ * path; the first ones convert.
+ */
+
+#define NGX_BROADCAST_PG_CONVERT  5
+
+static const char  *ngx_broadcast_pg_bare[] = {
+    "argument(text,anyelement)",
+    "argument_array(text,anyarray,text)",
+    "argument_bytes(text,anyelement)",
+    "argument_is(text,text)",
+    "argument_row(text,anyelement)",
+    "assume(jsonb,text,text,oid)",
+    "call_as(text,text,oid,text,text,text,text[])",
+    "enter(text,text,text)",
+    "finish(text,jsonb)",
+    "finish(text,text)",
+    "message_event(text,text)",
+    NULL
+};
+
+
+/*
  * Those functions of the schema whose names begin so convert; their name stands
  * in the context in any language.
  */
@@ -24,12 +48,24 @@ static char *ngx_broadcast_pg_field(PGresult *result, int code);
 ngx_uint_t
 ngx_broadcast_pg_binding(PGresult *result)
 {
-    char  *context;
+    char        *context, *p;
+    ngx_uint_t   i;
 
     context = ngx_broadcast_pg_field(result, PG_DIAG_CONTEXT);
 
-    return ngx_strstr(context, "broadcast.argument") != NULL
-           || ngx_strstr(context, " argument(text,anyelement) ") != NULL;
+    if (ngx_strstr(context, "broadcast.argument") != NULL) {
+        return 1;
+    }
+
+    for (i = 0; i < NGX_BROADCAST_PG_CONVERT; i++) {
+        p = ngx_strstr(context, ngx_broadcast_pg_bare[i]);
+
+        if (p && p > context && p[-1] == ' ') {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -105,6 +141,14 @@ ngx_broadcast_pg_ours(char *line, size_t len, ngx_uint_t *quoted)
     }
 
     name += sizeof("function ") - 1;
+
+    for (i = 0; ngx_broadcast_pg_bare[i]; i++) {
+        if (ngx_strncmp(name, ngx_broadcast_pg_bare[i],
+                        ngx_strlen(ngx_broadcast_pg_bare[i])) == 0)
+        {
+            return 1;
+        }
+    }
 
     return ngx_strncmp(name, "broadcast.", 10) == 0
            || ngx_strncmp(name, "\"broadcast.", 11) == 0;
