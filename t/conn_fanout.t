@@ -14,7 +14,7 @@ use lib "$FindBin::Bin/lib";
 use JSON::PP;
 use Test::More;
 
-use Broadcast::HTTP qw(http);
+use Broadcast::HTTP qw(http worker_at);
 use Broadcast::Hub;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Plain;
@@ -32,9 +32,11 @@ my $nginx = Broadcast::Nginx->new(
         location /publish/ { broadcast_publish; }
         location /api/     { broadcast_api open; }
         location = /status { broadcast_status json; }
+        location = /pid    { return 200 $pid; }
 EOS
 
 my $port = $nginx->port;
+my ($worker) = $nginx->workers;
 
 
 sub publish {
@@ -53,9 +55,10 @@ sub status { http($port, 'GET', '/status')->{json} }
 
 
 sub hub {
-    my ($user) = @_;
+    my ($user, $where) = @_;
 
     my $hub = Broadcast::Hub->connect($port, '/client?hub=chat',
+        on    => worker_at($port, '/pid', $where),
         token => client_token($key, 'chat', sub => $user));
     is $hub->{error}, undef, "$user is connected";
 
@@ -63,10 +66,10 @@ sub hub {
 }
 
 
-# enough of them that some sit in other workers
+# ann sits in one worker, bob in others
 
-my @ann = map { hub('ann') } 1 .. 6;
-my @bob = map { hub('bob') } 1 .. 6;
+my @ann = map { hub('ann', $worker) } 1 .. 6;
+my @bob = map { hub('bob', sub { $_[0] != $worker }) } 1 .. 6;
 
 my $plain = Broadcast::Plain->connect($port, '/events/chat?group=news',
     token => client_token($key, 'chat', sub => 'eve', groups => ['news']));
