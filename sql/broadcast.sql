@@ -658,7 +658,7 @@ BEGIN
 
     IF coalesce(octet_length(arguments::text), 0)
        + coalesce(octet_length(detail), 0)
-       + coalesce(octet_length(listed), 0) > lim
+       + coalesce(octet_length(listed), 0) > coalesce(lim, 0)
     THEN
         PERFORM broadcast.check_size(coalesce(octet_length(arguments::text), 0)
             + coalesce(octet_length(detail), 0)
@@ -672,7 +672,8 @@ BEGIN
 
     -- what was sent before went to staging, unless it is known that it did not
 
-    IF (wal AND nth = 1 OR current_setting('broadcast.way', true) <> '')
+    IF (wal IS NOT FALSE AND nth = 1
+        OR current_setting('broadcast.way', true) <> '') IS TRUE
        AND broadcast.wal_way()
     THEN
         done := broadcast.wal_emit(hub, type, scope, source, name, grp,

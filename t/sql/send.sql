@@ -29,6 +29,8 @@ SELECT results_eq(
     $$ SELECT array_agg(s.nth ORDER BY s.id) FROM broadcast.staging s $$,
     $$ SELECT array_agg(n) FROM generate_series(1, 14) n $$,
     'what a transaction sends is counted, whichever way it goes');
+SELECT is(current_setting('broadcast.way', true), NULL,
+    'nobody asks for the WAL where nothing goes through it: whoever did goes the long way for good');
 SELECT results_eq(
     $$ SELECT s.hub, s.type, s.scope, s.source, s.name, s.grp, s.target,
               s.arguments::text, s.detail, s.excluded, s.mark, s.ttl, s.xid
@@ -67,6 +69,18 @@ SELECT broadcast.send_all('chat', 't', jsonb_build_array(repeat('x', 40)),
                           ARRAY['123456']);
 SELECT is((SELECT max(nth) FROM broadcast.staging), 15,
           '... and what is as large as the limit is sent');
+
+-- as an old snapshot has it, during an upgrade
+
+DELETE FROM broadcast.sending;
+SELECT throws_ok($$ SELECT broadcast.send_all('chat', 't',
+                       jsonb_build_array(repeat('x', 50))) $$,
+    '54000', 'message of 54 bytes is larger than the limit of 50',
+    'the limit holds where the row is not there that was made of it, too');
+UPDATE broadcast.setting SET value = value WHERE false;
+SELECT is(pg_temp.sending(), '(50,off,f)',
+    'any statement about the settings puts it back');
+
 DELETE FROM broadcast.staging WHERE nth > 1;
 UPDATE broadcast.setting SET value = '1048576' WHERE name = 'message_size';
 UPDATE broadcast.setting SET value = 'adaptive' WHERE name = 'doorbell';
