@@ -5736,8 +5736,10 @@ BEGIN
     END IF;
 
     IF context IS NULL THEN
+        -- two columns, as of all others: nginx of an older version reads both
+
         RETURN 'SELECT ' || result
-               || CASE WHEN own = '' THEN ''
+               || CASE WHEN own = '' THEN ', NULL'
                        ELSE ', CASE WHEN ' || own || ' THEN false END' END;
     END IF;
 

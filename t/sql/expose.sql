@@ -571,6 +571,12 @@ SELECT is(array(SELECT pg_temp.items('pure_set')), '{1}',
 SELECT is(broadcast.call_statement(NULL, 'f()'),
     'SELECT f(), CASE WHEN (CURRENT_USER OPERATOR(pg_catalog.=) SESSION_USER OR pg_catalog.set_config(''role'', NULL, false) IS NOT NULL) THEN false END',
     'a superuser''s session could have another role');
+SET LOCAL SESSION AUTHORIZATION owner;
+CREATE TEMP TABLE lonely AS
+SELECT broadcast.call_statement(NULL, 'f()') AS statement;
+RESET SESSION AUTHORIZATION;
+SELECT is((SELECT l.statement FROM lonely l), 'SELECT f(), NULL',
+    'that of a role without others could not; two columns all the same, which nginx of an older version reads');
 
 -- bound message functions
 
