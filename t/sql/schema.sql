@@ -13,6 +13,23 @@ SELECT results_eq('SELECT function, form FROM broadcast.methods()',
     $$ VALUES ('gone.away', 'message') $$,
     '... what was bound is bound, though its function is no more');
 
+SELECT results_eq($$ SELECT message_size, doorbell, wal FROM broadcast.sending $$,
+    $$ VALUES (0::bigint, 'commit', false) $$,
+    'what version 5 had set, where it can be read');
+SELECT throws_ok($$ SELECT broadcast.send_all('chat', 't', '[]') $$,
+    '22P02', 'invalid input syntax for type bigint: "much"',
+    '... and else a send says so');
+UPDATE broadcast.setting SET value = '1048576' WHERE name = 'message_size';
+SELECT broadcast.send_all('chat', 'behind', '[]');
+SELECT is((SELECT count(*) FROM pg_proc p
+            WHERE p.pronamespace = 'broadcast'::regnamespace
+              AND p.proname = 'send'), 1::bigint,
+    'of a function that has other types now there is one');
+SELECT broadcast.sequence(10);
+SELECT results_eq('SELECT seq, target FROM broadcast.read(0, 10)',
+    $$ VALUES (1::bigint, 'before'), (2, 'behind') $$,
+    'what was sent before the upgrade is numbered before what is sent behind it');
+
 SELECT is_empty(
     $$ SELECT p.oid::regprocedure FROM pg_proc p
         WHERE p.pronamespace = 'broadcast'::regnamespace

@@ -83,6 +83,29 @@ SQL
         VALUES ('message', 'gone.away');
 SQL
 
+    # as it was in version 5: a send asked for the settings themselves, by a
+    # function of other types; one that it cannot read, and what waits
+
+    $pg->psql(<<'SQL', db => $name, user => 'owner') if $name eq 'schema';
+        DROP TRIGGER setting_kept ON broadcast.setting;
+        DROP TABLE broadcast.sending;
+        DROP FUNCTION broadcast.setting_kept(), broadcast.knock(text),
+            broadcast.finish(text, jsonb),
+            broadcast.send(text, smallint, text, text, jsonb, text[], smallint,
+                           text);
+        CREATE FUNCTION broadcast.send(hub text, scope int, name text,
+            target text, arguments jsonb, excluded text[], source int,
+            grp text DEFAULT NULL) RETURNS void
+        LANGUAGE sql AS $$ SELECT $$;
+        INSERT INTO broadcast.staging (hub, type, scope, source, target,
+                                       arguments)
+        VALUES ('chat', 1, 0, 0, 'before', '[]');
+        UPDATE broadcast.setting SET value = 'commit' WHERE name = 'doorbell';
+        ALTER TABLE broadcast.setting DISABLE TRIGGER USER;
+        UPDATE broadcast.setting SET value = 'much' WHERE name = 'message_size';
+        ALTER TABLE broadcast.setting ENABLE TRIGGER USER;
+SQL
+
     $pg->file("$top/sql/broadcast.sql", db => $name, user => 'owner');
 }
 
