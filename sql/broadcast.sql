@@ -6731,28 +6731,46 @@ CREATE TRIGGER setting_checked BEFORE INSERT OR UPDATE ON broadcast.setting
     FOR EACH ROW EXECUTE FUNCTION broadcast.setting_checked();
 
 
--- Behind the row's lock, in a snapshot of its own: of two that change different
--- settings at the same time the later one sees what the other did.
+-- Behind the row's lock once more, in a snapshot of its own: of two that change
+-- different settings at the same time the later one sees what the other did.
+-- What changes nothing here waits for nobody, and no relay for who has changed
+-- something else and does not commit.
 
 CREATE OR REPLACE FUNCTION broadcast.setting_kept() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    lim bigint;
+    bell text;
+    by_wal boolean;
 BEGIN
-    PERFORM FROM broadcast.sending FOR UPDATE;
+    FOR i IN 1 .. 2 LOOP
+        SELECT max(CASE WHEN broadcast.setting_fault(s.name, s.value) IS NULL
+                        THEN s.value::bigint ELSE 0 END)
+               FILTER (WHERE s.name = 'message_size'),
+               max(s.value) FILTER (WHERE s.name = 'doorbell'),
+               coalesce(bool_or(s.name = 'source' AND s.value = 'wal'), false)
+          INTO lim, bell, by_wal
+          FROM broadcast.setting s;
 
-    INSERT INTO broadcast.sending AS x (message_size, doorbell, wal)
-    SELECT max(CASE WHEN broadcast.setting_fault(s.name, s.value) IS NULL
-                    THEN s.value::bigint ELSE 0 END)
-           FILTER (WHERE s.name = 'message_size'),
-           max(s.value) FILTER (WHERE s.name = 'doorbell'),
-           coalesce(bool_or(s.name = 'source' AND s.value = 'wal'), false)
-      FROM broadcast.setting s
+        IF EXISTS (SELECT FROM broadcast.sending x
+                    WHERE (x.message_size, x.doorbell, x.wal)
+                          IS NOT DISTINCT FROM (lim, bell, by_wal))
+        THEN
+            RETURN NULL;
+        END IF;
+
+        IF i = 1 THEN
+            PERFORM FROM broadcast.sending FOR UPDATE;
+        END IF;
+    END LOOP;
+
+    INSERT INTO broadcast.sending (message_size, doorbell, wal)
+    VALUES (lim, bell, by_wal)
         ON CONFLICT (single) DO UPDATE
        SET message_size = excluded.message_size, doorbell = excluded.doorbell,
-           wal = excluded.wal
-     WHERE (x.message_size, x.doorbell, x.wal) IS DISTINCT FROM
-           (excluded.message_size, excluded.doorbell, excluded.wal);
+           wal = excluded.wal;
 
     RETURN NULL;
 END

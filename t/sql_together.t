@@ -130,4 +130,48 @@ version(0, '... as long as one has');
 
 $_->close for $looks, $makes, $other;
 
+# settings, of which a row is made that a send asks for
+
+my ($one, $two) = map { $pg->session(@owner) } 1, 2;
+
+sub set {
+    my ($name, $value) = @_;
+
+    return "update broadcast.setting set value = '$value' where name = '$name'";
+}
+
+sub sending {
+    return $pg->psql('select message_size, doorbell, wal from broadcast.sending',
+                     @owner);
+}
+
+$one->run('begin; ' . set(history_age => '2 days') . '; savepoint a; '
+          . set(node_lease => '20 s') . '; rollback to a');
+is($two->run("set lock_timeout = '10 s'; select broadcast.wal_source('wal')"),
+   '', 'a relay that changes the source does not wait for who changes an age');
+is(sending(), '1048576|adaptive|t', '... and a send knows of it');
+
+$one->run('rollback');
+$two->run("reset lock_timeout; select broadcast.wal_source('outbox')");
+is(sending(), '1048576|adaptive|f', '... and that it was taken back');
+
+for my $end (qw(commit rollback)) {
+    my $size = $end eq 'commit' ? 2000 : 1048576;
+    my $bell = $end eq 'commit' ? 'off' : 'commit';
+
+    $one->run('begin; ' . set(message_size => 2000));
+    my $mark = $two->send(set(doorbell => $bell));
+
+    ok((wait_for { $pg->psql('select count(*) from pg_locks where not granted')
+                   } 10), 'two settings that a send needs, at the same time');
+
+    $one->run($end);
+    is($two->finish($mark), '', "... the first one ends in a $end");
+    is(sending(), "$size|$bell|f", '... and a send knows of what there is');
+
+    $one->run(set(message_size => 1048576));
+}
+
+$_->close for $one, $two;
+
 done_testing();
