@@ -45,6 +45,8 @@ cmp_ok($json->{plans}[0]{runs}{floor}[0]{paced}{messages}, '>=', 6,
 
 for my $case ([ 'fanout: paced, server CPU per delivery, us'
                 => qw(floor events hub) ],
+              [ 'fanout:   the floor in as many processes, us'
+                => qw(floor events hub) ],
               [ 'fanout: saturated, deliveries per second'
                 => qw(floor events hub) ],
               [ 'fanout: idle client, user space, bytes' => qw(events hub) ],
@@ -140,6 +142,43 @@ for my $case ([ lose  => qr/^lost: \d+ of \d+ deliveries/ ],
 
     server();
 }
+
+
+# the floor in two processes, with publishers at both
+
+server('processes=2');
+
+my @processes = ($pid, children($pid));
+
+is(scalar @processes, 2, 'the floor has two processes');
+
+for my $what ('--saturated 200',
+              '--groups 100 --members 10 --to "?group=" --join "?group="') {
+
+    my ($status, $error) = load($what);
+
+    is($status, 0, "all of a group have the same, in one order: $what")
+        or diag($error);
+}
+
+my @clients = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1',
+                                          PeerPort => $port) } 1 .. 40;
+my @sockets = map { sockets($_) } @processes;
+
+is(scalar(grep { $_ > 2 } @sockets), 2, 'clients are spread over both')
+    or diag("@sockets");
+
+close $_ for @clients;
+
+server();
+
+for (1 .. 100) {
+    last if !grep { sockets($_) } @processes;
+    sleep 0.05;
+}
+
+is(scalar(grep { sockets($_) } @processes), 0,
+   'the second ends with the first');
 
 
 # clients in so many processes that each has few descriptors
@@ -238,8 +277,7 @@ sub server {
             or POSIX::_exit(127);
     }
 
-    ok(listens(), $fault eq 'not' ? 'a server listens'
-                                  : "a server that may $fault listens");
+    ok(listens(), "a server listens: $fault");
 
     return;
 }
@@ -264,6 +302,20 @@ sub listens {
     }
 
     return 0;
+}
+
+
+sub children {
+    my ($pid) = @_;
+
+    return split ' ', slurp("/proc/$pid/task/$pid/children");
+}
+
+
+sub sockets {
+    my ($pid) = @_;
+
+    return scalar grep { (readlink // '') =~ /^socket:/ } glob "/proc/$pid/fd/*";
 }
 
 

@@ -149,6 +149,26 @@ is_deeply([ sort keys %{aims($alone)} ],
           'without peers only figures are judged');
 
 
+# a floor of several processes stands beside, and is no aim's
+
+my ($pair) = grep { $_->{name} eq '  the floor in as many processes, us' }
+    @{table('fanout', 1000, floor => [ floor(), { floors => run(2) } ],
+            nchan => [ nchan() ], hub => [ run(3) ])->rows};
+
+is_deeply([ @{$pair->{median}}{qw(floor nchan hub)} ], [ 8, undef, 12 ],
+          'it has its figure in the column of the floor');
+is_deeply([ $pair->{ratio}, $pair->{aims} ], [ { 'hub/floor' => 1.5 }, [] ],
+          'and a ratio');
+
+for my $without ([ 'its own', floor => [ floor() ] ], [ 'a floor' ]) {
+    my ($name, @floor) = @$without;
+
+    is(scalar(grep { $_->{name} =~ /as many processes/ }
+              @{table('fanout', 1000, @floor, hub => [ run(1) ])->rows}),
+       0, "without $name there is no such row");
+}
+
+
 # the text
 
 my $text = table('fanout', 1000, %peers, events => [ run(1) ],

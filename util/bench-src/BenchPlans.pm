@@ -4,7 +4,7 @@ package BenchPlans;
 #
 # What is run, with how many clients, how long, and how often: a plan is one
 # server configuration, one command of the load generator, and the columns that
-# have it.  All times that a run takes are here, in milliseconds: all of it is
+# have it; "load_of" is another command for one of them.  All times that a run takes are here, in milliseconds: all of it is
 # under 20 minutes, or under 2 with --quick.
 
 use strict;
@@ -80,8 +80,10 @@ sub plans {
 
     for my $plan (@plans) {
         my %has = map { $_ => 1 } @{$plan->{columns} || \@columns};
+        my @columns = grep { $has{$_} } @{$o{columns}};
 
-        $plan->{columns} = [ grep { $has{$_} } @{$o{columns}} ];
+        $plan->{columns} = [ map { ($_, $plan->{load_of}{"${_}s"}
+                                        ? "${_}s" : ()) } @columns ];
         $plan->{rounds} ||= rounds($plan->{kind}, %o);
         $plan->{runs} ||= {};
     }
@@ -138,25 +140,31 @@ sub fanouts {
               : $o{quick} ? (1200, 700, 1) : (8000, 5000, 2);
     my $n = $o{clients} || 1000;
 
-    my @plans = fanout($n, $n > 3000 ? 3 : 20, @times);
+    my @plans = fanout($o{workers}, $n, $n > 3000 ? 3 : 20, @times);
 
-    push @plans, fanout(10000, 3, 12000, 0, 1) if !$o{quick} && !$o{clients};
+    push @plans, fanout($o{workers}, 10000, 3, 12000, 0, 1)
+        if !$o{quick} && !$o{clients};
 
     return map { ($_, streams($_, %o)) } @plans;
 }
 
 
+# "floors" is the floor in as many processes as the others have workers: what
+# sending from several costs by itself.
+
 sub fanout {
-    my ($clients, $rate, $paced, $saturated, $storms) = @_;
+    my ($workers, $clients, $rate, $paced, $saturated, $storms) = @_;
+
+    my @paced = ('--rate', $rate, '--paced', $paced);
 
     return {
         kind    => 'fanout',
         title   => "$clients clients, paced at $rate/s",
         clients => $clients,
         rate    => $rate,
-        load    => [ '--rate', $rate, '--paced', $paced,
-                     '--saturated', $saturated, '--batched', $saturated,
-                     '--storms', $storms ],
+        load    => [ @paced, '--saturated', $saturated,
+                     '--batched', $saturated, '--storms', $storms ],
+        load_of => { $workers > 1 ? (floors => \@paced) : () },
     };
 }
 

@@ -30,6 +30,10 @@ my %peers = (
         port => $ports,
         load => [ '--path', '/', '--publish', '/' ],
     },
+    floors => {
+        port => $ports,
+        load => [ '--path', '/', '--publish', '/' ],
+    },
     nchan => {
         port => $ports + 1,
         load => [ '--path', '/subscribe', '--publish', '/publish',
@@ -82,7 +86,8 @@ sub start {
         load    => [ '--port', $peers{$peer}{port}, @{$peers{$peer}{load}} ],
         folder  => "$ENV{BENCH_OUT}/$peer",
         workers => $workers,
-        forks   => $peer =~ /^(?:floor|nats)$/ ? 0 : $workers,
+        forks   => $peer =~ /^(?:floor|nats)$/ ? 0
+                 : $peer eq 'floors' ? $workers - 1 : $workers,
     }, $class;
 
     if ($plan->{members} && $peer ne 'hub') {
@@ -98,9 +103,12 @@ sub start {
         die "port $self->{port} is in use: what listens there?\n";
     }
 
-    my @cmd = $peer eq 'floor' ? ("$ENV{BENCH_OUT}/floor", $self->{port})
-            : $peer eq 'nats'  ? $self->nats($plan)
-            :                    $self->nginx($plan);
+    my @floor = ("$ENV{BENCH_OUT}/floor", $self->{port});
+
+    my @cmd = $peer eq 'floor'  ? @floor
+            : $peer eq 'floors' ? (@floor, "processes=$workers")
+            : $peer eq 'nats'   ? $self->nats($plan)
+            :                     $self->nginx($plan);
 
     $self->{pid} = fork // die "fork: $!\n";
 

@@ -11,15 +11,20 @@ use List::Util qw(any);
 
 
 # An aim is for the columns events and hub, or those of "of": at most, at least,
-# below or above so much, or so many times what "base" has.
+# below or above so much, or so many times what "base" has.  A row that "needs"
+# a column is not there without it.
 
 my %rows = (
     fanout => [
         [ 'paced, server CPU per delivery, us', of('paced', 'cpu_us'), 2,
           { most => 1.10, base => 'floor' }, { below => 1, base => 'nchan' } ],
+        [ '  the floor in as many processes, us', floors('cpu_us'), 2,
+          { needs => 'floor' } ],
         [ 'paced, publish to last client, p50, ms', of('paced', 'p50_ms'), 1 ],
         [ 'paced, publish to last client, p99, ms', of('paced', 'p99_ms'), 1,
           { most => 1.2, base => 'floor', clients => 10000 } ],
+        [ '  the floor in as many processes, ms', floors('p99_ms'), 1,
+          { needs => 'floor' } ],
         [ 'saturated, server CPU per delivery, us',
           of('saturated', 'cpu_us'), 2, { most => 0.13, base => 'floor' } ],
         [ 'saturated, deliveries per second',
@@ -91,6 +96,22 @@ sub of {
     my ($part, $name) = @_;
 
     return sub { $_[0]{$part} ? $_[0]{$part}{$name} : undef };
+}
+
+
+# In the floor's column that of the floor of several processes, in others what
+# they are compared with it by.
+
+sub floors {
+    my ($name) = @_;
+    my $own = of('paced', $name);
+
+    return sub {
+        my ($run, $peer) = @_;
+
+        return if $peer !~ /floor|events|hub/;
+        return $own->($peer eq 'floor' ? $run->{floors} || {} : $run);
+    };
 }
 
 
@@ -193,7 +214,8 @@ sub add {
             if $values[-1] - $values[0] > abs($median{$peer}) / 4;
     }
 
-    return if !%median;
+    return if !%median
+              || any { $_->{needs} && !defined $median{$_->{needs}} } @aims;
 
     for my $peer (grep { /events|hub/ } keys %median) {
         for my $base (grep { $median{$_} } @bases) {
@@ -202,7 +224,9 @@ sub add {
     }
 
     @aims = map { judge($_, \%median, \%ratio) }
-            grep { !$_->{clients} || $_->{clients} == $plan->{clients} } @aims;
+            grep { !$_->{needs} && (!$_->{clients}
+                                    || $_->{clients} == $plan->{clients}) }
+                 @aims;
 
     $self->{missed} ||= any { @{$_->{missed}} } @aims;
 

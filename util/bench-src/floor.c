@@ -11,12 +11,15 @@
  * a frame is waited for.  The HTTP that it reads is what the load generator
  * writes.
  *
- * "floor PORT lose" and "floor PORT twice" do just that with one frame of a
- * thousand: the load generator's own test, which must fail such a run.
+ * "floor PORT processes=N" is the same in so many processes, each with the
+ * clients that the kernel hands it: the process that has read a message tells
+ * the others, and each sends to its own.
+ *
+ * "floor PORT lose" and "floor PORT twice" do what they say with one frame of
+ * a thousand: the load generator's own test, which must fail such a run.
  */
 
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -29,6 +32,8 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "floor.h"
 
 
 #define FLOOR_EVENTS   512
@@ -60,21 +65,24 @@ struct floor_group_s {
 };
 
 
-static int floor_listen(int port);
+static void floor_options(int argc, char **argv);
+static void floor_watch(int fd, void *data);
 static void floor_accept(int s);
 static void floor_read(floor_conn_t *c);
 static size_t floor_request(floor_conn_t *c, char *buf, size_t len);
 static floor_group_t *floor_group(char *head);
 static void floor_upgrade(floor_conn_t *c, char *head);
+static void floor_publish(floor_group_t *group, const char *body, size_t len);
+static void floor_logged(int group, const char *body, size_t len);
 static void floor_broadcast(floor_group_t *group, const char *body, size_t len);
 static void floor_send(int fd, const char *p, size_t len);
 static void floor_close(floor_conn_t *c);
-static void floor_die(const char *what);
 
 
 static int             ep;
 static int             fault;
 static int             nframes;
+static int             processes = 1;
 static floor_group_t   groups[FLOOR_GROUPS];
 static char            buffer[FLOOR_BUFFER + 1];
 
@@ -84,30 +92,26 @@ main(int argc, char **argv)
 {
     int                 i, n, s;
     struct rlimit       limit;
-    struct epoll_event  events[FLOOR_EVENTS], ev;
+    struct epoll_event  events[FLOOR_EVENTS];
 
-    if (argc < 2 || argc > 3) {
-        fprintf(stderr, "usage: floor PORT [lose|twice]\n");
-        return 2;
-    }
-
-    if (argc == 3) {
-        fault = (strcmp(argv[2], "lose") == 0) ? FLOOR_LOSE : FLOOR_TWICE;
-    }
+    floor_options(argc, argv);
 
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         limit.rlim_cur = limit.rlim_max;
         (void) setrlimit(RLIMIT_NOFILE, &limit);
     }
 
-    s = floor_listen(atoi(argv[1]));
+    s = floor_start(atoi(argv[1]), processes);
     ep = epoll_create1(0);
 
-    ev.events = EPOLLIN;
-    ev.data.ptr = NULL;
+    if (ep == -1) {
+        floor_die("epoll_create1");
+    }
 
-    if (ep == -1 || epoll_ctl(ep, EPOLL_CTL_ADD, s, &ev) == -1) {
-        floor_die("epoll");
+    floor_watch(s, NULL);
+
+    if (processes > 1) {
+        floor_watch(floor_bell(), groups);
     }
 
     for ( ;; ) {
@@ -117,6 +121,9 @@ main(int argc, char **argv)
             if (events[i].data.ptr == NULL) {
                 floor_accept(s);
 
+            } else if (events[i].data.ptr == groups) {
+                floor_heed(floor_logged);
+
             } else {
                 floor_read(events[i].data.ptr);
             }
@@ -125,29 +132,34 @@ main(int argc, char **argv)
 }
 
 
-static int
-floor_listen(int port)
+static void
+floor_options(int argc, char **argv)
 {
-    int                 s, on;
-    struct sockaddr_in  sin;
+    if (argc == 3 && strncmp(argv[2], "processes=", 10) == 0) {
+        processes = atoi(argv[2] + 10);
 
-    s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    on = 1;
-
-    memset(&sin, 0, sizeof(sin));
-    sin.sin_family = AF_INET;
-    sin.sin_port = htons(port);
-    sin.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-
-    if (s == -1
-        || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) == -1
-        || bind(s, (struct sockaddr *) &sin, sizeof(sin)) == -1
-        || listen(s, 511) == -1)
-    {
-        floor_die("listen");
+    } else if (argc == 3) {
+        fault = (strcmp(argv[2], "lose") == 0) ? FLOOR_LOSE : FLOOR_TWICE;
     }
 
-    return s;
+    if (argc < 2 || argc > 3 || processes < 1 || processes > FLOOR_PROCESSES) {
+        fprintf(stderr, "usage: floor PORT [processes=N|lose|twice]\n");
+        exit(2);
+    }
+}
+
+
+static void
+floor_watch(int fd, void *data)
+{
+    struct epoll_event  ev;
+
+    ev.events = EPOLLIN;
+    ev.data.ptr = data;
+
+    if (epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev) == -1) {
+        floor_die("epoll_ctl");
+    }
 }
 
 
@@ -266,7 +278,7 @@ floor_request(floor_conn_t *c, char *buf, size_t len)
         return 0;
     }
 
-    floor_broadcast(floor_group(buf), end, body);
+    floor_publish(floor_group(buf), end, body);
     floor_send(c->fd, answer, sizeof(answer) - 1);
 
     return end - buf + body;
@@ -341,6 +353,25 @@ floor_upgrade(floor_conn_t *c, char *head)
     c->group = group;
     c->place = group->n;
     group->subscribers[group->n++] = c;
+}
+
+
+static void
+floor_publish(floor_group_t *group, const char *body, size_t len)
+{
+    if (processes == 1) {
+        floor_broadcast(group, body, len);
+        return;
+    }
+
+    floor_add(group - groups, body, len, floor_logged);
+}
+
+
+static void
+floor_logged(int group, const char *body, size_t len)
+{
+    floor_broadcast(&groups[group], body, len);
 }
 
 
@@ -433,7 +464,7 @@ floor_close(floor_conn_t *c)
 }
 
 
-static void
+void
 floor_die(const char *what)
 {
     perror(what);

@@ -75,7 +75,8 @@ for my $plan (@plans) {
     my $begun = Time::HiRes::time;
 
     for my $round (1 .. $plan->{rounds}) {
-        for my $peer (@{$plan->{columns}}) {
+        for (@{$plan->{columns}}) {
+            my $peer = $_;
 
             say("round $round of $plan->{rounds}, $plan->{title}: $peer");
 
@@ -86,6 +87,11 @@ for my $plan (@plans) {
                 push @failed, "$peer, $plan->{title}: $error";
                 next;
             }
+
+            # the floor's, beside its own
+
+            ($peer, $run) = ('floor', { floors => $run })
+                if $peer eq 'floors';
 
             push @{$plan->{runs}{$peer}}, $run;
         }
@@ -143,7 +149,8 @@ sub measure {
 
     my @cmd = ("$ENV{BENCH_OUT}/load", $server->load_options,
                '--pids', join(',', $server->pids),
-               '--clients', $plan->{clients}, @{$plan->{load}});
+               '--clients', $plan->{clients},
+               @{$plan->{load_of}{$peer} || $plan->{load}});
 
     $load = open my $pipe, '-|', @cmd or fail("cannot run $cmd[0]: $!");
     my $text = do { local $/; <$pipe> };
