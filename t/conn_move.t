@@ -409,6 +409,29 @@ soon('no connection, user or group is left', 10, sub {
 });
 
 
+# --- all ends are counted, and once -------------------------------------------
+
+# killed and silent owners, old and new; ends that were read late: whoever had
+# the row, or the connection, has said so
+
+sub adds_up {
+    my $s = status();
+    my ($open, $closed) = (0, 0);
+
+    $open += $_ for map { values %{ $_->{connections} } }
+                    values %{ $s->{hubs} };
+    $closed += $_ for values %{ $s->{closed} };
+
+    return "$s->{opened} opened, " . ($open + $closed) . ' open or closed';
+}
+
+soon('what was opened is open or closed for a reason', 5,
+     sub { adds_up() =~ /^(\d+) opened, \1 open/ })
+    or diag adds_up();
+is(status()->{closed}{worker}, 4,
+   '... of them were lost: two with a killed owner, one with a silent one, and '
+   . 'one with a killed new one');
+
 # --- a reload ----------------------------------------------------------------
 
 soon('another worker comes', 10, sub { $nginx->workers == 3 });
@@ -430,6 +453,10 @@ soon('so does one that nobody polls', 10,
      sub { status()->{closed}{drain} == 2 });
 is(said($idle->poll), 'type7', '... whose poll fetches it at a new worker');
 is_answer($idle->poll, 404, $gone, '... and that was the end');
+
+soon('opened and closed add up behind a reload, too', 10,
+     sub { adds_up() =~ /^(\d+) opened, \1 open/ })
+    or diag adds_up();
 
 $nginx->stop_ok;
 

@@ -93,7 +93,8 @@ __DATA__
     && $h->{users} == 0 && $h->{groups} == 0 && $h->{published} == 1 && $h->{delivered} == 0
     && !$h->{durable} && $h->{position} =~ m{^[0-9a-f]+-1$}
     && join(',', map { "$_=$s->{closed}{$_}" } sort keys %{$s->{closed}})
-       eq 'drain=0,error=0,overrun=0,protocol=0,rate=0,slow=0,timeout=0'
+       eq 'drain=0,error=0,normal=0,overrun=0,protocol=0,rate=0,server=0,slow=0,timeout=0,worker=0'
+    && $s->{opened} == 0
     && $s->{database}{state} eq 'off' && $s->{database}{relay} eq 'off'
     && $s->{database}{lag_seconds} == 0 && $s->{database}{reconnects} == 0
     && $s->{database}{calls} == 0 && $s->{database}{errors} == 0 })|(?!))/]

@@ -113,6 +113,7 @@ ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
     }
 
     ngx_broadcast_wheel_set(bc);
+    ngx_broadcast_count(NGX_BROADCAST_OPENED, 1);
 
     ngx_log_debug2(NGX_LOG_DEBUG_CORE, log, 0,
                    "broadcast connection %p opened, hub \"%V\"",
@@ -439,6 +440,8 @@ ngx_broadcast_conn_end(ngx_broadcast_conn_t *bc, ngx_uint_t end,
     /* last words that a poll has to fetch need the row: it is looked for */
 
     if (bc->type == NGX_BROADCAST_LONGPOLL) {
+        ngx_broadcast_registry_counted(ngx_broadcast_bus.zone, bc->row,
+                                       &bc->id);
         ngx_broadcast_resume_free(bc);
         ngx_broadcast_invocation_leave(bc);
 
@@ -549,6 +552,8 @@ ngx_broadcast_conn_leave(ngx_broadcast_conn_t *bc)
      */
 
     if (bc->task && bc->task->kind == NGX_BROADCAST_ON_CONNECTED) {
+        ngx_broadcast_registry_counted(ngx_broadcast_bus.zone, bc->row,
+                                       &bc->id);
         ngx_broadcast_function_defer(bc, reason, &why);
         return;
     }

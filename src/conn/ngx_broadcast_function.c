@@ -335,6 +335,7 @@ ngx_broadcast_function_release(ngx_uint_t hub, ngx_broadcast_row_t row,
                                            why)
         == NGX_BUSY)
     {
+        ngx_broadcast_registry_counted(ngx_broadcast_bus.zone, row, id);
         ngx_broadcast_move_gone(hub, id);
         return;
     }

@@ -148,10 +148,16 @@ ngx_broadcast_move_go(ngx_broadcast_conn_t *bc)
         != NGX_OK
         || info.state != NGX_BROADCAST_ROW_LIVE)
     {
-        /* who waited for it has given up, or died */
+        /* who waited for it has given up, or died: its end was counted there */
 
         if (bc->transport) {
             bc->transport->destroy(bc);
+        }
+
+        if (bc->state < NGX_BROADCAST_CLOSING) {
+            bc->end = NGX_BROADCAST_END_ERROR;
+            bc->live = 0;
+            ngx_broadcast_conn_turn(bc, NGX_BROADCAST_CLOSING);
         }
 
         ngx_broadcast_conn_closed(bc, NGX_BROADCAST_END_ERROR);

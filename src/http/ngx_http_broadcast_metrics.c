@@ -120,6 +120,9 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
     { "sent_bytes_total", "counter", "Bytes given to sockets.",
       ngx_http_broadcast_metric_sent, 0 },
 
+    { "opened_total", "counter", "Connections opened.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_OPENED },
+
     { "closed_total", "counter", "Connections closed, by reason.",
       ngx_http_broadcast_metric_reasons, NGX_BROADCAST_CLOSED_SLOW },
 
@@ -278,7 +281,7 @@ static const char  *ngx_http_broadcast_pools[NGX_BROADCAST_POOL_STATES] = {
 
 static const char  *ngx_http_broadcast_closed[] = {
     "slow", "rate", "timeout", "protocol", "overrun", "drain", "normal",
-    "server", "error", NULL
+    "server", "error", "worker", NULL
 };
 
 static const char  *ngx_http_broadcast_refused[] = {

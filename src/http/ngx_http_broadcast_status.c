@@ -290,7 +290,9 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
         ngx_http_broadcast_status_hub(b, &st->hubs[i]);
     }
 
-    ngx_http_broadcast_status_member(b, "},\"closed\":{\"slow\":",
+    ngx_http_broadcast_status_member(b, "},\"opened\":",
+                                     n[NGX_BROADCAST_OPENED]);
+    ngx_http_broadcast_status_member(b, ",\"closed\":{\"slow\":",
                                      n[NGX_BROADCAST_CLOSED_SLOW]);
     ngx_http_broadcast_status_member(b, ",\"rate\":",
                                      n[NGX_BROADCAST_CLOSED_RATE]);
@@ -302,8 +304,14 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
                                      n[NGX_BROADCAST_CLOSED_OVERRUN]);
     ngx_http_broadcast_status_member(b, ",\"drain\":",
                                      n[NGX_BROADCAST_CLOSED_DRAIN]);
+    ngx_http_broadcast_status_member(b, ",\"normal\":",
+                                     n[NGX_BROADCAST_CLOSED_NORMAL]);
+    ngx_http_broadcast_status_member(b, ",\"server\":",
+                                     n[NGX_BROADCAST_CLOSED_SERVER]);
     ngx_http_broadcast_status_member(b, ",\"error\":",
                                      n[NGX_BROADCAST_CLOSED_ERROR]);
+    ngx_http_broadcast_status_member(b, ",\"worker\":",
+                                     n[NGX_BROADCAST_CLOSED_WORKER]);
 
     ngx_http_broadcast_status_member(b, "},\"stateful\":{\"reconnects\":",
                                      n[NGX_BROADCAST_RECONNECTS]);

@@ -186,6 +186,9 @@ ngx_broadcast_claim_locked(ngx_broadcast_zone_t *zone,
     conn->stateful = 0;
     ngx_broadcast_store(claim_stateful);
 
+    conn->counted = 0;
+    ngx_broadcast_store(claim_counted);
+
     conn->id_len = (uint8_t) in->id.len;
     ngx_broadcast_store(claim_id_len);
 
@@ -461,6 +464,27 @@ ngx_broadcast_registry_stateful(ngx_broadcast_zone_t *zone,
 }
 
 
+/* the same */
+
+void
+ngx_broadcast_registry_counted(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id)
+{
+    ngx_broadcast_conn_row_t  *conn;
+
+    ngx_broadcast_zone_lock(zone);
+
+    conn = ngx_broadcast_row_locked(zone, row, id);
+
+    if (conn) {
+        conn->counted = 1;
+        ngx_broadcast_store(counted_set);
+    }
+
+    ngx_broadcast_zone_unlock(zone);
+}
+
+
 /*
  * A worker that has no slot yet claims rows for nobody, and gives them back
  * when it may have one: the rows of nobody are anybody's to release.
@@ -614,6 +638,15 @@ ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone, uint32_t row,
 
     conn->state = owed ? NGX_BROADCAST_ROW_UNSETTLED : NGX_BROADCAST_ROW_GONE;
     ngx_broadcast_store(end_state);
+
+    /* nobody else has counted it; under the lock no two write to a block */
+
+    if (reason == NGX_BROADCAST_REASON_WORKER && !conn->counted) {
+        ngx_broadcast_stats_add(zone, conn->owner
+                                      ? ngx_broadcast_owner_slot(conn->owner)
+                                      : NGX_BROADCAST_SLOTS,
+                                NGX_BROADCAST_CLOSED_WORKER, 1);
+    }
 
     (void) ngx_broadcast_member_strip_locked(zone, row, NGX_BROADCAST_PIECE);
 

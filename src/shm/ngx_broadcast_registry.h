@@ -135,6 +135,15 @@ void ngx_broadcast_registry_stateful(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id);
 
 /*
+ * The end of the row's connection stands in the counters already, though the
+ * row is LIVE for a while: last words are to be fetched, or a call is under
+ * way.  Where it does not, an end for NGX_BROADCAST_REASON_WORKER is counted
+ * with that end.
+ */
+void ngx_broadcast_registry_counted(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id);
+
+/*
  * The connection of this owner ended, for NGX_BROADCAST_REASON_…: leaves
  * groups; UNSETTLED if an event is owed.  NGX_OK; NGX_DECLINED: there is no
  * such row, or it has ended; NGX_BUSY: it is another owner's by now, and was

@@ -28,6 +28,8 @@ typedef enum {
     NGX_BROADCAST_CLOSED_SERVER,        /* by command: API, SQL, action */
     NGX_BROADCAST_CLOSED_ERROR,         /* no memory, or no words for a
                                            message in the client's protocol */
+    NGX_BROADCAST_CLOSED_WORKER,        /* with its worker, or on the way to
+                                           another one: see registry.c */
 
     NGX_BROADCAST_REFUSED_TOKEN,
     NGX_BROADCAST_REFUSED_ORIGIN,
@@ -45,6 +47,9 @@ typedef enum {
     NGX_BROADCAST_SENT_BYTES_WEBSOCKET, /* by transport, in its order */
     NGX_BROADCAST_SENT_BYTES_SSE,
     NGX_BROADCAST_SENT_BYTES_LONGPOLL,
+
+    NGX_BROADCAST_OPENED,               /* connections; those that are, and
+                                           those that closed, together */
 
     NGX_BROADCAST_FRAMES_ENCODED,       /* once a worker, protocol, form */
     NGX_BROADCAST_FRAMES_DEFLATED,      /* the same and window size */

@@ -186,6 +186,7 @@ typedef struct {
     uint8_t                   reason;
     uint8_t                   tries;        /* of settling */
     uint8_t                   stateful;
+    uint8_t                   counted;      /* its end, while it is LIVE */
     uint8_t                   id_len;
     u_char                    id[NGX_BROADCAST_CONN_ID_MAX];
 } ngx_broadcast_conn_row_t;

@@ -123,9 +123,10 @@ static const char  *stores[] = {
     "claim_user", "claim_key", "claim_owner", "claim_members", "claim_expires",
     "claim_connected", "claim_hub", "claim_transport", "claim_plain",
     "claim_owed", "claim_reason", "claim_tries", "claim_stateful",
-    "claim_id_len", "claim_id", "claim_state",
+    "claim_counted", "claim_id_len", "claim_id", "claim_state",
     "claim_next", "claim_head", "row_free", "row_spare", "row_high",
     "count_hub", "count_slot", "move_owner", "owe_owed", "stateful_set",
+    "counted_set",
     "end_reason", "end_state", "end_key", "end_unsettled", "end_user",
     "end_tombstones", "why_key", "tried_tries",
     "settled_state", "settled_user", "settled_key", "settled_unsettled",
@@ -498,6 +499,16 @@ owe(const char *id)
 
 
 static void
+counted(const char *id)
+{
+    ngx_str_t  s;
+
+    s = tap_str(id);
+    ngx_broadcast_registry_counted(zone, row[id[1] - '0'], &s);
+}
+
+
+static void
 stateful(const char *id)
 {
     ngx_str_t  s;
@@ -681,6 +692,7 @@ static void release_two(void)   { release("c2"); }
 static void release_words(void) { release_why("c1"); }
 static void owe_one(void)       { owe("c1"); }
 static void stateful_one(void)  { stateful("c1"); }
+static void counted_one(void)   { counted("c1"); }
 static void join_new(void)      { join("c2", LONG LONG); join("c2", "n0"); }
 static void join_first(void)    { join("c2", "n4"); }
 static void join_known(void)    { join("c2", LONG); }
@@ -1190,6 +1202,7 @@ static const act_t  acts[] = {
     { "claim without a user", used_rows, claim_nobody, 0 },
     { "owe", used_rows, owe_one, 0 },
     { "stateful", used_rows, stateful_one, 0 },
+    { "counted", used_rows, counted_one, 0 },
     { "release", used_rows, release_one, 0 },
     { "move", two_workers, move_one, 0 },
     { "release of a key's other connection", used_rows, release_two, 0 },
