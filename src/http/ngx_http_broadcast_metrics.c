@@ -3,107 +3,19 @@
  * Copyright (C) The nginx-broadcast authors
  */
 
-/* The status page as Prometheus text: one table, a writer for each form. */
+
+#include "http/ngx_http_broadcast_metrics.h"
 
 
-#include "http/ngx_http_broadcast_status.h"
-
-
-typedef struct ngx_http_broadcast_metric_s  ngx_http_broadcast_metric_t;
-
-typedef void (*ngx_http_broadcast_metric_pt)(ngx_http_broadcast_status_t *st,
+static void ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-
-struct ngx_http_broadcast_metric_s {
-    const char                    *name;   /* behind nginx_broadcast_ */
-    const char                    *type;
-    const char                    *help;
-    ngx_http_broadcast_metric_pt   write;
-    ngx_uint_t                     data;   /* counter or histogram */
-};
-
-
-static void ngx_http_broadcast_metric_connections(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_published(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_deliveries(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_sent(ngx_http_broadcast_status_t *st,
+static void ngx_http_broadcast_metric_seconds(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_reasons(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_zone(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_rules(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_overruns(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_workers(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_histogram(
     ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
     const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_functions(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_up(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_failures(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_connected(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_heard(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_pooler(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_listening(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_leader(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_lag(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_wal(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_behind(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_streams(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_seconds(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_away(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_unsettled(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_pool(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_calls(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-static void ngx_http_broadcast_metric_endpoints(
-    ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m);
-
-static void ngx_http_broadcast_sample(ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m, const char *suffix);
-static void ngx_http_broadcast_label(ngx_broadcast_buf_t *b, u_char before,
-    const char *name, u_char *value, size_t len);
-static void ngx_http_broadcast_value(ngx_broadcast_buf_t *b, uint64_t n);
-static void ngx_http_broadcast_buckets(ngx_broadcast_buf_t *b,
-    const ngx_http_broadcast_metric_t *m, ngx_uint_t histogram,
-    const char *kind);
 
 
 static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
@@ -263,22 +175,6 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
 };
 
 
-static const char  *ngx_http_broadcast_sources[NGX_BROADCAST_SOURCES] = {
-    "sql", "rest", "publish", "client", "function", "notify"
-};
-
-static const char  *ngx_http_broadcast_kinds[NGX_BROADCAST_EVENTS] = {
-    "connect", "connected", "disconnected", "message", "http", "timer", "after"
-};
-
-static const char  *ngx_http_broadcast_outcomes[NGX_BROADCAST_OUTCOMES] = {
-    "ok", "error", "timeout", "refused"
-};
-
-static const char  *ngx_http_broadcast_pools[NGX_BROADCAST_POOL_STATES] = {
-    "idle", "busy", "connecting"
-};
-
 static const char  *ngx_http_broadcast_closed[] = {
     "slow", "rate", "timeout", "protocol", "overrun", "drain", "normal",
     "server", "error", "worker", NULL
@@ -311,7 +207,7 @@ ngx_http_broadcast_status_prometheus(ngx_http_broadcast_status_t *st,
 }
 
 
-static void
+void
 ngx_http_broadcast_sample(ngx_broadcast_buf_t *b,
     const ngx_http_broadcast_metric_t *m, const char *suffix)
 {
@@ -323,7 +219,7 @@ ngx_http_broadcast_sample(ngx_broadcast_buf_t *b,
 
 /* values are ours or hub names: nothing in them needs an escape */
 
-static void
+void
 ngx_http_broadcast_label(ngx_broadcast_buf_t *b, u_char before,
     const char *name, u_char *value, size_t len)
 {
@@ -335,13 +231,8 @@ ngx_http_broadcast_label(ngx_broadcast_buf_t *b, u_char before,
 }
 
 
-#define ngx_http_broadcast_label_text(b, before, name, text)                  \
-    ngx_http_broadcast_label(b, before, name, (u_char *) text,                \
-                             ngx_strlen(text))
-
-
-static void
-ngx_http_broadcast_value(ngx_broadcast_buf_t *b, uint64_t n)
+void
+ngx_http_broadcast_count(ngx_broadcast_buf_t *b, uint64_t n)
 {
     ngx_broadcast_buf_char(b, ' ');
     ngx_broadcast_buf_uint(b, n);
@@ -350,87 +241,23 @@ ngx_http_broadcast_value(ngx_broadcast_buf_t *b, uint64_t n)
 
 
 static void
-ngx_http_broadcast_metric_connections(ngx_http_broadcast_status_t *st,
+ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
 {
-    ngx_str_t   *name;
-    ngx_uint_t   i, t;
-
-    for (i = 0; i < st->nhubs; i++) {
-        for (t = 0; t < NGX_BROADCAST_TRANSPORTS; t++) {
-            name = &ngx_http_broadcast_transport_names[t];
-
-            ngx_http_broadcast_sample(b, m, "");
-            ngx_http_broadcast_label(b, '{', "hub", st->hubs[i].name,
-                                     st->hubs[i].len);
-            ngx_http_broadcast_label(b, ',', "transport", name->data,
-                                     name->len);
-            ngx_broadcast_buf_char(b, '}');
-            ngx_http_broadcast_value(b, st->hubs[i].connections[t]);
-        }
-    }
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_count(b, st->counter[m->data]);
 }
 
 
-static void
-ngx_http_broadcast_metric_published(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_uint_t  i, s;
-
-    for (i = 0; i < st->nhubs; i++) {
-        for (s = 0; s < NGX_BROADCAST_SOURCES; s++) {
-            ngx_http_broadcast_sample(b, m, "");
-            ngx_http_broadcast_label(b, '{', "hub", st->hubs[i].name,
-                                     st->hubs[i].len);
-            ngx_http_broadcast_label_text(b, ',', "source",
-                                          ngx_http_broadcast_sources[s]);
-            ngx_broadcast_buf_char(b, '}');
-            ngx_http_broadcast_value(b, st->hubs[i].published[s]);
-        }
-    }
-}
-
+/* a counter of milliseconds */
 
 static void
-ngx_http_broadcast_metric_deliveries(ngx_http_broadcast_status_t *st,
+ngx_http_broadcast_metric_seconds(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
 {
-    ngx_str_t   *name;
-    ngx_uint_t   i, t;
-
-    for (i = 0; i < st->nhubs; i++) {
-        for (t = 0; t < NGX_BROADCAST_TRANSPORTS; t++) {
-            name = &ngx_http_broadcast_transport_names[t];
-
-            ngx_http_broadcast_sample(b, m, "");
-            ngx_http_broadcast_label(b, '{', "hub", st->hubs[i].name,
-                                     st->hubs[i].len);
-            ngx_http_broadcast_label(b, ',', "transport", name->data,
-                                     name->len);
-            ngx_broadcast_buf_char(b, '}');
-            ngx_http_broadcast_value(b, st->hubs[i].delivered[t]);
-        }
-    }
-}
-
-
-static void
-ngx_http_broadcast_metric_sent(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_str_t   *name;
-    ngx_uint_t   t;
-
-    for (t = 0; t < NGX_BROADCAST_TRANSPORTS; t++) {
-        name = &ngx_http_broadcast_transport_names[t];
-
-        ngx_http_broadcast_sample(b, m, "");
-        ngx_http_broadcast_label(b, '{', "transport", name->data, name->len);
-        ngx_broadcast_buf_char(b, '}');
-        ngx_http_broadcast_value(b,
-                       st->counter[NGX_BROADCAST_SENT_BYTES_WEBSOCKET + t]);
-    }
+    ngx_http_broadcast_sample(b, m, " ");
+    ngx_http_broadcast_status_seconds(b, st->counter[m->data] * 1000);
+    ngx_broadcast_buf_char(b, LF);
 }
 
 
@@ -451,60 +278,7 @@ ngx_http_broadcast_metric_reasons(ngx_http_broadcast_status_t *st,
         ngx_http_broadcast_sample(b, m, "");
         ngx_http_broadcast_label_text(b, '{', "reason", reason[i]);
         ngx_broadcast_buf_char(b, '}');
-        ngx_http_broadcast_value(b, st->counter[m->data + i]);
-    }
-}
-
-
-static void
-ngx_http_broadcast_metric_zone(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "{state=\"used\"}");
-    ngx_http_broadcast_value(b, st->zone.used);
-
-    ngx_http_broadcast_sample(b, m, "{state=\"free\"}");
-    ngx_http_broadcast_value(b, st->zone.size - st->zone.used);
-}
-
-
-static void
-ngx_http_broadcast_metric_rules(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "{state=\"used\"}");
-    ngx_http_broadcast_value(b, st->zone.rules_used);
-
-    ngx_http_broadcast_sample(b, m, "{state=\"free\"}");
-    ngx_http_broadcast_value(b, st->zone.rules - st->zone.rules_used);
-}
-
-
-static void
-ngx_http_broadcast_metric_overruns(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_value(b, st->zone.log_overruns);
-}
-
-
-static void
-ngx_http_broadcast_metric_workers(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    u_char      slot[NGX_INT_T_LEN];
-    ngx_uint_t  i;
-
-    /* by slot: a pid would be a new series after each reload */
-
-    for (i = 0; i < st->nworkers; i++) {
-        ngx_http_broadcast_sample(b, m, "");
-        ngx_http_broadcast_label(b, '{', "worker", slot,
-                                 ngx_sprintf(slot, "%ui", st->workers[i].slot)
-                                 - slot);
-        ngx_broadcast_buf_char(b, '}');
-        ngx_http_broadcast_value(b, st->workers[i].connections);
+        ngx_http_broadcast_count(b, st->counter[m->data + i]);
     }
 }
 
@@ -517,20 +291,7 @@ ngx_http_broadcast_metric_histogram(ngx_http_broadcast_status_t *st,
 }
 
 
-static void
-ngx_http_broadcast_metric_functions(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < NGX_BROADCAST_EVENTS; i++) {
-        ngx_http_broadcast_buckets(b, m, NGX_BROADCAST_FUNCTION_TIME + i,
-                                   ngx_http_broadcast_kinds[i]);
-    }
-}
-
-
-static void
+void
 ngx_http_broadcast_buckets(ngx_broadcast_buf_t *b,
     const ngx_http_broadcast_metric_t *m, ngx_uint_t histogram,
     const char *kind)
@@ -571,7 +332,7 @@ ngx_http_broadcast_buckets(ngx_broadcast_buf_t *b,
         }
 
         ngx_broadcast_buf_literal(b, "\"}");
-        ngx_http_broadcast_value(b, n);
+        ngx_http_broadcast_count(b, n);
     }
 
     ngx_http_broadcast_sample(b, m, "_sum");
@@ -592,212 +353,5 @@ ngx_http_broadcast_buckets(ngx_broadcast_buf_t *b,
         ngx_broadcast_buf_char(b, '}');
     }
 
-    ngx_http_broadcast_value(b, n);
-}
-
-
-static void
-ngx_http_broadcast_metric_up(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_value(b, ngx_strcmp(st->state, "up") == 0);
-}
-
-
-static void
-ngx_http_broadcast_metric_failures(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_value(b, st->failures);
-}
-
-
-static void
-ngx_http_broadcast_metric_connected(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    if (st->session) {
-        ngx_http_broadcast_sample(b, m, " ");
-        ngx_http_broadcast_status_seconds(b, st->connected * 1000);
-        ngx_broadcast_buf_char(b, LF);
-    }
-}
-
-
-static void
-ngx_http_broadcast_metric_heard(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    if (st->session) {
-        ngx_http_broadcast_sample(b, m, " ");
-        ngx_http_broadcast_status_seconds(b, st->heard * 1000);
-        ngx_broadcast_buf_char(b, LF);
-    }
-}
-
-
-static void
-ngx_http_broadcast_metric_pooler(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_uint_t  i;
-
-    static const char  *poolers[] = { "none", "session", "transaction" };
-
-    for (i = 0; i < 3; i++) {
-        ngx_http_broadcast_sample(b, m, "");
-        ngx_http_broadcast_label_text(b, '{', "mode", poolers[i]);
-        ngx_broadcast_buf_char(b, '}');
-        ngx_http_broadcast_value(b, st->pooler
-                                    == NGX_BROADCAST_POOLER_NONE + i);
-    }
-}
-
-
-static void
-ngx_http_broadcast_metric_listening(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_value(b, st->listens == NGX_BROADCAST_LISTENS_YES);
-}
-
-
-static void
-ngx_http_broadcast_metric_leader(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_value(b, ngx_strcmp(st->relay, "leader") == 0);
-}
-
-
-static void
-ngx_http_broadcast_metric_lag(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, " ");
-    ngx_http_broadcast_status_seconds(b, st->lag);
-    ngx_broadcast_buf_char(b, LF);
-}
-
-
-static void
-ngx_http_broadcast_metric_wal(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_value(b, st->wal);
-}
-
-
-static void
-ngx_http_broadcast_metric_behind(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_value(b, st->behind);
-}
-
-
-static void
-ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_value(b, st->counter[m->data]);
-}
-
-
-/* a counter of milliseconds */
-
-static void
-ngx_http_broadcast_metric_seconds(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, " ");
-    ngx_http_broadcast_status_seconds(b, st->counter[m->data] * 1000);
-    ngx_broadcast_buf_char(b, LF);
-}
-
-
-static void
-ngx_http_broadcast_metric_away(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_value(b, st->away);
-}
-
-
-static void
-ngx_http_broadcast_metric_streams(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_value(b, st->streams);
-}
-
-
-static void
-ngx_http_broadcast_metric_unsettled(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_value(b, st->zone.unsettled);
-}
-
-
-static void
-ngx_http_broadcast_metric_pool(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < NGX_BROADCAST_POOL_STATES; i++) {
-        ngx_http_broadcast_sample(b, m, "");
-        ngx_http_broadcast_label_text(b, '{', "state",
-                                      ngx_http_broadcast_pools[i]);
-        ngx_broadcast_buf_char(b, '}');
-        ngx_http_broadcast_value(b, st->pool[i]);
-    }
-}
-
-
-static void
-ngx_http_broadcast_metric_calls(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_uint_t  i, n;
-
-    for (i = 0; i < NGX_BROADCAST_EVENTS; i++) {
-        for (n = 0; n < NGX_BROADCAST_OUTCOMES; n++) {
-            ngx_http_broadcast_sample(b, m, "");
-            ngx_http_broadcast_label_text(b, '{', "kind",
-                                          ngx_http_broadcast_kinds[i]);
-            ngx_http_broadcast_label_text(b, ',', "outcome",
-                                          ngx_http_broadcast_outcomes[n]);
-            ngx_broadcast_buf_char(b, '}');
-            ngx_http_broadcast_value(b,
-                    ngx_broadcast_stats_calls(ngx_broadcast_bus.zone, i, n));
-        }
-    }
-}
-
-
-static void
-ngx_http_broadcast_metric_endpoints(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_uint_t  i;
-
-    for (i = 0; i < st->nhealth; i++) {
-        ngx_http_broadcast_sample(b, m, "");
-        ngx_http_broadcast_label(b, '{', "url", st->health[i]->url.data,
-                                 st->health[i]->url.len);
-        ngx_broadcast_buf_char(b, '}');
-        ngx_http_broadcast_value(b, !st->health[i]->down);
-    }
+    ngx_http_broadcast_count(b, n);
 }
