@@ -215,8 +215,17 @@ for ([ "chat/connections/none" ], [ "other/connections/$hub->{id}" ],
 
 my $raw = Broadcast::Hub->connect($port, '/client?hub=chat', nohandshake => 1);
 ask($c[0], $raw->{id}, { target => 'T' });
-is answer($c[0])->{status}, 410,
-    'a connection before its handshake cannot be asked';
+$r = answer($c[0]);
+is "$r->{status} $r->{headers}{'x-ms-error-code'}",
+    '404 Warning.Connection.NotExisted',
+    'one that has not sent its handshake is no connection yet';
+like $r->{body}, qr/handshake/, '... and it is said why';
+
+$raw->send({ protocol => 'json', version => 1 });
+$raw->next;
+ask($c[0], $raw->{id}, { target => 'T' });
+result($raw, asked($raw), 'here');
+is answer($c[0])->{json}{result}, 'here', '... and is one with it';
 $raw->drop;
 
 # --- nobody answers -----------------------------------------------------------

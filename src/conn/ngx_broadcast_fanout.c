@@ -700,6 +700,8 @@ ngx_broadcast_fanout_one(ngx_broadcast_record_t *rec)
             ngx_broadcast_invoke_reply(rec->hub, &rec->name, &rec->group,
                                        bc->protocol == NGX_BROADCAST_PLAIN
                                        ? NGX_BROADCAST_INVOKE_PLAIN
+                                       : bc->state < NGX_BROADCAST_ACTIVE
+                                       ? NGX_BROADCAST_INVOKE_EARLY
                                        : NGX_BROADCAST_INVOKE_GONE, NULL);
         }
 

@@ -52,7 +52,8 @@ static ngx_str_t  ngx_broadcast_invoke_words[NGX_BROADCAST_INVOKE_STATUSES] = {
     ngx_string("gone"),
     ngx_string("busy"),
     ngx_string("large"),
-    ngx_string("plain")
+    ngx_string("plain"),
+    ngx_string("early")
 };
 
 

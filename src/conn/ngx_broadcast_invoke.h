@@ -32,6 +32,7 @@ typedef enum {
     NGX_BROADCAST_INVOKE_BUSY,          /* too many are pending there */
     NGX_BROADCAST_INVOKE_LARGE,         /* the answer did not fit the log */
     NGX_BROADCAST_INVOKE_PLAIN,         /* it speaks no hub protocol */
+    NGX_BROADCAST_INVOKE_EARLY,         /* it has not said which one */
     NGX_BROADCAST_INVOKE_STATUSES,      /* those above take the log */
 
     NGX_BROADCAST_INVOKE_TIMEOUT = NGX_BROADCAST_INVOKE_STATUSES,

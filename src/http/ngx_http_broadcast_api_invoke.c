@@ -328,6 +328,12 @@ ngx_http_broadcast_invoke_answer(ngx_http_request_t *r, ngx_uint_t status,
     case NGX_BROADCAST_INVOKE_PLAIN:
         return ngx_http_broadcast_invoke_plain(r);
 
+    case NGX_BROADCAST_INVOKE_EARLY:
+        return ngx_http_broadcast_api_missing(r,
+                                           "Warning.Connection.NotExisted",
+                                           "The connection has not sent its "
+                                           "handshake yet.");
+
     case NGX_BROADCAST_INVOKE_AWAY:
         return ngx_http_broadcast_invoke_not_asked(r, NGX_BROADCAST_NOT_SENT);
 
