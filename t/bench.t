@@ -18,6 +18,11 @@ use POSIX qw(:sys_wait_h);
 use Test::More;
 use Time::HiRes qw(sleep);
 
+use lib abs_path(dirname(__FILE__)) . '/lib';
+
+use Broadcast::HTTP qw(http);
+use Broadcast::Nginx;
+
 my $top = abs_path(dirname(__FILE__) . '/..');
 my $tmp = tempdir(CLEANUP => 1);
 my $port = 19309;
@@ -52,6 +57,9 @@ for my $case ([ 'fanout: paced, server CPU per delivery, us'
               [ 'fanout: idle client, user space, bytes' => qw(events hub) ],
               [ 'fanout: idle event stream, user space, bytes' => 'events' ],
               [ 'fanout: connect, server CPU, us' => qw(floor events hub) ],
+              [ 'fanout:   negotiate kept alive, us' => qw(floor hub) ],
+              [ 'fanout:   without negotiate, us' => qw(floor hub) ],
+              [ 'fanout:   the first kept alive, us' => qw(events hub) ],
               [ 'groups: server CPU per message, us'
                 => qw(floor events hub) ],
               [ 'groups:   times that' => qw(floor events hub) ],
@@ -163,7 +171,13 @@ for my $what ('--saturated 200',
 
 my @clients = map { IO::Socket::INET->new(PeerAddr => '127.0.0.1',
                                           PeerPort => $port) } 1 .. 40;
-my @sockets = map { sockets($_) } @processes;
+my @sockets;
+
+for (1 .. 100) {
+    @sockets = map { sockets($_) } @processes;
+    last if $sockets[0] > 2 && $sockets[1] > 2;
+    sleep 0.05;
+}
 
 is(scalar(grep { $_ > 2 } @sockets), 2, 'clients are spread over both')
     or diag("@sockets");
@@ -179,6 +193,38 @@ for (1 .. 100) {
 
 is(scalar(grep { sockets($_) } @processes), 0,
    'the second ends with the first');
+
+
+# how clients connect: as often as it is said, over as few connections
+
+my $nginx = Broadcast::Nginx->new(http => 'broadcast_zone hubs 8m;',
+                                  server => <<'EOS')->start;
+        location /client    { broadcast_hub anonymous; }
+        location /publish/  { broadcast_publish; }
+        location = /seen    { stub_status; }
+EOS
+
+my @before = seen($nginx);
+
+my ($failed, $said) = load(
+    '--storms 1 --hop /hop --signalr --path "/client?hub=a" '
+    . '--publish /publish/a --pids ' . join(',', $nginx->workers),
+    '', $nginx->port);
+
+is($failed, 0, 'clients of a hub connect in all ways') or diag($said);
+
+my @seen = map { $_ - shift @before } seen($nginx);
+
+# 32 and five times 100 clients, of whom 100 ask once; 8 publishes, this look
+
+is($seen[1], 2 * (32 + 4 * 100) + 100 + 8 + 1, 'with so many requests');
+
+my $each = 2 * (32 + 3 * 100) + 2 * 100 + 1 + 1;    # and those of negotiate
+
+cmp_ok($seen[0], '>', $each, 'kept connections of negotiate are some');
+cmp_ok($seen[0], '<=', $each + 32, 'of 100 clients, not more than at once');
+
+$nginx->stop_ok;
 
 
 # clients in so many processes that each has few descriptors
@@ -284,10 +330,14 @@ sub server {
 
 
 sub load {
-    my ($options, $before) = (@_, '');
+    my ($options, $before, $at) = @_;
 
-    my $out = `$before $top/build/bench/load --port $port --path / --publish / \\
-               --pids $pid --clients 100 --patience 1 $options`;
+    $before //= '';
+    $at //= $port;
+    my $pids = $pid ? "--pids $pid" : '';
+
+    my $out = `$before $top/build/bench/load --port $at --path / --publish / \\
+               $pids --clients 100 --patience 1 $options`;
 
     return ($?, eval { decode_json($out)->{error} } // "no JSON: $out");
 }
@@ -302,6 +352,16 @@ sub listens {
     }
 
     return 0;
+}
+
+
+# Connections and requests, this one's among them.
+
+sub seen {
+    my ($nginx) = @_;
+
+    return http($nginx->port, 'GET', '/seen')->{body}
+           =~ /^ (\d+) \d+ (\d+)/m;
 }
 
 

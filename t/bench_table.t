@@ -30,6 +30,8 @@ sub run {
         idle      => { anon => 1000 * $k, shmem => 400, zone => 500 },
         idle_sse  => { anon => 2000 * $k, shmem => 560, zone => 0 },
         storms    => [ { cpu_us => 20 * $k } ],
+        kept      => [ { cpu_us => 19 * $k } ],
+        direct    => [ { cpu_us => 18 * $k } ],
         groups_all => { cpu_us => 10 * $k, per_second => 1e5 / $k },
         groups_few => { cpu_us => 10, per_second => 1e5 },
         bystander => { percent => 1 * $k, others_percent => 20,
@@ -107,6 +109,8 @@ my @fanout = (
     'idle client, user space, bytes: <= 1536',
     'idle event stream, user space, bytes: <= 2560',
     'connect, server CPU, us: <= 1.5 Nchan',
+    '  negotiate kept alive, us: <= 1.5 Nchan',
+    '  without negotiate, us: <= 1.5 Nchan',
 );
 
 my @p99 = 'paced, publish to last client, p99, ms: <= 1.2 floor';
@@ -168,6 +172,15 @@ for my $without ([ 'its own', floor => [ floor() ] ], [ 'a floor' ]) {
        0, "without $name there is no such row");
 }
 
+
+# what the hub alone can do without stands beside what others do anyway
+
+my ($direct) = grep { $_->{name} eq '  without negotiate, us' }
+    @{table('fanout', 1000, nchan => [ nchan() ], events => [ run(1) ],
+            hub => [ run(1) ])->rows};
+
+is_deeply($direct->{median}, { nchan => 20, hub => 18 },
+          'a hub without negotiate beside plain connects of peers');
 
 # the text
 

@@ -41,7 +41,12 @@ my %rows = (
         [ '  of these in shared memory', shared('idle_sse'), 0 ],
         [ 'connect, server CPU, us', storm('storms'), 1,
           { most => 1.5, base => 'nchan' } ],
+        [ '  negotiate kept alive, us', of_hub('kept'), 1,
+          { most => 1.5, base => 'nchan' }, { needs => 'hub' } ],
+        [ '  without negotiate, us', of_hub('direct'), 1,
+          { most => 1.5, base => 'nchan' }, { needs => 'hub' } ],
         [ 'connect in two requests, server CPU, us', storm('hops'), 1 ],
+        [ '  the first kept alive, us', storm('kept'), 1 ],
     ],
 
     groups => [
@@ -135,6 +140,22 @@ sub storm {
 
     return sub {
         $_[0]{$part} ? median(map { $_->{cpu_us} } @{$_[0]{$part}}) : undef;
+    };
+}
+
+
+# What the hub has of another kind beside the one that its peers have; events
+# have no negotiate to do without.
+
+sub of_hub {
+    my ($part) = @_;
+    my ($hub, $plain) = (storm($part), storm('storms'));
+
+    return sub {
+        my ($run, $peer) = @_;
+
+        return if $peer eq 'events';
+        return $peer eq 'hub' ? $hub->($run) : $plain->($run);
     };
 }
 

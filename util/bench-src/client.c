@@ -21,22 +21,18 @@
 #define LOAD_OPEN_EACH_NS  2000000ull
 #define LOAD_PING_NS       15000000000ull    /* protocol's keep-alive */
 
-/* the key and answer of RFC 6455, section 1.3 */
-#define LOAD_WS_KEY        "dGhlIHNhbXBsZSBub25jZQ=="
-#define LOAD_WS_ACCEPT     "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
-
 
 static void load_client_connect(load_client_t *c, load_state_e state);
 static void load_client_handler(load_io_t *io, uint32_t events);
-static void load_client_request(load_client_t *c);
 static size_t load_client_negotiated(load_client_t *c, char *buf, size_t len);
 static size_t load_client_upgraded(load_client_t *c, char *buf, size_t len);
-static void load_tokens_read(void);
+static int load_kept_take(load_client_t *c);
+static void load_kept_close(void);
 
 
 static load_client_t   *clients;
-static char           **tokens;
-static int              ntokens;
+static int             *kept;       /* connections between two negotiates */
+static int              nkept;
 static int              opened;
 static uint64_t         pings_since;
 static uint64_t         pings;
@@ -57,9 +53,13 @@ load_clients_init(void)
         clients[i].number = conf.first + i;
     }
 
-    if (conf.tokens != NULL) {
-        load_tokens_read();
+    kept = calloc(conf.inflight, sizeof(int));
+
+    if (kept == NULL) {
+        load_fail("no memory for %d connections", conf.inflight);
     }
+
+    load_tokens_read();
 }
 
 
@@ -78,8 +78,8 @@ load_clients_open(int from, int to)
 
         while (next < to && next - from - (opened - first) < conf.inflight) {
             load_client_connect(&clients[next++],
-                                conf.signalr || conf.hopping ? LOAD_NEGOTIATE
-                                                             : LOAD_UPGRADE);
+                                (conf.signalr && !conf.direct) || conf.hopping
+                                    ? LOAD_NEGOTIATE : LOAD_UPGRADE);
         }
 
         load_turn(100);
@@ -120,6 +120,7 @@ load_clients_close(void)
         clients[i].left = 0;
     }
 
+    load_kept_close();
     opened = 0;
 }
 
@@ -197,7 +198,10 @@ load_client_connect(load_client_t *c, load_state_e state)
     c->count = 0;
     c->order = 0;
     c->io.handler = load_client_handler;
-    c->io.fd = load_socket(c->number);
+
+    if (state != LOAD_NEGOTIATE || !load_kept_take(c)) {
+        c->io.fd = load_socket(c->number);
+    }
 
     load_watch(&c->io, EPOLLIN | EPOLLOUT, 0);
 }
@@ -214,6 +218,8 @@ load_client_handler(load_io_t *io, uint32_t events)
 
     if ((events & EPOLLOUT) && !c->sent) {
         load_client_request(c);
+        c->sent = 1;
+        load_watch(&c->io, EPOLLIN, 1);
         return;
     }
 
@@ -278,106 +284,36 @@ load_client_handler(load_io_t *io, uint32_t events)
 }
 
 
-static void
-load_client_request(load_client_t *c)
-{
-    int          n;
-    char         request[4096], group[64], mark;
-    const char  *token;
-
-    token = ntokens ? tokens[c->number % ntokens] : NULL;
-    mark = strchr(conf.path, '?') ? '&' : '?';
-    group[0] = '\0';
-
-    if (conf.members && conf.join) {
-        snprintf(group, sizeof(group), "%s%d", conf.join,
-                 c->number / conf.members);
-    }
-
-    if (c->state == LOAD_NEGOTIATE && !conf.signalr) {
-
-        n = snprintf(request, sizeof(request),
-                     "POST %s HTTP/1.1\r\n"
-                     "Host: 127.0.0.1:%d\r\n"
-                     "Content-Length: 0\r\n"
-                     "X-Requested-With: XMLHttpRequest\r\n"
-                     "Connection: close\r\n\r\n",
-                     conf.hop, conf.port);
-
-    } else if (c->state == LOAD_NEGOTIATE) {
-
-        n = (int) strcspn(conf.path, "?");
-
-        n = snprintf(request, sizeof(request),
-                     "POST %.*s/negotiate%s%cnegotiateVersion=1 HTTP/1.1\r\n"
-                     "Host: 127.0.0.1:%d\r\n"
-                     "Content-Length: 0\r\n"
-                     "X-Requested-With: XMLHttpRequest\r\n"
-                     "%s%s%s"
-                     "Connection: close\r\n\r\n",
-                     n, conf.path, conf.path + n, mark, conf.port,
-                     token ? "Authorization: Bearer " : "",
-                     token ? token : "", token ? "\r\n" : "");
-
-    } else if (conf.sse) {
-
-        n = snprintf(request, sizeof(request),
-                     "GET %s HTTP/1.1\r\n"
-                     "Host: 127.0.0.1:%d\r\n"
-                     "Accept: text/event-stream\r\n\r\n",
-                     conf.path, conf.port);
-
-    } else {
-        n = snprintf(request, sizeof(request),
-                     "GET %s%s%s%s%s%s HTTP/1.1\r\n"
-                     "Host: 127.0.0.1:%d\r\n"
-                     "Connection: Upgrade\r\n"
-                     "Upgrade: websocket\r\n"
-                     "Sec-WebSocket-Version: 13\r\n"
-                     "Sec-WebSocket-Key: " LOAD_WS_KEY "\r\n\r\n",
-                     conf.path, group,
-                     conf.signalr ? (mark == '&' ? "&id=" : "?id=") : "",
-                     conf.signalr ? c->id : "",
-                     token ? (conf.signalr || mark == '&' ? "&access_token="
-                                                          : "?access_token=")
-                           : "",
-                     token ? token : "", conf.port);
-    }
-
-    if (n >= (int) sizeof(request)) {
-        load_fail("a token is too long");
-    }
-
-    if (send(c->io.fd, request, n, MSG_NOSIGNAL) != n) {
-        load_fail("client %d: cannot connect to port %d: %s", c->number,
-                  conf.port, strerror(errno));
-    }
-
-    c->sent = 1;
-    load_watch(&c->io, EPOLLIN, 1);
-}
-
-
-/* The second hop goes over a new connection: a browser's does, too. */
+/*
+ * The second hop goes over a new connection: a browser's does, too.  That of
+ * the first is closed, or kept for whoever comes next.
+ */
 
 static size_t
 load_client_negotiated(load_client_t *c, char *buf, size_t len)
 {
-    char    *p;
+    char    *p, *body, *length;
     size_t   n;
 
     static const char  key[] = "\"connectionToken\":\"";
 
-    p = strstr(buf, key);
+    body = strstr(buf, "\r\n\r\n");
+    length = strcasestr(buf, "\r\nContent-Length: ");
+    n = (body != NULL && length != NULL && length < body)
+        ? body + 4 - buf + strtoul(length + 18, NULL, 10) : 0;
 
-    if (p == NULL || strchr(p + sizeof(key) - 1, '"') == NULL
-        || strstr(p, "]}") == NULL)
-    {
+    if (n == 0 || len < n) {
         if (len > LOAD_MAX_HEAD || (len > 12 && memcmp(buf + 9, "200", 3))) {
             load_fail("negotiate answered %.60s", buf);
         }
 
         return 0;
+    }
+
+    p = strstr(body, key);
+
+    if (p == NULL || len != n) {
+        load_fail("negotiate answered %.60s", body + 4);
     }
 
     p += sizeof(key) - 1;
@@ -394,10 +330,41 @@ load_client_negotiated(load_client_t *c, char *buf, size_t len)
     c->held = NULL;
     c->nheld = 0;
 
-    close(c->io.fd);
+    if (conf.keeping) {
+        load_unwatch(&c->io);
+        kept[nkept++] = c->io.fd;
+
+    } else {
+        close(c->io.fd);
+    }
+
     load_client_connect(c, LOAD_UPGRADE);
 
     return len;
+}
+
+
+/* There are no more than there are connects under way at once. */
+
+static int
+load_kept_take(load_client_t *c)
+{
+    if (nkept == 0) {
+        return 0;
+    }
+
+    c->io.fd = kept[--nkept];
+
+    return 1;
+}
+
+
+static void
+load_kept_close(void)
+{
+    while (nkept) {
+        close(kept[--nkept]);
+    }
 }
 
 
@@ -461,39 +428,4 @@ load_client_t *
 load_client(int number)
 {
     return &clients[number];
-}
-
-
-static void
-load_tokens_read(void)
-{
-    int      max;
-    char    *line;
-    FILE    *f;
-    size_t   size;
-    ssize_t  n;
-
-    f = fopen(conf.tokens, "r");
-    max = conf.first + conf.clients;
-    tokens = calloc(max, sizeof(char *));
-
-    if (f == NULL || tokens == NULL) {
-        load_fail("cannot read %s: %s", conf.tokens, strerror(errno));
-    }
-
-    line = NULL;
-    size = 0;
-
-    while (ntokens < max && (n = getline(&line, &size, f)) > 1) {
-        line[n - 1] = '\0';
-        tokens[ntokens++] = line;
-        line = NULL;
-        size = 0;
-    }
-
-    fclose(f);
-
-    if (ntokens == 0) {
-        load_fail("%s holds no token", conf.tokens);
-    }
 }

@@ -13,9 +13,13 @@
 
 #define LOAD_MAX_FRAME     131072
 
+/* the key and answer of RFC 6455, section 1.3 */
+#define LOAD_WS_KEY        "dGhlIHNhbXBsZSBub25jZQ=="
+#define LOAD_WS_ACCEPT     "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
 
 typedef enum {
-    LOAD_NEGOTIATE = 0,         /* POST sent on a connection of its own */
+    LOAD_NEGOTIATE = 0,         /* POST sent on another connection */
     LOAD_UPGRADE,
     LOAD_HANDSHAKE,
     LOAD_OPEN
@@ -41,6 +45,12 @@ typedef struct {
 
 void load_client_opened(load_client_t *c);
 load_client_t *load_client(int number);
+
+
+/* request.c: what a client of this state asks for */
+
+void load_client_request(load_client_t *c);
+void load_tokens_read(void);
 
 
 /* stream.c: what comes in an event stream */

@@ -172,6 +172,11 @@ load_spread(void)
 
     if (conf.storms && conf.hop) {
         load_hops();
+        load_hops_kept();
+    }
+
+    if (conf.storms && conf.signalr) {
+        load_direct();
     }
 }
 

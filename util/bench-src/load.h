@@ -40,6 +40,8 @@ typedef struct {
     const char    *hop;             /* what a client posts to first while two
                                        hops are measured, or NULL */
     int            hopping;         /* they are */
+    int            keeping;         /* over connections that are kept */
+    int            direct;          /* no negotiate */
     int            clients;
     int            first;           /* the number of the first of them */
     int            size;            /* bytes of a published body */
@@ -119,6 +121,7 @@ extern load_conf_t  conf;
 uint64_t load_now(void);            /* nanoseconds, monotonic */
 void load_loop_init(void);
 void load_watch(load_io_t *io, uint32_t events, int modify);
+void load_unwatch(load_io_t *io);    /* before another has its descriptor */
 void load_turn(int timeout_ms);     /* waits once, runs the handlers */
 void load_fail(const char *fmt, ...)
     __attribute__((format(printf, 1, 2), noreturn));
@@ -169,7 +172,9 @@ void load_paced(void);
 void load_saturated(void);
 void load_batched(void);
 void load_storms(void);
-void load_hops(void);               /* the same, in two requests for all */
+void load_hops(void);               /* the same, in two requests for all, */
+void load_hops_kept(void);          /* the first over few connections, */
+void load_direct(void);             /* without negotiate */
 void load_spread_idle(void);        /* of idle clients alone, of any kind */
 
 

@@ -61,6 +61,15 @@ load_watch(load_io_t *io, uint32_t events, int modify)
 }
 
 
+void
+load_unwatch(load_io_t *io)
+{
+    if (epoll_ctl(load_ep, EPOLL_CTL_DEL, io->fd, NULL) == -1) {
+        load_fail("epoll_ctl() failed: %s", strerror(errno));
+    }
+}
+
+
 /*
  * A handler may close its own descriptor, never another's, so an event that
  * was already fetched always finds the object it was fetched for.

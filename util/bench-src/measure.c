@@ -267,6 +267,28 @@ load_hops(void)
 }
 
 
+/* A connection of the first request serves the next client, too. */
+
+void
+load_hops_kept(void)
+{
+    conf.hopping = 1;
+    conf.keeping = 1;
+    load_storm_rounds("kept");
+    conf.hopping = 0;
+    conf.keeping = 0;
+}
+
+
+void
+load_direct(void)
+{
+    conf.direct = 1;
+    load_storm_rounds("direct");
+    conf.direct = 0;
+}
+
+
 /*
  * Closing is outside the clock; a round begins when the servers are done with
  * the one before.
