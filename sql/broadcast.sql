@@ -1002,6 +1002,37 @@ COMMENT ON FUNCTION broadcast.wal_beat() IS
 'Internal: something to read behind all that was committed before; the cursor reaches the place that it returns';
 
 
+-- A sequence for the reasons of broadcast.promised.
+
+CREATE SEQUENCE IF NOT EXISTS broadcast.wal_beaten MINVALUE 0 START 0;
+
+COMMENT ON SEQUENCE broadcast.wal_beaten IS
+'When something was last written to the WAL for a position that waits, in milliseconds of the server''s clock';
+
+
+CREATE OR REPLACE FUNCTION broadcast.wal_may_beat() RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    moment bigint := extract(epoch FROM clock_timestamp()) * 1000;
+BEGIN
+    IF pg_sequence_last_value('broadcast.wal_beaten'::regclass)
+       BETWEEN moment - 100 AND moment
+    THEN
+        RETURN false;
+    END IF;
+
+    PERFORM setval('broadcast.wal_beaten', moment);
+
+    RETURN true;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.wal_may_beat() IS
+'Internal: true ten times a second, for all who ask: a position comes from a client, who may have made it up';
+
+
 CREATE OR REPLACE FUNCTION broadcast.wal_place() RETURNS pg_lsn
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -1071,8 +1102,15 @@ BEGIN
         RETURN true;
     END IF;
 
+    -- a place where nothing is yet no statement has seen, and no beat reaches
+
     IF reached - '0/0' < place THEN
-        PERFORM broadcast.wal_beat();
+        IF place <= pg_current_wal_insert_lsn() - '0/0'
+           AND broadcast.wal_may_beat()
+        THEN
+            PERFORM broadcast.wal_beat();
+        END IF;
+
         RETURN false;
     END IF;
 
@@ -1086,6 +1124,7 @@ BEGIN
 
     IF behind IS NULL
        AND pg_visible_in_snapshot(asked, pg_current_snapshot())
+       AND broadcast.wal_may_beat()
     THEN
         INSERT INTO broadcast.wal_own (xid, lsn)
         VALUES (asked, broadcast.wal_beat()) ON CONFLICT DO NOTHING;

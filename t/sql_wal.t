@@ -30,6 +30,49 @@ $pg->file("$FindBin::Bin/../sql/broadcast.sql", @at);
 is(q1(plan_(q{'left'})), 'create', 'a slot is wanted');
 q1(q{select pg_create_logical_replication_slot('left', 'pgoutput')});
 is(q1(plan_(q{'left'})), 'read', '... and is there');
+# A client may make a position up: what it is good for is looked at with each
+# of its tries, and would be written to the WAL with each.
+
+q1(q{truncate broadcast.wal_cursor;
+     insert into broadcast.wal_cursor (lsn, n) values ('0/1', 0)});
+
+sub beats {
+    return q1(q{select count(*) from pg_logical_slot_peek_binary_changes('left',
+                    null, null, 'proto_version', '1', 'publication_names', 'p',
+                    'messages', 'true')
+                 where position('beat'::bytea in data) > 0});
+}
+
+sub asks {
+    my ($suffix) = @_;
+
+    return q1(qq{select string_agg(distinct broadcast.settled('chat',
+                        $suffix)::text, ' ')
+                   from generate_series(1, 300) n});
+}
+
+my $now = q{'.-' || to_hex((pg_current_wal_insert_lsn() - '0/0')::bigint)};
+my $old = q{'.~' || to_hex(pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+                           - n) || '_1-0'};
+my ($began, $beats) = (time, beats());
+
+is(asks($now), 'false', 'a position that the relay has not reached is not '
+                        . 'settled');
+cmp_ok(beats() - $beats, '>', 0, '... and gives it something to read');
+is(asks($old), 'false', 'nor is one of a transaction of long ago');
+
+my $most = 10 * (time - $began + 1) + 2;
+
+cmp_ok(beats() - $beats, '<=', $most, "... 600 of them at most $most times");
+cmp_ok(q1('select count(*) from broadcast.wal_own'), '<=', $most,
+       '... nor does the table grow with them');
+
+$beats = beats();
+is(asks(q{'.-7' || repeat('f', 15)}), 'false',
+   'one beyond all that is written is not settled');
+is(beats(), $beats, '... and nothing is written for it');
+
+q1('truncate broadcast.wal_own, broadcast.wal_cursor');
 q1('update broadcast.wal set wanted = null');
 
 # one that stages in this mode, between the two looks at the sequence of ids
