@@ -6249,6 +6249,24 @@ $$;
 COMMENT ON FUNCTION broadcast.finish(text, text) IS
 'Internal: the same of what is not jsonb, whose result stays as it is written';
 
+-- up to version 5 the only one: who may call it is not to stand still until
+-- grants are given again
+
+DO $$
+DECLARE
+    r record;
+BEGIN
+    FOR r IN SELECT DISTINCT a.grantee::regrole AS role
+               FROM pg_catalog.pg_proc p, pg_catalog.aclexplode(p.proacl) a
+              WHERE p.oid = 'broadcast.finish(text, text)'::regprocedure
+                AND a.grantee NOT IN (0, p.proowner)
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION broadcast.finish(text, jsonb)'
+                       ' TO %s', r.role);
+    END LOOP;
+END
+$$;
+
 
 CREATE OR REPLACE FUNCTION broadcast.done(context text) RETURNS boolean
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER

@@ -19,6 +19,13 @@ SELECT results_eq($$ SELECT message_size, doorbell, wal FROM broadcast.sending $
 SELECT throws_ok($$ SELECT broadcast.send_all('chat', 't', '[]') $$,
     '22P02', 'invalid input syntax for type bigint: "much"',
     '... and else a send says so');
+SELECT is_empty(
+    $$ SELECT p.oid::regprocedure FROM pg_proc p
+        WHERE p.pronamespace = 'broadcast'::regnamespace
+          AND p.proname IN ('dispatch', 'message_event', 'finish',
+                            'done_if', 'argument', 'call_as')
+          AND NOT has_function_privilege('of nginx', p.oid, 'EXECUTE') $$,
+    'what the statements of methods call may be called by who might before');
 UPDATE broadcast.setting SET value = '1048576' WHERE name = 'message_size';
 SELECT broadcast.send_all('chat', 'behind', '[]');
 SELECT is((SELECT count(*) FROM pg_proc p

@@ -22,7 +22,7 @@ my $top = dirname(__FILE__) . '/../../..';
 sub programs {
     my ($pg) = @_;
 
-    $pg->psql('CREATE ROLE owner LOGIN');
+    $pg->psql('CREATE ROLE owner LOGIN; CREATE ROLE "of nginx"');
 
     for my $file (sort glob "$top/t/sql/*.sql") {
         my ($name) = $file =~ m{([^/]+)\.sql$};
@@ -97,6 +97,7 @@ SQL
             target text, arguments jsonb, excluded text[], source int,
             grp text DEFAULT NULL) RETURNS void
         LANGUAGE sql AS $$ SELECT $$;
+        GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA broadcast TO "of nginx";
         INSERT INTO broadcast.staging (hub, type, scope, source, target,
                                        arguments)
         VALUES ('chat', 1, 0, 0, 'before', '[]');
