@@ -168,6 +168,10 @@ async function described(verb, operation, response, name) {
         return;
     }
 
+    // lines are answered, a single message is not
+
+    if (!text && response.status === 202 && !name.includes('x-ndjson')) return;
+
     const pointer = schema => ({ $ref: `doc${schema.$ref ?? ''}` });
     const schema = JSON.parse(JSON.stringify(media.schema),
         (key, v) => v?.$ref ? pointer(v) : v);
