@@ -24,8 +24,15 @@ use Broadcast::Wait qw(slurp);
 
 use constant ALL => 2000;
 
-my $nginx = Broadcast::Nginx->new(
-    http => <<'END',
+my $nginx;
+
+# what another kind of clients has given back would be used again
+
+sub fresh {
+    $nginx->stop_ok if $nginx;
+
+    $nginx = Broadcast::Nginx->new(
+        http => <<'END',
     broadcast_zone test 64m;
     server {
         listen 127.0.0.1:%%PORT real%%;
@@ -33,13 +40,14 @@ my $nginx = Broadcast::Nginx->new(
         location /events/ { broadcast_events anonymous; }
     }
 END
-    server => <<'END');
+        server => <<'END');
         location /events/ { broadcast_events anonymous; }
         location /status { broadcast_status json; }
         location /active { stub_status; }
 END
 
-$nginx->start or BAIL_OUT('nginx does not start: ' . $nginx->error_log);
+    $nginx->start or BAIL_OUT('nginx does not start: ' . $nginx->error_log);
+}
 
 
 sub occupied {
@@ -90,6 +98,8 @@ my %kinds = (
 
 for my $kind (sort keys %kinds) {
     my ($limit, $upgrade) = @{ $kinds{$kind} };
+
+    fresh();
 
     my @clients = clients(ALL / 5, $upgrade);
     ok(settled(ALL / 5), "$kind: a fifth of all is connected");

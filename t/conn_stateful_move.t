@@ -330,6 +330,9 @@ ok !eval { $hub->again(on => $other); 1 }, 'a worker dies with a row in its hand
 ok wait_for(sub { $pg->psql('select count(*) from gone', @at) == 1 }, 10),
     'which is the end of the connection';
 ok +IO::Select->new($live->{socket})->can_read(5), 'the old worker has noticed';
+my $word = $live->message(1);
+is $word // '', $word ? '{"type":7,"allowReconnect":true}' : '',
+    'and says nothing, or that the client may come again';
 is $live->message(1), undef, 'and has closed its socket';
 
 $nginx->stop_ok;
