@@ -2702,6 +2702,8 @@ DECLARE
     last bigint := said[5];
     late xid8[] := said[6];
     fresh boolean := false;
+    below bigint;       -- one sent since `past`, with an id of before
+    kept text;
     ids bigint[] := '{}';
 BEGIN
     IF said IS NULL THEN
@@ -2713,29 +2715,53 @@ BEGIN
             SELECT pg_current_snapshot(),
                    coalesce((SELECT s.id FROM broadcast.staging s
                               WHERE s.id > low ORDER BY s.id DESC LIMIT 1),
-                            low)
-              INTO now, high;
+                            low),
+                   (SELECT s.id FROM broadcast.staging s
+                     WHERE s.xid >= pg_snapshot_xmax(past)
+                       AND s.xid < pg_snapshot_xmax(pg_current_snapshot())
+                       AND s.id <= low
+                     ORDER BY s.xid LIMIT 1)
+              INTO now, high, below;
 
-            late := broadcast.drain_late(past, low, now);
+            -- most often nobody can be late, which costs less to see
+
+            IF below IS NOT NULL
+               OR pg_snapshot_xmin(past) < pg_snapshot_xmax(past)
+               OR pg_current_xact_id_if_assigned() IS NOT NULL
+            THEN
+                late := broadcast.drain_late(past, low, now);
+            ELSE
+                late := '{}';
+            END IF;
+
             last := 0;
             fresh := true;
         END IF;
 
-        ids := ids || ARRAY(
-            SELECT r.id FROM (
-                SELECT s.id
-                  FROM unnest(late) x, LATERAL (
-                       SELECT y.id FROM broadcast.staging y
-                        WHERE y.xid = x AND y.id > last AND y.id <= low
-                          AND y.id <> ALL (ids)
-                        ORDER BY y.id LIMIT lim - cardinality(ids)) s
-                 UNION ALL
-                (SELECT y.id FROM broadcast.staging y
-                  WHERE y.id > greatest(last, low) AND y.id <= high
-                    AND (past IS NULL OR pg_visible_in_snapshot(y.xid, now)
-                         OR y.xid = pg_current_xact_id_if_assigned())
-                  ORDER BY y.id LIMIT lim - cardinality(ids))) r
-             ORDER BY r.id LIMIT lim - cardinality(ids));
+        IF cardinality(late) = 0 THEN
+            ids := ids || ARRAY(
+                SELECT y.id FROM broadcast.staging y
+                 WHERE y.id > greatest(last, low) AND y.id <= high
+                   AND (past IS NULL OR pg_visible_in_snapshot(y.xid, now)
+                        OR y.xid = pg_current_xact_id_if_assigned())
+                 ORDER BY y.id LIMIT lim - cardinality(ids));
+        ELSE
+            ids := ids || ARRAY(
+                SELECT r.id FROM (
+                    SELECT s.id
+                      FROM unnest(late) x, LATERAL (
+                           SELECT y.id FROM broadcast.staging y
+                            WHERE y.xid = x AND y.id > last AND y.id <= low
+                              AND y.id <> ALL (ids)
+                            ORDER BY y.id LIMIT lim - cardinality(ids)) s
+                     UNION ALL
+                    (SELECT y.id FROM broadcast.staging y
+                      WHERE y.id > greatest(last, low) AND y.id <= high
+                        AND (past IS NULL OR pg_visible_in_snapshot(y.xid, now)
+                             OR y.xid = pg_current_xact_id_if_assigned())
+                      ORDER BY y.id LIMIT lim - cardinality(ids))) r
+                 ORDER BY r.id LIMIT lim - cardinality(ids));
+        END IF;
 
         IF cardinality(ids) >= lim THEN
             last := ids[cardinality(ids)];
@@ -2749,7 +2775,9 @@ BEGIN
         EXIT WHEN fresh;
     END LOOP;
 
-    PERFORM set_config('broadcast.drain', array_to_string(
+    -- an assignment of what is no query costs a tenth of PERFORM
+
+    kept := set_config('broadcast.drain', array_to_string(
         ARRAY[past::text, low::text, now::text, high::text, last::text,
               late::text], '|', '-'), false);
 
@@ -2761,16 +2789,16 @@ COMMENT ON FUNCTION broadcast.drain(int) IS
 'Internal: what is to be numbered next, in this order; each id once, given that it is numbered by this transaction';
 
 
-CREATE OR REPLACE FUNCTION broadcast.number_start(hubs text[], n int)
-RETURNS bigint
+-- up to version 5 with what number_hubs() does, and with who else is there
+
+DROP FUNCTION IF EXISTS broadcast.number_start(text[], int);
+DROP FUNCTION IF EXISTS broadcast.number_end(bigint, int, boolean);
+
+CREATE OR REPLACE FUNCTION broadcast.number_start() RETURNS bigint
 LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
-    start bigint;
-    first bigint;
     kept bigint;        -- what the row of `state` says
-    known int;          -- hubs that there are
-    low bigint;         -- where the number of one of them was kept
 BEGIN
     -- the number must be as durable as the message it was given to
 
@@ -2787,46 +2815,68 @@ BEGIN
 
     LOCK TABLE broadcast.message IN ACCESS SHARE MODE;
 
-    start := broadcast.head();
-    first := broadcast.history_reach(start + n);
+    -- as head() says it, of parts that are chosen once
 
-    SELECT count(*), min(h.pos) INTO known, low
-      FROM broadcast.hub h WHERE h.name = ANY (hubs);
+    RETURN greatest(kept, (SELECT u.head FROM broadcast.upkept u
+                            WHERE u.single),
+                    (SELECT m.pos FROM broadcast.message m
+                      WHERE m.pos > kept ORDER BY m.pos DESC LIMIT 1));
+END
+$$;
 
-    IF known < cardinality(hubs) THEN
-        INSERT INTO broadcast.hub (name, epoch, pos)
-        SELECT x, broadcast.epoch(), start FROM unnest(hubs) x
-         WHERE NOT EXISTS (SELECT FROM broadcast.hub h WHERE h.name = x)
-            ON CONFLICT (name) DO NOTHING;
-    END IF;
+COMMENT ON FUNCTION broadcast.number_start() IS
+'Internal: makes ready to number records in this transaction; returns the newest pos';
+
+
+CREATE OR REPLACE FUNCTION broadcast.number_hubs(hubs text[], start bigint,
+    n int) RETURNS void
+LANGUAGE plpgsql VOLATILE
+AS $$
+DECLARE
+    first bigint := broadcast.history_reach(start + n);
+BEGIN
+    INSERT INTO broadcast.hub (name, epoch, pos)
+    SELECT x, broadcast.epoch(), start FROM unnest(hubs) x
+     WHERE NOT EXISTS (SELECT FROM broadcast.hub h WHERE h.name = x)
+        ON CONFLICT (name) DO NOTHING;
 
     -- once a part: so the newest number is looked for in the newest ones; if
     -- somebody has the row, later
 
-    IF low < first THEN
-        UPDATE broadcast.hub h
-           SET seq = broadcast.newest(h.name, h.epoch, h.seq, h.pos),
-               pos = start
-          FROM (SELECT x.name FROM broadcast.hub x
-                 WHERE x.name = ANY (hubs) AND x.pos < first
-                   FOR UPDATE SKIP LOCKED) x
-         WHERE h.name = x.name;
-    END IF;
+    UPDATE broadcast.hub h
+       SET seq = broadcast.newest(h.name, h.epoch, h.seq, h.pos),
+           pos = start
+      FROM (SELECT x.name FROM broadcast.hub x
+             WHERE x.name = ANY (hubs) AND x.pos < first
+               FOR UPDATE SKIP LOCKED) x
+     WHERE h.name = x.name;
 
-    IF kept < first AND kept < start THEN
-        UPDATE broadcast.state SET head = start;
-    END IF;
-
-    RETURN start;
+    UPDATE broadcast.state SET head = start WHERE head < least(first, start);
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.number_start(text[], int) IS
-'Internal: makes ready to number n records of these hubs in this transaction; returns the newest pos';
+COMMENT ON FUNCTION broadcast.number_hubs(text[], bigint, int) IS
+'Internal: makes what is missing to number n records of these hubs behind pos start, or is to be kept again';
+
+
+CREATE OR REPLACE FUNCTION broadcast.number_newest(hub text, epoch bigint,
+    seq bigint, pos bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE
+AS $$
+BEGIN
+    RETURN coalesce((SELECT m.seq FROM broadcast.message m
+                      WHERE m.hub = $1 AND m.epoch = $2 AND m.seq > $3
+                        AND m.pos > $4
+                      ORDER BY m.seq DESC LIMIT 1), $3);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.number_newest(text, bigint, bigint, bigint) IS
+'Internal: newest(), in the settings of who numbers';
 
 
 CREATE OR REPLACE FUNCTION broadcast.number_end(start bigint, n int,
-    users boolean) RETURNS void
+    users boolean, others boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
 BEGIN
@@ -2837,16 +2887,14 @@ BEGIN
         PERFORM broadcast.membership_prune();
     END IF;
 
-    IF (SELECT count(*) > 1 FROM broadcast.node
-         WHERE seen_at > clock_timestamp() - interval '15 s')
-    THEN
+    IF others THEN
         PERFORM pg_notify('broadcast_batch', '');
     END IF;
 END
 $$;
 
-COMMENT ON FUNCTION broadcast.number_end(bigint, int, boolean) IS
-'Internal: what follows n new rows behind pos start, some of them about the groups of users';
+COMMENT ON FUNCTION broadcast.number_end(bigint, int, boolean, boolean) IS
+'Internal: what follows n new rows behind pos start, some of them about the groups of users, while there are other nodes';
 
 
 CREATE OR REPLACE FUNCTION broadcast.sequence(lim int) RETURNS int
@@ -2862,18 +2910,34 @@ DECLARE
     said text[];
     hubs text[];
     users boolean;
+    others boolean;     -- nodes to be told of the batch
+    ready boolean;      -- all hubs, and the part of the history
     start bigint;
-    n int;
+    n int := cardinality(ids);
 BEGIN
-    IF cardinality(ids) = 0 THEN
+    IF n = 0 THEN
         RETURN 0;
     END IF;
 
-    SELECT array_agg(DISTINCT s.hub), bool_or(s.type IN (2, 3) AND s.scope = 2)
-      INTO hubs, users
-      FROM broadcast.staging s WHERE s.id = ANY (ids);
+    start := broadcast.number_start();
 
-    start := broadcast.number_start(hubs, cardinality(ids));
+    SELECT array_agg(x.hub), bool_or(x.users),
+           (SELECT count(*) > 1 FROM broadcast.node
+             WHERE seen_at > clock_timestamp() - interval '15 s'),
+           bool_and(x.pos IS NOT NULL)
+           AND least(min(x.pos), (SELECT s.head FROM broadcast.state s))
+               >= (SELECT p.first FROM broadcast.history p
+                    WHERE p.first <= start + n AND p.upto > start + n
+                    ORDER BY p.first DESC LIMIT 1)
+      INTO hubs, users, others, ready
+      FROM (SELECT s.hub, bool_or(s.type IN (2, 3) AND s.scope = 2) AS users,
+                   (SELECT h.pos FROM broadcast.hub h WHERE h.name = s.hub)
+              FROM broadcast.staging s WHERE s.id = ANY (ids)
+             GROUP BY s.hub) x;
+
+    IF ready IS NOT TRUE THEN
+        PERFORM broadcast.number_hubs(hubs, start, n);
+    END IF;
 
     WITH moved AS (
         DELETE FROM broadcast.staging WHERE id = ANY (ids) RETURNING *
@@ -2887,7 +2951,7 @@ BEGIN
             ON o.id = m.id
     ), base AS MATERIALIZED (
         SELECT h.name, h.epoch,
-               broadcast.newest(h.name, h.epoch, h.seq, h.pos) AS seq
+               broadcast.number_newest(h.name, h.epoch, h.seq, h.pos) AS seq
           FROM broadcast.hub h WHERE h.name = ANY (hubs)
     )
     INSERT INTO broadcast.message (pos, hub, epoch, seq, type, scope, source,
@@ -2908,7 +2972,9 @@ BEGIN
 
     GET DIAGNOSTICS n = ROW_COUNT;
 
-    PERFORM broadcast.number_end(start, n, users);
+    IF users OR others OR start / 1000 <> (start + n) / 1000 THEN
+        PERFORM broadcast.number_end(start, n, users, others);
+    END IF;
 
     IF start / 1000 <> (start + n) / 1000 THEN
         said := string_to_array(current_setting('broadcast.drain'), '|', '-');
