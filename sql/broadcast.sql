@@ -6964,6 +6964,30 @@ BEGIN
         coalesce(said, 'all rows of broadcast.setting can be read'),
         'UPDATE broadcast.setting SET value = …; running broadcast.sql puts back what is missing';
 
+    -- it fails where a setting cannot be read, which was said
+
+    IF said IS NULL THEN
+        said := (SELECT string_agg(format('%s of broadcast.setting is %L, sends go by %L',
+                                          v.name, v.value, v.kept), '; ')
+                   FROM broadcast.setting s
+                   LEFT JOIN broadcast.sending k ON k.single,
+                        LATERAL (VALUES (s.name, s.value, CASE s.name
+                            WHEN 'doorbell' THEN k.doorbell
+                            WHEN 'message_size' THEN k.message_size::text
+                            WHEN 'source' THEN CASE WHEN k.wal THEN 'wal'
+                                                    ELSE 'outbox' END
+                                                END)) v(name, value, kept)
+                  WHERE s.name IN ('doorbell', 'message_size', 'source')
+                    AND CASE WHEN s.name = 'message_size'
+                             THEN s.value::bigint::text ELSE s.value END
+                        IS DISTINCT FROM v.kept);
+
+        RETURN QUERY SELECT 'sending',
+            CASE WHEN said IS NULL THEN 'ok' ELSE 'error' END,
+            coalesce(said, 'sends go by what broadcast.setting says'),
+            'it was changed while its triggers were off: ALTER TABLE broadcast.setting ENABLE TRIGGER USER, then UPDATE broadcast.setting SET value = value';
+    END IF;
+
     RETURN QUERY SELECT 'doorbell',
         CASE WHEN s.value = 'off' THEN 'warn' ELSE 'ok' END,
         CASE WHEN s.value = 'off'

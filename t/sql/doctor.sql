@@ -61,7 +61,7 @@ SELECT is(app.after('SELECT 1'), 'ok', 'where nothing is wrong all is ok');
 SELECT bag_eq($$ SELECT "check" FROM broadcast.doctor() $$,
     $$ SELECT unnest('{server_version, recovery, encoding, wal_level, source,
          synchronous_commit, transactions, connections, notify_queue,
-         snapshots, schema_version, settings, doorbell, owner, public_rights,
+         snapshots, schema_version, settings, sending, doorbell, owner, public_rights,
          role_rights, role_power, role_members, nodes, relay, pooler, lag, history,
          bindings, function_errors, timers, exposed, overloads}'::text[]) $$,
     'one row a check, by these names');
@@ -119,6 +119,26 @@ SELECT is(app.after('DELETE FROM broadcast.setting
 SELECT is(app.after('UPDATE broadcast.setting SET value = ''off''
                      WHERE name = ''doorbell'''),
           'doorbell warn', 'a doorbell that does not ring');
+CREATE TEMPORARY TABLE other AS SELECT *
+  FROM (VALUES ('doorbell', 'commit'), ('doorbell', 'adaptive'),
+               ('message_size', '1000'), ('source', 'wal')) v(name, value)
+ WHERE (name, value) NOT IN (SELECT s.name, s.value FROM broadcast.setting s);
+SELECT is(app.after(format('ALTER TABLE broadcast.setting DISABLE TRIGGER USER;
+                            UPDATE broadcast.setting SET value = %L
+                             WHERE name = %L', value, name)),
+          'sending error',
+          format('%s = %s that sends do not go by: triggers were off', name,
+                 value))
+  FROM pg_temp.other;
+SELECT is(app.after('ALTER TABLE broadcast.setting DISABLE TRIGGER USER',
+                    'UPDATE broadcast.setting SET value = ''1000''
+                      WHERE name = ''message_size''',
+                    'ALTER TABLE broadcast.setting ENABLE TRIGGER USER',
+                    'UPDATE broadcast.setting SET value = value'),
+          'ok', '... what the hint says puts it right');
+SELECT is(app.after('UPDATE broadcast.setting SET value = ''01000''
+                      WHERE name = ''message_size'''),
+          'ok', '... and a number may be written in any way');
 
 
 -- rights
