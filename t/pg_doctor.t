@@ -15,8 +15,8 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 
 use Broadcast::Nginx qw(wait_for);
+use Broadcast::Pooler;
 use Broadcast::Postgres;
-use Broadcast::Wait qw(free_port spawn reap slurp);
 
 my $pg = Broadcast::Postgres->new;
 $pg->createdb('app', 'app');
@@ -123,66 +123,29 @@ $thief->close;
 # --- a pooler ---------------------------------------------------------------
 
 SKIP: {
-    my ($pgbouncer) = grep { -x } map { "$_/pgbouncer" }
-                      split(/:/, $ENV{PATH}), '/usr/sbin';
-
-    skip 'pgbouncer is not installed', 4 if !$pgbouncer;
+    skip 'pgbouncer is not installed', 4 if !Broadcast::Pooler->program;
 
     for my $case ([ session => 'warn', 'a pooler in session mode is seen' ],
                   [ transaction => 'error', 'one that gives a session another '
                                           . 'process is proven' ])
     {
         my ($mode, $status, $words) = @$case;
-        my ($port, $pid) = pooler($pgbouncer, $mode);
+
+        # in turn each of five server processes is given what is asked next
+
+        my $pooler = Broadcast::Pooler->new($pg, mode => $mode,
+            conf => { min_pool_size => 5, server_round_robin => 1 });
+        my $port = $pooler->port;
         my $through = node("host=127.0.0.1 port=$port dbname=app user=app");
 
         # in transaction mode other checks may complain, too
 
         ok((wait_for { doctor() =~ /pooler $status/ } 30), $words)
-            or diag(doctor(), slurp($pg->dir . '/pgbouncer.log'));
+            or diag(doctor(), $pooler->log);
 
         $through->stop_ok;
-
-        kill 'TERM', $pid;
-        reap($pid, 10);
+        $pooler->stop;
     }
 }
 
 done_testing();
-
-
-# A pgbouncer before the cluster; its port and process.  In turn each of five
-# server processes is given what is asked next.
-
-sub pooler {
-    my ($program, $mode) = @_;
-    my $port = free_port();
-    my $dir = $pg->dir;
-
-    open my $f, '>', "$dir/pgbouncer.ini" or die "pgbouncer.ini: $!\n";
-    print $f <<"EOC";
-[databases]
-app = host=$dir port=@{[ $pg->port ]} user=app
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = $port
-unix_socket_dir =
-auth_type = any
-pool_mode = $mode
-min_pool_size = 5
-server_round_robin = 1
-ignore_startup_parameters = extra_float_digits
-EOC
-    close $f;
-    chmod 0644, "$dir/pgbouncer.ini";
-
-    my $pid = spawn(command => [ $program, "$dir/pgbouncer.ini" ],
-                    user => $> == 0 ? 'postgres' : undef,
-                    log => "$dir/pgbouncer.log");
-
-    wait_for { IO::Socket::INET->new(PeerAddr => '127.0.0.1',
-                                     PeerPort => $port) } 20
-        or die slurp("$dir/pgbouncer.log");
-
-    return ($port, $pid);
-}

@@ -16,8 +16,8 @@ use Test::More;
 use Broadcast::DNS;
 use Broadcast::HTTP qw(http);
 use Broadcast::Nginx qw(wait_for free_port);
+use Broadcast::Pooler;
 use Broadcast::Postgres;
-use Broadcast::Wait qw(reap slurp spawn);
 
 my @at = (db => 'app', user => 'app');
 
@@ -109,16 +109,15 @@ $nginx->stop_ok(signal => 'TERM');
 # --- a pooler ---------------------------------------------------------------
 
 SKIP: {
-    my ($pgbouncer) = grep { -x } map { "$_/pgbouncer" }
-                      split(/:/, $ENV{PATH}), '/usr/sbin';
-
-    skip 'pgbouncer is not installed', 10 if !$pgbouncer;
+    skip 'pgbouncer is not installed', 10 if !Broadcast::Pooler->program;
 
     for my $case ([ session => qr/\[warn\].*a pooler is between/ ],
                   [ transaction => qr/\[error\].*a pooler gives this session/ ])
     {
         my ($mode, $line) = @$case;
-        my ($at, $pid) = pooler($pgbouncer, $mode);
+        my $pooler = Broadcast::Pooler->new($pg, mode => $mode,
+            conf => { min_pool_size => 5, server_round_robin => 1 });
+        my $at = $pooler->port;
 
         node("host=127.0.0.1 port=$at");
 
@@ -137,8 +136,7 @@ SKIP: {
 
         $nginx->stop_ok(signal => 'TERM');
 
-        kill 'TERM', $pid;
-        reap($pid, 10);
+        $pooler->stop;
     }
 }
 
@@ -177,37 +175,3 @@ cmp_ok($dns->queries, '>', $asked, '... each looks the name up again');
 $nginx->stop_ok(signal => 'TERM');
 
 done_testing();
-
-
-sub pooler {
-    my ($program, $mode) = @_;
-    my $at = free_port();
-    my $dir = $pg->dir;
-
-    open my $f, '>', "$dir/pgbouncer.ini" or die "pgbouncer.ini: $!\n";
-    print $f <<"EOC";
-[databases]
-app = host=$dir port=$port_of_both user=app
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = $at
-unix_socket_dir =
-auth_type = any
-pool_mode = $mode
-min_pool_size = 5
-server_round_robin = 1
-ignore_startup_parameters = extra_float_digits
-EOC
-    close $f;
-    chmod 0644, "$dir/pgbouncer.ini";
-
-    my $pid = spawn(command => [ $program, "$dir/pgbouncer.ini" ],
-                    user => $> == 0 ? 'postgres' : undef,
-                    log => "$dir/pgbouncer.log");
-
-    wait_for { IO::Socket::INET->new(PeerAddr => '127.0.0.1',
-                                     PeerPort => $at) } 20
-        or die slurp("$dir/pgbouncer.log");
-
-    return ($at, $pid);
-}

@@ -17,9 +17,9 @@ use Test::More;
 use Time::HiRes qw(time sleep);
 
 use Broadcast::HTTP qw(http);
-use Broadcast::Nginx qw(wait_for free_port);
+use Broadcast::Nginx qw(wait_for);
+use Broadcast::Pooler;
 use Broadcast::Postgres;
-use Broadcast::Wait qw(reap slurp spawn);
 
 my $pg = Broadcast::Postgres->new(tcp => 1);
 my @at = (db => 'app', user => 'app');
@@ -233,44 +233,17 @@ ok((wait_for { publish('again')->{status} == 200 } 15), 'it goes on');
 # --- a pooler in between ----------------------------------------------------
 
 SKIP: {
-    my ($pgbouncer) = grep { -x } map { "$_/pgbouncer" }
-                      split(/:/, $ENV{PATH}), '/usr/sbin';
-
-    skip 'pgbouncer is not installed', 7 if !$pgbouncer;
+    skip 'pgbouncer is not installed', 7 if !Broadcast::Pooler->program;
 
     $nginx->stop_ok(signal => 'TERM');
 
-    my $at = free_port();
-    my $dir = $pg->dir;
-
-    open my $f, '>', "$dir/pgbouncer.ini" or die "pgbouncer.ini: $!\n";
-    print $f <<"EOC";
-[databases]
-app = host=$dir port=@{[ $pg->port ]} user=app
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = $at
-unix_socket_dir =
-auth_type = any
-pool_mode = session
-ignore_startup_parameters = extra_float_digits
-EOC
-    close $f;
-    chmod 0644, "$dir/pgbouncer.ini";
-
-    my $bouncer = spawn(command => [ $pgbouncer, "$dir/pgbouncer.ini" ],
-                        user => $> == 0 ? 'postgres' : undef,
-                        log => "$dir/pgbouncer.log");
-
-    wait_for { IO::Socket::INET->new(PeerAddr => '127.0.0.1',
-                                     PeerPort => $at) } 20
-        or die slurp("$dir/pgbouncer.log");
+    my $pooler = Broadcast::Pooler->new($pg);
+    my $at = $pooler->port;
 
     node("host=127.0.0.1 port=$at dbname=app user=app");
     written('pooled', 0, 'through a pooler, which has words of its own for it');
 
-    kill 'TERM', $bouncer;
-    reap($bouncer, 10);
+    $pooler->stop;
 }
 
 $nginx->stop_ok(signal => 'TERM');
