@@ -137,7 +137,7 @@ sub fanouts {
     my (%o) = @_;
 
     my @times = $o{smoke} ? (300, 200, 1)
-              : $o{quick} ? (1200, 700, 1) : (8000, 5000, 2);
+              : $o{quick} ? (1000, 500, 1) : (8000, 5000, 2);
     my $n = $o{clients} || 1000;
 
     my @plans = fanout($o{workers}, $n, $n > 3000 ? 3 : 20, @times);
