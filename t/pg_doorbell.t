@@ -220,6 +220,38 @@ is($sse->event(5)->{event}, 'soon', 'who commits soon after');
 cmp_ok(time - $began, '<', 0.5, '... waits less');
 
 
+# A promise is kept from its first moment, also where the looks had become
+# seldom: behind many that did not ring, the next is half a second away.
+
+sub behind_the_silent {
+    my $silent = $pg->session(@at);
+    my $ringing = $pg->session(@at);
+    my $send = q{select broadcast.send_all('load', 't', '[1]')};
+
+    $silent->run(q{set broadcast.doorbell = 'off'});
+
+    my $until = time + 1.5;                     # the poll finds the first
+
+    $silent->run($send) while time < $until;
+    wait_for { $pg->psql('select count(*) from broadcast.staging', @at) == 0 };
+    sleep 0.75;                                 # the next look: at 1.02
+
+    $ringing->run($send) for 1 .. 25;
+    wait_for { $pg->psql('select last_value
+            > extract(epoch from clock_timestamp()) * 1000
+            from broadcast.promised', @at) eq 't' } 3 or return 9;
+
+    return sent() // 9;
+}
+
+# the poll may help one of them
+
+my @late = sort { $a <=> $b } map { behind_the_silent() } 1 .. 5;
+
+note("@late");
+cmp_ok($late[2], '<', 0.04, 'looks that had become seldom are often again');
+
+
 # A leader that stands still keeps no promise for long.
 
 $pid = load(1);

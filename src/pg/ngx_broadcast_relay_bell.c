@@ -186,6 +186,12 @@ ngx_broadcast_relay_bell_next(ngx_msec_t step)
 
     relay->soon = step;
 
+    /* nginx leaves a timer as it is where the new moment is near the old one */
+
+    if (relay->quick.timer_set) {
+        ngx_del_timer(&relay->quick);
+    }
+
     ngx_add_timer(&relay->quick, step);
 }
 
@@ -245,7 +251,11 @@ ngx_broadcast_relay_promise(ngx_msec_t time)
     if (time) {
         relay->promised = ngx_current_msec + time;
 
-        if (!relay->quick.timer_set) {
+        /* the next look may be half a second away, and nobody rings for it */
+
+        if (!relay->quick.timer_set
+            || relay->soon != NGX_BROADCAST_RELAY_QUICK)
+        {
             ngx_broadcast_relay_bell_next(NGX_BROADCAST_RELAY_QUICK);
         }
     }
