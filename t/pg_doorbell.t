@@ -246,10 +246,10 @@ sub behind_the_silent {
 
 # the poll may help one of them
 
-my @late = sort { $a <=> $b } map { behind_the_silent() } 1 .. 5;
+my @waits = sort { $a <=> $b } map { behind_the_silent() } 1 .. 5;
 
-note("@late");
-cmp_ok($late[2], '<', 0.04, 'looks that had become seldom are often again');
+note("@waits");
+cmp_ok($waits[2], '<', 0.04, 'looks that had become seldom are often again');
 
 
 # A leader that stands still keeps no promise for long.
