@@ -290,9 +290,11 @@ void ngx_broadcast_fanout_stale(void);
                        + (i) * NGX_BROADCAST_CONN_LINE, 1)
 
 #define ngx_broadcast_conn_near(bc)                                           \
-    ngx_broadcast_conn_line(bc, 0);                                           \
-    ngx_broadcast_conn_line(bc, 1);                                           \
-    ngx_broadcast_conn_line(bc, 2)
+    do {                                                                      \
+        ngx_broadcast_conn_line(bc, 0);                                       \
+        ngx_broadcast_conn_line(bc, 1);                                       \
+        ngx_broadcast_conn_line(bc, 2);                                       \
+    } while (0)
 
 
 /* conn: the one function that changes states */
