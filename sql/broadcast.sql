@@ -3124,7 +3124,9 @@ BEGIN
       INTO epoch, newest
       FROM broadcast.hub h WHERE h.name = hub;
 
-    IF epoch IS NULL THEN
+    -- what a position of a hub without a number has seen may get one yet
+
+    IF epoch IS NULL AND suffix = '' THEN
         RETURN;
     END IF;
 
@@ -3140,7 +3142,7 @@ END
 $$;
 
 COMMENT ON FUNCTION broadcast.replay_state(text, text) IS
-'How far the history of a hub reaches: its epoch, the oldest number kept (newest + 1 if none), the newest given, and whether what the suffix of a position says is numbered. All of one snapshot';
+'How far the history of a hub reaches: its epoch, the oldest number kept (newest + 1 if none), the newest given, and whether what the suffix of a position says is numbered. All of one snapshot. Of a hub in which nothing was numbered yet only the last, for a suffix';
 
 
 CREATE OR REPLACE FUNCTION broadcast.positions()

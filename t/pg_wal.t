@@ -319,6 +319,43 @@ is(resume($position)->event->{data}, '[2]',
    'one of within a transaction counts what that has sent before');
 $sse->event for 1, 2;
 
+# a hub in which nothing was sent: nobody waits for a first message in vain
+
+sub unused {
+    my ($kind, $hub) = @_;
+    my $place = sql("select broadcast.position('$hub')");
+
+    return Broadcast::SSE->connect($port, "/events/$hub?last_event_id=$place")
+        if $kind eq 'sse';
+    return Broadcast::Hub->connect($port, "/client?hub=$hub&position=$place");
+}
+
+sub resumes { return http($port, 'GET', '/status?format=json')->{json}{resumes} }
+
+my $were = resumes();
+my $quiet = unused('hub', 'quiet');
+my $stream = unused('sse', 'quiet');
+
+do { $record = $quiet->next } while $record && $record->{type} == 6;
+is("$record->{target} @{ $record->{arguments} }", 'broadcast.position 0-0',
+   'the position of a hub in which nothing was sent is served');
+ok((wait_for { resumes()->{reads} >= $were->{reads} + 2 } 10),
+   '... to an event stream, too');
+is(resumes()->{gaps}, $were->{gaps}, '... nobody is told of a gap');
+
+sql(q{select broadcast.send_all('quiet', 'first', '[]')});
+is($stream->event->{event}, 'first', '... and its first message comes');
+do { $record = $quiet->next } while $record && $record->{type} == 6;
+is($record->{target}, 'first', '... to all');
+
+$position = sql(q{begin; select broadcast.send_all('begun', 'own', '[1]');
+                  select broadcast.position('begun');
+                  select broadcast.send_all('begun', 'own', '[2]'); commit});
+$position =~ s/^\s+|\s+$//g;
+like($position, qr/^0-0\./, 'one of before the first number of a hub');
+is(Broadcast::SSE->connect($port, "/events/begun?last_event_id=$position")
+       ->event->{data}, '[2]', '... counts what was sent before, all the same');
+
 
 # --- nothing is sent ---------------------------------------------------------
 

@@ -306,7 +306,7 @@ ngx_broadcast_resume_run(ngx_broadcast_conn_t *bc)
 }
 
 
-/* NGX_OK: the hub's position is known now */
+/* NGX_OK: the hub's position is known now, or does not matter */
 
 static ngx_int_t
 ngx_broadcast_resume_wait(ngx_broadcast_conn_t *bc)
@@ -326,9 +326,16 @@ ngx_broadcast_resume_wait(ngx_broadcast_conn_t *bc)
 
     if (position.epoch == 0) {
 
-        if (ready && r->after.epoch == 0 && r->after.seq == 0
-            && r->suffix.len == 0)
-        {
+        if (ready && r->after.epoch == 0 && r->after.seq == 0) {
+
+            if (r->suffix.len) {
+
+                /* the database knows when what it names is numbered */
+
+                r->waiting = 0;
+                return NGX_OK;
+            }
+
             /* nothing was ever sent: whatever comes is live */
 
             r->waiting = 0;

@@ -329,6 +329,7 @@ ngx_broadcast_resume_read(ngx_broadcast_conn_t *bc,
     r->after = history->reached;
 
     if (r->suffix.len && !r->settled) {
+        r->none = (r->after.epoch == 0);
         ngx_broadcast_resume_settled(bc, history->newest);
     }
 
