@@ -51,6 +51,12 @@ begin
     return jsonb_build_object('result', 'slow');
 end $$;
 
+create function held(event jsonb) returns jsonb language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(7);
+    return jsonb_build_object('result', 'held');
+end $$;
+
 create function nothing(event jsonb) returns jsonb language sql as
 $$ select null::jsonb $$;
 
@@ -82,6 +88,7 @@ $$;
 select broadcast.bind('connected', 'welcome', 'lobby');
 select broadcast.bind('message', 'echo', 'chat', 'Echo');
 select broadcast.bind('message', 'slow', 'chat', 'Slow');
+select broadcast.bind('message', 'held', 'chat', 'Held');
 select broadcast.bind('message', 'nothing', 'chat', 'Nothing');
 select broadcast.bind('message', 'fail', 'chat', 'Fail');
 select broadcast.bind('message', 'divide', 'chat', 'Divide');
@@ -217,16 +224,19 @@ is_deeply [ map { result()->{result} } 1 .. 3 ], [ 1, 2, 3 ],
 
 # meanwhile the hub goes on
 
-invoke('Slow');
+my $holder = $pg->session(@at);
+$holder->run('select pg_advisory_lock(7)');
+invoke('Held');
 ok wait_for(sub {
-    $pg->psql(q{select count(*) from pg_stat_activity
-                where state = 'active' and pid <> pg_backend_pid()
-                  and clock_timestamp() - query_start > '50ms'}, @at)
-}), 'a slow function is at work';
+    $pg->psql(q{select count(*) from pg_locks
+                where locktype = 'advisory' and not granted}, @at)
+}), 'a function is at work';
 publish('chat', 'during');
 my $first = result();
 is $first->{target}, 'message', 'messages are not held up by it';
-is result()->{result}, 'slow', 'which ends as it should';
+$holder->run('select pg_advisory_unlock(7)');
+is result()->{result}, 'held', 'which ends as it should';
+$holder->close;
 
 # without an id nothing is answered, but it is done
 
@@ -299,7 +309,7 @@ $nginx->stop_ok(signal => 'TERM');
 $nginx->start;
 
 $sse = from($ids[1]);
-is_deeply [ map { $sse->event(15)->{id} } 3 .. 5 ], [ @ids[2 .. 4] ],
+is_deeply [ map { $sse->event->{id} } 3 .. 5 ], [ @ids[2 .. 4] ],
     'a stream that comes before the relay waits, and gets its history';
 ok leads(), 'the relay leads again';
 my $live = publish('hist', 6);
@@ -324,7 +334,7 @@ ok leads(), 'the relay leads once more';
 publish('long', $_) for 3002 .. 3020;
 
 for my $stream (@streams) {
-    my @seen = map { decode_json($stream->event(15)->{data})->[0] } 1 .. 3020;
+    my @seen = map { decode_json($stream->event->{data})->[0] } 1 .. 3020;
     is_deeply \@seen, [ 1 .. 3020 ],
         'a history of 3000 and what is live, in order and once';
     $stream->close;
@@ -339,7 +349,7 @@ $nginx->start;
 ok leads(), 'the relay leads';
 
 $sse = from($ids[0]);
-my $gap = $sse->event(15);
+my $gap = $sse->event;
 is $gap->{event}, 'broadcast.gap', 'what was deleted is a gap';
 is_deeply decode_json($gap->{data}),
     { requested => $ids[0], oldest => $ids[3] }, 'up to the oldest';
@@ -366,7 +376,7 @@ $start = time;
 invoke('Echo', 1);
 like result()->{error}, qr/^Failed to invoke 'Echo'.*away/,
     'an invocation is refused';
-ok time - $start < 1, 'at once';
+ok time - $start < 4, 'before the 5 s that a call may take';
 
 $sse = from($live);
 is $sse->{head}{status}, 200, 'who comes is accepted';
@@ -376,7 +386,7 @@ my $stranger = Broadcast::Hub->connect($port, '/client?hub=chat&q=2');
 is $stranger->{error}, undef, 'a SignalR client, too';
 
 $sse = from($ids[3]);
-my $event = $sse->event(15);
+my $event = $sse->event;
 ok defined $event, 'and told of a gap, or served from the log';
 $sse->close;
 

@@ -45,7 +45,7 @@ EOS
 my $nginx = Broadcast::Nginx->new(
     workers => 1,
     http    => 'broadcast_zone hubs 16m; broadcast_database "'
-             . $pg->conninfo('app', 'app') . '" timeout=3s;',
+             . $pg->conninfo('app', 'app') . '" timeout=6s;',
     server  => <<'EOC')->start;
         location /client   { broadcast_hub anonymous; }
         location = /status { broadcast_status json; }
@@ -74,7 +74,7 @@ sub said {
     my ($seconds) = @_;
 
     for (;;) {
-        my $m = eval { $hub->next($seconds // 15) } or return 'nothing';
+        my $m = eval { $hub->next($seconds // 60) } or return 'nothing';
         next if $m->{type} == 6;
         return "said $m->{arguments}[0]" if $m->{type} == 1;
         return $m->{error} // "result $m->{result}" if $m->{type} == 3;
@@ -127,8 +127,8 @@ my $begun = time;
 
 invoke(5, 'Talk', 'e');
 
-is said(8), 'result e', 'a result does not wait for ever';
-cmp_ok time - $begun, '>', 2.5, 'but as long as a call may take';
+is said(), 'result e', 'a result does not wait for ever';
+cmp_ok time - $begun, '>', 5.5, 'but as long as a call may take';
 
 invoke(6, 'Quiet', 'f');
 is said(), 'result f', 'the next call is made';

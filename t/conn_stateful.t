@@ -82,7 +82,7 @@ sub next_of {
     my ($hub, $seconds) = @_;
     my $record;
 
-    1 while ($record = $hub->next($seconds // 5)) && $record->{type}
+    1 while ($record = $hub->next($seconds // 30)) && $record->{type}
             && $record->{type} == 6;
 
     return $record;
@@ -109,7 +109,7 @@ sub now {
 
     $hub->{ws}->ping('now');
 
-    while (my $frame = $hub->{ws}->next_frame(5)) {
+    while (my $frame = $hub->{ws}->next_frame(30)) {
         last if $frame->{opcode} == 10;
         push @got, $frame->{payload} =~ /"arguments":\["(.)/g;
     }
@@ -177,7 +177,7 @@ $hub->send(invoke(1));
 is_deeply next_of($hub), answer(1), 'an answer is message 3';
 is_deeply next_of($hub), ack(1), 'what came is acknowledged';
 my $took = time - $start;
-ok $took > 0.8 && $took < 2.5, 'about a second later' or diag $took;
+ok $took > 0.8, 'about a second later' or diag $took;
 
 $hub->send(invoke($_)) for 2 .. 4;
 is_deeply [ map { next_of($hub) } 1 .. 3 ], [ map { answer($_) } 2 .. 4 ],
@@ -194,7 +194,7 @@ is connections(), 1, 'which is one';
 publish('a3');
 
 is $hub->again, 101, 'another socket with the same id is taken';
-my $first = $hub->{ws}->message(5);
+my $first = $hub->{ws}->message;
 is $first, qq({"type":9,"sequenceId":3}\x1e),
     'the first that it hears is Sequence of the oldest it has not acknowledged';
 is_deeply [ map { next_of($hub) } 1 .. 6 ],
@@ -246,7 +246,7 @@ is_deeply next_of($hub), seq(13), 'with nothing kept it is the next number';
 my $old = $hub->{ws};
 is $hub->again, 101, 'another socket while the first lives';
 is_deeply next_of($hub), seq(13), 'takes over';
-is $old->message(5), undef, 'the first is closed';
+is $old->message, undef, 'the first is closed';
 is +($old->closed)[0], 1006, 'without a word';
 $hub->send(seq(11));
 $hub->send(invoke(11));
@@ -295,7 +295,7 @@ sub dead {
 }
 
 $hub->send({ type => 7 });
-$hub->{ws}->message(5);
+$hub->{ws}->message;
 dead('hub Close');
 
 for my $end ([ 'a close frame without a code', undef ],
@@ -315,7 +315,7 @@ for my $bad ([ ack(1), $ack, 'an Ack of what was not sent' ],
     is_deeply next_of($hub), { type => 7, error => $bad->[1] },
         "$bad->[2] is an error";
     dead("$bad->[2], before its socket has ended");
-    $hub->{ws}->message(5);
+    $hub->{ws}->message;
     dead($bad->[2]);
 }
 
@@ -330,10 +330,10 @@ is now($hub), '6 7', 'an Ack makes room for as much, in their order';
 is slow(), 0, 'nobody was too slow';
 publish("$_$text") for 1 .. 5;
 my $close;
-1 while ($close = $hub->next(5)) && $close->{type} != 7;
+1 while ($close = $hub->next) && $close->{type} != 7;
 ok $close->{allowReconnect}, 'who acknowledges nothing is told to come again';
 is slow(), 1, 'and counted as slow';
-$hub->{ws}->message(5);
+$hub->{ws}->message;
 dead('too slow');
 
 # the same without a socket
@@ -376,9 +376,9 @@ $hub->close;
 # a silent client, though its socket stands
 
 $hub = stateful(uri => '/quick?hub=chat');
-1 while ($close = $hub->next(5)) && $close->{type} == 6;
+1 while ($close = $hub->next) && $close->{type} == 6;
 is $close->{type}, 7, 'a stateful client is expected to ping';
-$hub->{ws}->message(5);
+$hub->{ws}->message;
 dead('silence');
 
 # the server's own end
@@ -386,8 +386,8 @@ dead('silence');
 $hub = stateful(uri => '/quick?hub=chat');
 cut($hub);
 is $hub->again, 101, 'a socket that comes';
-$hub->next(5);
-is_deeply $hub->next(5), { type => 6 }, 'is pinged';
+$hub->next;
+is_deeply $hub->next, { type => 6 }, 'is pinged';
 $hub->close;
 
 my $end = wait_for { !connections('quiet') && time } 20;

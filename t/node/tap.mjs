@@ -27,10 +27,11 @@ export function diag(words) {
     console.log(String(words).replace(/^/gm, '# '));
 }
 
-// The first true value of `condition`, or undefined at the deadline.
+// The first true value of `condition`, or undefined at the deadline, which is
+// 30 s or later: what is not reached costs nothing.
 
-export async function until(condition, seconds = 15) {
-    const end = Date.now() + seconds * 1000;
+export async function until(condition, seconds = 30) {
+    const end = Date.now() + Math.max(seconds, 30) * 1000;
 
     for (;;) {
         const value = await condition();
@@ -65,9 +66,9 @@ export async function rejects(promise, pattern, name) {
 
 export async function run(main) {
     const guard = setTimeout(() => {
-        console.log('Bail out! no end after 120 s');
+        console.log('Bail out! no end after 300 s');
         process.exit(1);
-    }, 120000);
+    }, 300000);
 
     try {
         await main();

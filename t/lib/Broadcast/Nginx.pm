@@ -40,7 +40,7 @@ use File::Temp ();
 use Test::More ();
 
 use Broadcast::Wait
-    qw(wait_for free_port children cmdline spawn reap slurp);
+    qw(wait_for within free_port children cmdline spawn reap slurp);
 
 our @EXPORT_OK = qw(wait_for free_port);
 
@@ -429,7 +429,7 @@ sub stop {
 
     kill $o{signal} // 'QUIT', $pid;
 
-    unless (gone($pid, $o{seconds} // 15)) {
+    unless (gone($pid, $o{seconds} // 60)) {
         push @wrong, 'nginx did not end in time';
         my @all = ($self->workers(1), $pid);
         kill 'TERM', $pid;
@@ -455,8 +455,8 @@ sub stop {
 sub gone {
     my ($pid, $seconds) = @_;
 
-    return wait_for { waitpid($pid, POSIX::WNOHANG()) > 0 || !kill 0, $pid }
-                    $seconds;
+    return within(sub { waitpid($pid, POSIX::WNOHANG()) > 0 || !kill 0, $pid },
+                  $seconds // 30);
 }
 
 

@@ -13,16 +13,26 @@ use POSIX ();
 use Time::HiRes qw(time sleep);
 
 our @EXPORT_OK = qw(
-    wait_for free_port children cmdline spawn become alone reap slurp);
+    wait_for within free_port children cmdline spawn become alone reap slurp);
 
 
-# wait_for(sub, seconds): the first true value of sub, or undef at the deadline.
-# Machines that run tests are slow and busy: be generous, it costs nothing.
+# wait_for(sub, seconds): the first true value of sub, or undef at the deadline,
+# which is 30 s or later: machines that run tests are slow and busy, and a limit
+# that is not reached costs nothing.
 
 sub wait_for(&;$) {
     my ($condition, $seconds) = @_;
 
-    my $end = time + ($seconds // 10);
+    return within($condition, ($seconds // 0) > 30 ? $seconds : 30);
+}
+
+
+# The same, where no more than that time shall go by in vain.
+
+sub within {
+    my ($condition, $seconds) = @_;
+
+    my $end = time + $seconds;
 
     while (1) {
         my $value = $condition->();
@@ -131,7 +141,8 @@ sub alone {
 sub reap {
     my ($pid, $seconds) = @_;
 
-    return wait_for { waitpid($pid, POSIX::WNOHANG()) != 0 } $seconds;
+    return within(sub { waitpid($pid, POSIX::WNOHANG()) != 0 },
+                  $seconds // 30);
 }
 
 
