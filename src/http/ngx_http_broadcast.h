@@ -17,6 +17,7 @@
 #include "base/ngx_broadcast_json.h"
 #include "base/ngx_broadcast_name.h"
 #include "base/ngx_broadcast_utf8.h"
+#include "proto/ngx_broadcast_scan.h"
 #include "token/ngx_broadcast_key.h"
 #include "token/ngx_broadcast_jws.h"
 #include "token/ngx_broadcast_jwt.h"
@@ -461,7 +462,8 @@ typedef struct {
     ngx_broadcast_record_t     scope;      /* all but target and arguments */
     ngx_str_t                  target;     /* where a message names none */
     ngx_uint_t                 bare;       /* the body is one argument, not a
-                                              message */
+                                              message; a line that is one may
+                                              say whom it is for */
     ngx_array_t                records;    /* out: ngx_broadcast_record_t */
     const char                *error;      /* out: a sentence */
     ngx_uint_t                 line;       /* out: of the error, 0: none */
@@ -482,6 +484,27 @@ ngx_int_t ngx_http_broadcast_batch(ngx_http_broadcast_batch_t *batch);
  */
 ngx_int_t ngx_http_broadcast_batch_message(ngx_http_broadcast_batch_t *batch,
     ngx_str_t *text, ngx_uint_t bare);
+
+
+/* ngx_http_broadcast_scope.c: whom a publisher's messages are for */
+
+#define NGX_HTTP_BROADCAST_SCOPES  3       /* group, user, connection */
+
+/*
+ * batch->scope by one of the arguments group, user and connection, or none of
+ * them.  NGX_OK; NGX_DECLINED: error says why it is 400; NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_http_broadcast_scope_args(ngx_http_broadcast_batch_t *batch);
+
+/* which of a line's members this is, or NGX_HTTP_BROADCAST_SCOPES: none */
+ngx_uint_t ngx_http_broadcast_scope_key(ngx_broadcast_scan_value_t *key);
+
+/*
+ * A record's scope by the values of such members, by their numbers, null where
+ * there is none.  Returns as scope_args().
+ */
+ngx_int_t ngx_http_broadcast_scope_line(ngx_http_broadcast_batch_t *batch,
+    ngx_broadcast_scan_value_t *values, ngx_broadcast_record_t *rec);
 
 
 /* ngx_http_broadcast_send.c: what publish and the API have in common */

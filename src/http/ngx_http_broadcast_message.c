@@ -6,18 +6,36 @@
 
 #include "http/ngx_http_broadcast.h"
 #include "proto/ngx_broadcast_packed.h"
-#include "proto/ngx_broadcast_scan.h"
 #include "proto/ngx_broadcast_sse.h"
+
+
+/* the members of a message as they came; a type of NULL is as good as none */
+
+typedef struct {
+    ngx_broadcast_scan_value_t  target;
+    ngx_broadcast_scan_value_t  arguments;
+    ngx_broadcast_scan_value_t  scope[NGX_HTTP_BROADCAST_SCOPES];
+    ngx_str_t                   text;       /* of the object */
+    ngx_uint_t                  levels;
+    ngx_uint_t                  found;      /* a target, of whatever type */
+} ngx_http_broadcast_members_t;
 
 
 static ngx_int_t ngx_http_broadcast_batch_lines(
     ngx_http_broadcast_batch_t *batch, ngx_str_t *body);
+static ngx_int_t ngx_http_broadcast_batch_members(
+    ngx_http_broadcast_batch_t *batch, ngx_str_t *text,
+    ngx_http_broadcast_members_t *m);
+static ngx_int_t ngx_http_broadcast_batch_object(
+    ngx_http_broadcast_batch_t *batch, ngx_http_broadcast_members_t *m);
 static ngx_int_t ngx_http_broadcast_batch_packed(
     ngx_http_broadcast_batch_t *batch, ngx_str_t *body);
 static ngx_int_t ngx_http_broadcast_batch_text(
     ngx_http_broadcast_batch_t *batch, ngx_str_t *text);
 static ngx_int_t ngx_http_broadcast_batch_bare(
     ngx_http_broadcast_batch_t *batch, ngx_str_t *text);
+static ngx_int_t ngx_http_broadcast_batch_argument(
+    ngx_http_broadcast_batch_t *batch, ngx_str_t *text, ngx_uint_t levels);
 static ngx_int_t ngx_http_broadcast_batch_push(
     ngx_http_broadcast_batch_t *batch, ngx_str_t *target,
     ngx_str_t *arguments);
@@ -145,19 +163,12 @@ ngx_int_t
 ngx_http_broadcast_batch_message(ngx_http_broadcast_batch_t *batch,
     ngx_str_t *text, ngx_uint_t bare)
 {
-    ngx_int_t                   rc;
-    ngx_str_t                   target, arguments;
-    ngx_uint_t                  found;
-    ngx_broadcast_scan_t        s;
-    ngx_broadcast_scan_value_t  key, value;
+    ngx_int_t                      rc;
+    ngx_http_broadcast_members_t   m;
 
-    found = 0;
-    ngx_str_null(&target);
-    ngx_str_set(&arguments, "[]");
+    rc = ngx_http_broadcast_batch_members(batch, text, &m);
 
-    ngx_broadcast_scan_init(&s, text);
-
-    if (ngx_broadcast_scan_open(&s, '{') != NGX_OK) {
+    if (rc == NGX_DONE) {
 
         if (bare) {
             return ngx_http_broadcast_batch_bare(batch, text);
@@ -167,37 +178,65 @@ ngx_http_broadcast_batch_message(ngx_http_broadcast_batch_t *batch,
                                      "The body must be a JSON object.");
     }
 
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (m.found) {
+        return ngx_http_broadcast_batch_object(batch, &m);
+    }
+
+    if (bare) {
+        return ngx_http_broadcast_batch_argument(batch, &m.text, m.levels);
+    }
+
+    return ngx_http_broadcast_refuse(batch, "\"target\" is required.");
+}
+
+
+/* NGX_OK; NGX_DONE: it is no object; NGX_DECLINED */
+
+static ngx_int_t
+ngx_http_broadcast_batch_members(ngx_http_broadcast_batch_t *batch,
+    ngx_str_t *text, ngx_http_broadcast_members_t *m)
+{
+    ngx_int_t                   rc;
+    ngx_uint_t                  i;
+    ngx_broadcast_scan_t        s;
+    ngx_broadcast_scan_value_t  key, value;
+
+    ngx_memzero(m, sizeof(ngx_http_broadcast_members_t));
+
+    ngx_broadcast_scan_init(&s, text);
+
+    if (ngx_broadcast_scan_open(&s, '{') != NGX_OK) {
+        return NGX_DONE;
+    }
+
+    m->text.data = s.pos - 1;
+
     while ((rc = ngx_broadcast_scan_member(&s, &key, &value)) == NGX_OK) {
 
+        m->levels = ngx_max(m->levels, value.levels);
+
         if (ngx_broadcast_scan_is_nocase(&key, "target")) {
-
-            if (value.type != NGX_BROADCAST_SCAN_STRING) {
-                return ngx_http_broadcast_refuse(batch,
-                                     "\"target\" must be a string.");
-            }
-
-            if (ngx_broadcast_scan_string(&value, batch->r->pool, &target)
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-
-            found = 1;
+            m->target = value;
+            m->found = 1;
 
         } else if (ngx_broadcast_scan_is_nocase(&key, "arguments")) {
+            m->arguments = value;
 
-            if (value.type == NGX_BROADCAST_SCAN_NULL) {
-                continue;
+        } else {
+            i = ngx_http_broadcast_scope_key(&key);
+
+            if (i < NGX_HTTP_BROADCAST_SCOPES) {
+                m->scope[i] = value;
             }
-
-            if (value.type != NGX_BROADCAST_SCAN_ARRAY) {
-                return ngx_http_broadcast_refuse(batch,
-                                     "\"arguments\" must be an array.");
-            }
-
-            arguments = value.text;
         }
     }
+
+    m->text.len = s.pos - m->text.data;
+    m->levels++;
 
     if (rc == NGX_DONE) {
         rc = ngx_broadcast_scan_end(&s);
@@ -208,16 +247,54 @@ ngx_http_broadcast_batch_message(ngx_http_broadcast_batch_t *batch,
                                      s.error ? s.error : "broken JSON");
     }
 
-    if (!found) {
+    return NGX_OK;
+}
 
-        if (bare) {
-            return ngx_http_broadcast_batch_bare(batch, text);
-        }
 
-        return ngx_http_broadcast_refuse(batch, "\"target\" is required.");
+static ngx_int_t
+ngx_http_broadcast_batch_object(ngx_http_broadcast_batch_t *batch,
+    ngx_http_broadcast_members_t *m)
+{
+    ngx_int_t                rc;
+    ngx_str_t                target, arguments;
+    ngx_broadcast_record_t  *rec;
+
+    if (m->target.type != NGX_BROADCAST_SCAN_STRING) {
+        return ngx_http_broadcast_refuse(batch,
+                                     "\"target\" must be a string.");
     }
 
-    return ngx_http_broadcast_batch_push(batch, &target, &arguments);
+    if (ngx_broadcast_scan_string(&m->target, batch->r->pool, &target)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    switch (m->arguments.type) {
+
+    case NGX_BROADCAST_SCAN_NULL:
+        ngx_str_set(&arguments, "[]");
+        break;
+
+    case NGX_BROADCAST_SCAN_ARRAY:
+        arguments = m->arguments.text;
+        break;
+
+    default:
+        return ngx_http_broadcast_refuse(batch,
+                                     "\"arguments\" must be an array.");
+    }
+
+    rc = ngx_http_broadcast_batch_push(batch, &target, &arguments);
+
+    if (rc != NGX_OK || !batch->bare) {
+        return rc;
+    }
+
+    rec = batch->records.elts;
+    rec += batch->records.nelts - 1;
+
+    return ngx_http_broadcast_scope_line(batch, m->scope, rec);
 }
 
 
@@ -260,8 +337,6 @@ static ngx_int_t
 ngx_http_broadcast_batch_bare(ngx_http_broadcast_batch_t *batch,
     ngx_str_t *text)
 {
-    u_char                      *p;
-    ngx_str_t                    arguments;
     const char                  *error;
     ngx_broadcast_scan_value_t   value;
 
@@ -269,14 +344,26 @@ ngx_http_broadcast_batch_bare(ngx_http_broadcast_batch_t *batch,
         return ngx_http_broadcast_refuse(batch, error);
     }
 
+    return ngx_http_broadcast_batch_argument(batch, &value.text,
+                                             value.levels);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_batch_argument(ngx_http_broadcast_batch_t *batch,
+    ngx_str_t *text, ngx_uint_t levels)
+{
+    u_char     *p;
+    ngx_str_t   arguments;
+
     /* the array of arguments is a level, too */
 
-    if (value.levels == NGX_BROADCAST_SCAN_DEPTH) {
+    if (levels >= NGX_BROADCAST_SCAN_DEPTH) {
         return ngx_http_broadcast_refuse(batch, "JSON text is nested deeper "
                                          "than 63 levels");
     }
 
-    p = ngx_pnalloc(batch->r->pool, value.text.len + 2);
+    p = ngx_pnalloc(batch->r->pool, text->len + 2);
     if (p == NULL) {
         return NGX_ERROR;
     }
@@ -284,7 +371,7 @@ ngx_http_broadcast_batch_bare(ngx_http_broadcast_batch_t *batch,
     arguments.data = p;
 
     *p++ = '[';
-    p = ngx_cpymem(p, value.text.data, value.text.len);
+    p = ngx_cpymem(p, text->data, text->len);
     *p++ = ']';
 
     arguments.len = p - arguments.data;

@@ -9,8 +9,6 @@
 
 static void ngx_http_broadcast_publish_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_publish(ngx_http_request_t *r);
-static ngx_int_t ngx_http_broadcast_publish_scope(ngx_http_request_t *r,
-    ngx_broadcast_record_t *scope, const char **error);
 static ngx_int_t ngx_http_broadcast_publish_sent(ngx_http_request_t *r,
     ngx_broadcast_sent_t *sent);
 static ngx_int_t ngx_http_broadcast_publish_bad(ngx_http_request_t *r,
@@ -66,7 +64,6 @@ static ngx_int_t
 ngx_http_broadcast_publish(ngx_http_request_t *r)
 {
     ngx_int_t                       rc;
-    const char                     *error;
     ngx_http_broadcast_ctx_t       *ctx;
     ngx_http_broadcast_batch_t      batch;
     ngx_http_broadcast_loc_conf_t  *blcf;
@@ -90,11 +87,7 @@ ngx_http_broadcast_publish(ngx_http_request_t *r)
         batch.target = blcf->target;
     }
 
-    rc = ngx_http_broadcast_publish_scope(r, &batch.scope, &error);
-
-    if (rc == NGX_DECLINED) {
-        return ngx_http_broadcast_publish_bad(r, error, 0);
-    }
+    rc = ngx_http_broadcast_scope_args(&batch);
 
     if (rc == NGX_OK) {
         rc = ngx_http_broadcast_batch(&batch);
@@ -123,68 +116,6 @@ ngx_http_broadcast_publish(ngx_http_request_t *r)
     return ngx_http_broadcast_send_to(r, &ctx->hub, &batch.records,
                                       NGX_BROADCAST_NUMBERED,
                                       ngx_http_broadcast_publish_sent);
-}
-
-
-/* ?group=…, ?user=… or ?connection=…; one of them, or none */
-
-static ngx_int_t
-ngx_http_broadcast_publish_scope(ngx_http_request_t *r,
-    ngx_broadcast_record_t *scope, const char **error)
-{
-    ngx_int_t    rc;
-    ngx_str_t    value;
-    ngx_uint_t   i, n;
-
-    static struct {
-        const char  *name;
-        ngx_uint_t   scope;
-        const char  *error;
-    } scopes[] = {
-        { "group", NGX_BROADCAST_GROUP, "The group is no good name." },
-        { "user", NGX_BROADCAST_USER, "The user is no good name." },
-        { "connection", NGX_BROADCAST_CONNECTION,
-          "The connection is no good id." }
-    };
-
-    n = 0;
-    scope->scope = NGX_BROADCAST_ALL;
-
-    for (i = 0; i < 3; i++) {
-
-        n += ngx_broadcast_query_count(&r->args, scopes[i].name);
-
-        if (n > 1) {
-            *error = "Name one group, one user or one connection.";
-            return NGX_DECLINED;
-        }
-
-        rc = ngx_http_broadcast_arg(r, scopes[i].name, &value);
-
-        if (rc == NGX_DECLINED) {
-            continue;
-        }
-
-        if (rc == NGX_ERROR) {
-            return NGX_ERROR;
-        }
-
-        if (rc == NGX_OK) {
-            rc = (i == 0) ? ngx_broadcast_group_name(&value)
-               : (i == 1) ? ngx_broadcast_user_id(&value)
-                          : ngx_http_broadcast_connection_id(&value);
-        }
-
-        if (rc != NGX_OK) {
-            *error = scopes[i].error;
-            return NGX_DECLINED;
-        }
-
-        scope->scope = scopes[i].scope;
-        scope->name = value;
-    }
-
-    return NGX_OK;
 }
 
 
