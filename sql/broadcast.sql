@@ -3064,13 +3064,16 @@ COMMENT ON FUNCTION broadcast.beyond(text) IS
 'Internal: the newest number of a hub that history_count does not keep, whether its row is still there or not';
 
 
+-- ROWS: joined as two functions of 1000 rows, as PostgreSQL supposes, they would
+-- be worth a compilation by LLVM, which takes ten times as long as a page
+
 CREATE OR REPLACE FUNCTION broadcast.replay(of_hub text, of_epoch bigint,
     after bigint, upto bigint, lim int, suffix text DEFAULT '')
 RETURNS TABLE (pos bigint, hub text, epoch bigint, seq bigint, type smallint,
                scope smallint, source smallint, name text, grp text,
                target text, arguments text, excluded text, mark bigint,
                created bigint)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 64
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
@@ -3080,7 +3083,19 @@ AS $$
 #variable_conflict use_column
 DECLARE
     beyond bigint := broadcast.beyond(of_hub);
+    firsts bigint[];
+    lasts bigint[];
+    nths int[];
 BEGIN
+
+    -- most positions have none, and to make ready what reads it takes as long
+    -- as a short page
+
+    IF suffix <> '' THEN
+        SELECT array_agg(s.first), array_agg(s.last), array_agg(s.nth)
+          INTO firsts, lasts, nths FROM broadcast.seen(suffix) s;
+    END IF;
+
     RETURN QUERY
     SELECT m.pos, m.hub, m.epoch, m.seq,
            CASE WHEN m.seen THEN 0::smallint ELSE m.type END, m.scope,
@@ -3089,7 +3104,8 @@ BEGIN
            m.excluded, m.mark,
            (extract(epoch FROM m.created_at) * 1000000)::bigint
       FROM (SELECT w.*, sum(w.size) OVER (ORDER BY w.seq) AS bytes,
-                   EXISTS (SELECT FROM broadcast.seen($6) s
+                   EXISTS (SELECT FROM unnest(firsts, lasts, nths)
+                                       s(first, last, nth)
                             WHERE w.xid::text::bigint
                                   BETWEEN s.first AND s.last
                               AND w.nth <= s.nth) AS seen
@@ -3110,7 +3126,7 @@ IS 'The history of one hub with after < seq <= upto, commands among it (type), a
 CREATE OR REPLACE FUNCTION broadcast.replay_state(hub text,
     suffix text DEFAULT '')
 RETURNS TABLE (epoch bigint, oldest bigint, newest bigint, settled boolean)
-LANGUAGE plpgsql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER ROWS 1
 SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off

@@ -141,6 +141,7 @@ typedef struct {
     u_char                   *place;        /* room for a position with it */
     ngx_uint_t                page;         /* rows to ask for */
     ngx_uint_t                rows;         /* taken of those */
+    size_t                    bytes;        /* queued for them */
     unsigned                  begun:1;      /* bc gets what is live */
     unsigned                  unheard:1;    /* the client is not ready yet */
     unsigned                  fresh:1;      /* from now on: all is there */

@@ -14,7 +14,8 @@
 /* The inside of a resume: for those who replay. */
 
 
-#define NGX_BROADCAST_RESUME_PAGE  64           /* messages */
+#define NGX_BROADCAST_RESUME_PAGE  64           /* messages of the log */
+#define NGX_BROADCAST_RESUME_ROWS  1024         /* of the database, at most */
 #define NGX_BROADCAST_RESUME_FULL  (64 * 1024)  /* bytes queued: wait */
 
 

@@ -39,6 +39,8 @@ static void ngx_broadcast_resume_done(ngx_broadcast_history_t *history,
     void *data);
 static void ngx_broadcast_resume_read(ngx_broadcast_conn_t *bc,
     ngx_broadcast_history_t *history);
+static void ngx_broadcast_resume_measure(ngx_broadcast_conn_t *bc,
+    ngx_uint_t cut);
 static void ngx_broadcast_resume_settled(ngx_broadcast_conn_t *bc,
     uint64_t newest);
 static void ngx_broadcast_resume_away(ngx_broadcast_conn_t *bc,
@@ -163,6 +165,8 @@ ngx_broadcast_resume_message(ngx_broadcast_record_t *rec, void *data)
 
     frame->time = 1;
 
+    bc->resume->bytes += frame->len;
+
     ngx_broadcast_conn_queue_new(bc, frame);
 
     if (bc->tells) {
@@ -217,6 +221,7 @@ ngx_broadcast_resume_ask(ngx_broadcast_conn_t *bc)
     }
 
     r->rows = 0;
+    r->bytes = 0;
     r->moved = 0;
 
     rc = ngx_broadcast_history(bc->hub->index, &r->after, &r->suffix,
@@ -333,14 +338,7 @@ ngx_broadcast_resume_read(ngx_broadcast_conn_t *bc,
         ngx_broadcast_resume_settled(bc, history->newest);
     }
 
-    /* asked for more than there was room for: it is read once more */
-
-    if (history->cut) {
-        r->page = ngx_max(r->rows, 1);
-
-    } else {
-        r->page = ngx_min(r->page * 2, NGX_BROADCAST_RESUME_PAGE);
-    }
+    ngx_broadcast_resume_measure(bc, history->cut);
 
     /* what is newer than the page may be in the log by now */
 
@@ -351,6 +349,29 @@ ngx_broadcast_resume_read(ngx_broadcast_conn_t *bc,
     }
 
     ngx_broadcast_resume_finish(bc);
+}
+
+
+/*
+ * The next page is as many rows as there is room for, going by this one: what
+ * there is no room for was read for nothing, and each question has its price.
+ */
+
+static void
+ngx_broadcast_resume_measure(ngx_broadcast_conn_t *bc, ngx_uint_t cut)
+{
+    ngx_uint_t               n;
+    ngx_broadcast_resume_t  *r;
+
+    r = bc->resume;
+    n = cut ? r->rows : 2 * r->page;
+
+    if (!cut && r->bytes) {
+        n = ngx_min(n, r->rows * ngx_broadcast_resume_room(bc) / r->bytes);
+    }
+
+    n = ngx_min(n, NGX_BROADCAST_RESUME_ROWS);
+    r->page = ngx_max(n, 1);
 }
 
 

@@ -166,7 +166,7 @@ ngx_broadcast_resume_get(ngx_broadcast_state_in_t *in,
 
     n = ngx_broadcast_state_get(in);
 
-    if (in->failed || r->page == 0 || r->page > NGX_BROADCAST_RESUME_PAGE) {
+    if (in->failed || r->page == 0 || r->page > NGX_BROADCAST_RESUME_ROWS) {
         return NGX_DECLINED;
     }
 
