@@ -909,9 +909,11 @@ BEGIN
     way := 's';
 
     -- An older snapshot does not tell what the source is now.  And it is read
-    -- behind the lock: who leaves it changes it, then looks for locks.
+    -- behind the lock: who leaves it changes it, then looks for locks.  A send
+    -- is a change, which who only reads may not make: the table says so.
 
     IF current_setting('transaction_isolation') LIKE 'read%'
+       AND current_setting('transaction_read_only') = 'off'
        AND pg_try_advisory_xact_lock_shared(hashtext('broadcast.wal'),
                                             pg_backend_pid() & 15)
     THEN
@@ -1156,7 +1158,7 @@ END
 $$;
 
 COMMENT ON FUNCTION broadcast.send_all(text, text, jsonb, text[]) IS
-'Sends a message to all clients of a hub, but for the excluded connection ids, if and when the transaction commits';
+'Sends a message to all clients of a hub, but for the excluded connection ids, if and when the transaction commits. As any other change it is an error in a READ ONLY transaction';
 
 
 CREATE OR REPLACE FUNCTION broadcast.send_group(hub text, "group" text,
@@ -1227,11 +1229,23 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
+    -- no token can name such a user
+
+    IF usr ~ '[\x01-\x1f\x7f]' THEN
+        RAISE EXCEPTION 'a user name has no control characters'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
     IF grp IS NOT NULL
-       AND (btrim(grp) = '' OR char_length(grp) > 1024)
+       AND (grp !~ '[^[:space:]]' OR char_length(grp) > 1024)
        OR grp IS NULL AND type = 2
     THEN
         RAISE EXCEPTION 'a group name of 1 to 1024 characters is needed'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    IF extract(epoch FROM ttl) NOT BETWEEN 0 AND 2147483647 THEN
+        RAISE EXCEPTION 'a ttl of 0 to 2147483647 seconds is needed, not %', ttl
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
@@ -1259,7 +1273,7 @@ END
 $$;
 
 COMMENT ON FUNCTION broadcast.add_to_group(text, text, text, text, interval)
-IS 'Adds a connection, or the connections of a user, to a group; messages that are sent later reach it there. Connections that the user makes later join it, too, for the ttl (0: they do not), or for a year';
+IS 'Adds a connection, or the connections of a user, to a group; messages that are sent later reach it there. Connections that the user makes later join it, too, for the ttl (0: they do not; below 0: an error), or for a year';
 
 
 CREATE OR REPLACE FUNCTION broadcast.remove_from_group(hub text,
@@ -1697,15 +1711,10 @@ COMMENT ON FUNCTION broadcast.bindings_lock() IS
 'Internal: who changes the bindings waits for who else does, and sees what that one did';
 
 
-CREATE OR REPLACE FUNCTION broadcast.bind(kind text, function regproc,
-    hub text DEFAULT NULL, event text DEFAULT NULL,
-    every interval DEFAULT NULL, role text DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql VOLATILE
+CREATE OR REPLACE FUNCTION broadcast.kind_check(kind text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-    proc record;
-    qualified text;
 BEGIN
     IF kind IS NULL
        OR kind NOT IN ('connect', 'connected', 'disconnected', 'message',
@@ -1716,6 +1725,24 @@ BEGIN
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'connect, connected, disconnected, message, http, timer or after';
     END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.kind_check(text) IS
+'Internal: an error for a kind of binding that there is not';
+
+
+CREATE OR REPLACE FUNCTION broadcast.bind(kind text, function regproc,
+    hub text DEFAULT NULL, event text DEFAULT NULL,
+    every interval DEFAULT NULL, role text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    proc record;
+    qualified text;
+BEGIN
+    PERFORM broadcast.kind_check(kind);
 
     SELECT p.proname, n.nspname, p.prokind, p.proargtypes::text AS args,
            p.proretset, format_type(p.prorettype, NULL) AS ret
@@ -1744,6 +1771,14 @@ BEGIN
             USING ERRCODE = 'wrong_object_type';
     END IF;
 
+    -- nginx would take it for none, and let everybody in
+
+    IF role = '' THEN
+        RAISE EXCEPTION 'the role is empty'
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'null: none is required';
+    END IF;
+
     IF role IS NOT NULL AND kind <> 'http' THEN
         RAISE EXCEPTION 'a role can be required for http functions only'
             USING ERRCODE = 'invalid_parameter_value';
@@ -1769,6 +1804,13 @@ BEGIN
 
     IF kind = 'http' AND event = '' THEN
         RAISE EXCEPTION 'the name of an http function is not empty'
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+
+    -- as much as broadcast_after takes
+
+    IF kind = 'after' AND octet_length(event) NOT BETWEEN 1 AND 128 THEN
+        RAISE EXCEPTION 'the name of an after function has 1 to 128 bytes'
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
 
@@ -1810,6 +1852,10 @@ AS $$
 DECLARE
     qualified text;
 BEGIN
+    IF kind IS NOT NULL THEN
+        PERFORM broadcast.kind_check(kind);
+    END IF;
+
     SELECT format('%I.%I', n.nspname, p.proname) INTO qualified
       FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
      WHERE p.oid = function::oid;

@@ -300,5 +300,15 @@ SELECT throws_ok(
     '22023', 'every is for timer functions only', 'an interval of another kind');
 SELECT throws_ok($$ SELECT broadcast.bind('http', 'app.there', NULL, '') $$,
     '22023', NULL, 'an http function without a name');
+SELECT throws_ok($$ SELECT broadcast.bind('after', 'app.there', NULL, '') $$,
+    '22023', NULL, '... an after function');
+SELECT throws_ok($$ SELECT broadcast.bind('after', 'app.there', NULL,
+                                          repeat('x', 129)) $$,
+    '22023', NULL, '... one with a name that no directive can have');
+SELECT throws_ok($$ SELECT broadcast.bind('http', 'app.there', role => '') $$,
+    '22023', 'the role is empty', 'an empty role, which would be none');
+SELECT throws_ok($$ SELECT broadcast.unbind('mesage', 'app.there') $$,
+    '22023', 'unknown kind of binding: ''mesage''',
+    'to unbind what there is not is an error, too');
 
 SELECT * FROM finish();

@@ -31,6 +31,24 @@ SELECT broadcast.add_to_group('chat', 'g', "user" => 'ann', ttl => '0 s');
 SELECT broadcast.sequence(500);
 SELECT is_empty('TABLE rules', 'a ttl of 0 ends it');
 
+-- what the REST API refuses as well
+
+SELECT throws_ok($$ SELECT broadcast.add_to_group('chat', 'g', "user" => 'ann',
+                                                  ttl => '-1 s') $$,
+    '22023', 'a ttl of 0 to 2147483647 seconds is needed, not -00:00:01',
+    'a ttl below 0 is an error');
+SELECT throws_ok($$ SELECT broadcast.add_to_group('chat', 'g', "user" => 'ann',
+                                                  ttl => '69 years') $$,
+    '22023', NULL, '... and one that is too long');
+SELECT throws_ok($$ SELECT broadcast.act('chat', '{"action": "add",
+                        "groupName": "g", "userId": "ann", "ttl": -1}') $$,
+    '22023', NULL, '... in an action, too');
+SELECT throws_ok($$ SELECT broadcast.add_to_group('chat', E' \t', 'c') $$,
+    '22023', NULL, 'a group''s name is more than white space');
+SELECT throws_ok($$ SELECT broadcast.add_to_group('chat', 'g',
+                                                  "user" => E'a\nb') $$,
+    '22023', NULL, 'no user has a name with a line break');
+
 SELECT broadcast.add_to_group('chat', 'g', 'connection');
 SELECT broadcast.sequence(500);
 SELECT is_empty('TABLE rules', 'a connection makes none');

@@ -36,6 +36,15 @@ SELECT is((SELECT count(*) FROM broadcast.staging), 2::bigint,
           '... also if it began with the outbox');
 ROLLBACK TO staged;
 
+-- as without the WAL
+
+SELECT throws_ok($$ SET LOCAL transaction_read_only = on;
+                    SELECT broadcast.send_all('chat', 't', '[1]') $$,
+                 '25006', NULL, 'who may only read does not send');
+SELECT throws_ok($$ SET LOCAL transaction_read_only = on;
+                    SELECT broadcast.add_to_group('chat', 'g', 'c') $$,
+                 '25006', NULL, '... nor changes a group');
+
 SAVEPOINT by_nginx;
 SELECT broadcast.stage('{chat}', '{1}', '{0}', '{2}', '{""}', '{""}', '{t}',
                        ARRAY['[1]'], '{""}', '{7}', '{NULL}');
