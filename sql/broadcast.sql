@@ -2925,6 +2925,8 @@ CREATE OR REPLACE FUNCTION broadcast.number_end(start bigint, n int,
     users boolean, others boolean) RETURNS void
 LANGUAGE plpgsql VOLATILE
 AS $$
+DECLARE
+    said text := current_setting('broadcast.drain');
 BEGIN
     IF users THEN
         PERFORM broadcast.membership_apply(start, start + n);
@@ -2936,6 +2938,12 @@ BEGIN
     IF others THEN
         PERFORM pg_notify('broadcast_batch', '');
     END IF;
+
+    IF start / 1000 <> (start + n) / 1000 AND said NOT LIKE '-%' THEN
+        INSERT INTO broadcast.drained (pos, past, low)
+        VALUES (start + n, split_part(said, '|', 1)::pg_snapshot,
+                split_part(said, '|', 2)::bigint);
+    END IF;
 END
 $$;
 
@@ -2943,17 +2951,45 @@ COMMENT ON FUNCTION broadcast.number_end(bigint, int, boolean, boolean) IS
 'Internal: what follows n new rows behind pos start, some of them about the groups of users, while there are other nodes';
 
 
-CREATE OR REPLACE FUNCTION broadcast.sequence(lim int) RETURNS int
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_bitmapscan = off
-SET jit = off
+-- What a session that numbers keeps from batch to batch in broadcast.newest,
+-- with "|" between: the number of that batch, its last pos, where the part of
+-- the history ends, and of the hub that it was of alone the epoch, the newest
+-- seq, the name.  Each batch takes a number, below the lock of `state`: where
+-- that of the last one is the newest, nobody else has numbered since.
+
+CREATE SEQUENCE IF NOT EXISTS broadcast.batches;
+
+COMMENT ON SEQUENCE broadcast.batches IS
+'Changes with each batch that is numbered, also with one that was rolled back';
+
+
+CREATE OR REPLACE FUNCTION broadcast.number_keep(batch bigint, place bigint,
+    hub text) RETURNS text
+LANGUAGE plpgsql VOLATILE
+AS $$
+BEGIN
+    RETURN (SELECT concat_ws('|', batch, place, p.upto, h.epoch,
+                             broadcast.number_newest(h.name, h.epoch, h.seq,
+                                                     h.pos), h.name)
+              FROM broadcast.hub h, broadcast.history p
+             WHERE h.name = hub AND strpos(hub, '|') = 0
+               AND p.first <= place AND p.upto > place
+             LIMIT 1);
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.number_keep(bigint, bigint, text) IS
+'Internal: what is to be known of a hub to number what follows pos place without a search';
+
+
+CREATE OR REPLACE FUNCTION broadcast.number_any(lim int) RETURNS int
+LANGUAGE plpgsql VOLATILE
 AS $$
 DECLARE
     ids bigint[] := broadcast.drain(lim);
-    said text[];
+    told text := current_setting('broadcast.newest', true);
+    short boolean := pg_current_xact_id_if_assigned() IS NULL;
+    batch bigint;
     hubs text[];
     users boolean;
     others boolean;     -- nodes to be told of the batch
@@ -3018,16 +3054,152 @@ BEGIN
 
     GET DIAGNOSTICS n = ROW_COUNT;
 
+    batch := nextval('broadcast.batches');
+
+    -- after two running of one hub alone the next one will be, too, and if
+    -- nothing was done before in this transaction it may go the short way
+
+    IF ready AND cardinality(hubs) = 1 THEN
+        told := CASE WHEN short AND split_part(told, '|', 6) = hubs[1]
+                     THEN broadcast.number_keep(batch, start + n, hubs[1])
+                     ELSE '|||||' || hubs[1] END;
+    ELSE
+        told := NULL;
+    END IF;
+
+    told := set_config('broadcast.newest', coalesce(told, ''), false);
+
     IF users OR others OR start / 1000 <> (start + n) / 1000 THEN
         PERFORM broadcast.number_end(start, n, users, others);
     END IF;
 
-    IF start / 1000 <> (start + n) / 1000 THEN
-        said := string_to_array(current_setting('broadcast.drain'), '|', '-');
+    RETURN n;
+END
+$$;
 
-        INSERT INTO broadcast.drained (pos, past, low)
-        SELECT start + n, said[1]::pg_snapshot, said[2]::bigint
-         WHERE said[1] IS NOT NULL;
+COMMENT ON FUNCTION broadcast.number_any(int) IS
+'Internal: sequence(), of whatever hubs, looking for all that it must know';
+
+
+-- Most batches are a few messages of the hub that the one before was of.  Each
+-- node of a plan is made ready for each of them, which costs more than what it
+-- does: so they go a short way, and all that is another way goes the long one.
+--
+-- An id that was taken before `past`, up to `low`, is searched for by the
+-- transaction alone: `+ 0`, so that no other index is good for that.
+
+CREATE OR REPLACE FUNCTION broadcast.sequence(lim int) RETURNS int
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+AS $$
+DECLARE
+    said text := current_setting('broadcast.drain', true);
+    told text := current_setting('broadcast.newest', true);
+    mine text;          -- the hub
+    low bigint;
+    ahead xid8;         -- what did not yet begin
+    unseen xid8[];      -- transactions that were open then
+    now text;
+    ids bigint[];       -- null: not such a message
+    late bigint[];
+    epoch bigint;
+    others boolean;     -- nodes to be told of the batch
+    start bigint;
+    newest bigint;
+    n int;
+BEGIN
+    IF (split_part(said, '|', 3) = '-' AND split_part(told, '|', 5) <> '')
+       IS NOT TRUE
+       OR left(said, 1) = '-' OR pg_current_xact_id_if_assigned() IS NOT NULL
+    THEN
+        RETURN broadcast.number_any(lim);
+    END IF;
+
+    low := split_part(said, '|', 2)::bigint;
+    ahead := split_part(said, ':', 2)::xid8;
+    unseen := ('{' || split_part(split_part(said, '|', 1), ':', 3) || '}')
+              ::xid8[];
+    mine := split_part(told, '|', 6);
+
+    SELECT pg_current_snapshot(),
+           ARRAY(SELECT CASE WHEN s.hub = mine AND s.type = 1 THEN s.id END
+                   FROM broadcast.staging s
+                  WHERE s.id > low ORDER BY s.id LIMIT lim),
+           ARRAY(SELECT CASE WHEN s.hub = mine AND s.type = 1 THEN s.id END
+                   FROM broadcast.staging s
+                  WHERE s.xid >= ahead AND s.id + 0 <= low LIMIT lim)
+           || ARRAY(SELECT CASE WHEN s.hub = mine AND s.type = 1 THEN s.id END
+                      FROM broadcast.staging s
+                     WHERE s.xid = ANY (unseen) AND s.id + 0 <= low LIMIT lim)
+      INTO now, ids, late;
+
+    said := concat(now, '|', greatest(low, ids[cardinality(ids)]), '|-|-|-|-');
+    ids := ids || late;
+    n := cardinality(ids);
+
+    IF n = 0 THEN
+        said := set_config('broadcast.drain', said, false);
+        RETURN 0;
+    END IF;
+
+    IF n >= lim OR array_position(ids, NULL) IS NOT NULL THEN
+        RETURN broadcast.number_any(lim);
+    END IF;
+
+    -- as number_start() says
+
+    IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+
+    PERFORM FROM broadcast.state FOR UPDATE;
+
+    SELECT h.epoch, EXISTS (SELECT FROM broadcast.node
+                             WHERE seen_at > clock_timestamp() - interval '15 s'
+                            OFFSET 1)
+      INTO epoch, others FROM broadcast.hub h WHERE h.name = mine;
+
+    start := split_part(told, '|', 2)::bigint;
+    newest := split_part(told, '|', 5)::bigint;
+
+    IF (pg_sequence_last_value('broadcast.batches'::regclass)
+        = split_part(told, '|', 1)::bigint
+        AND epoch = split_part(told, '|', 4)::bigint
+        AND start + n < split_part(told, '|', 3)::bigint) IS NOT TRUE
+    THEN
+        RETURN broadcast.number_any(lim);
+    END IF;
+
+    WITH moved AS (
+        DELETE FROM broadcast.staging WHERE id = ANY (ids) RETURNING *
+    )
+    INSERT INTO broadcast.message (pos, hub, epoch, seq, type, scope, source,
+                                   name, grp, target, arguments, detail,
+                                   excluded, mark, ttl, size, created_at,
+                                   xid, nth)
+    SELECT start + m.n, m.hub, epoch, newest + m.n, m.type, m.scope,
+           m.source, m.name, m.grp, m.target, m.arguments, m.detail,
+           m.excluded,
+           coalesce(m.mark, (random() * 9007199254740992)::bigint), m.ttl,
+           coalesce(octet_length(m.arguments::text), 0)
+           + coalesce(octet_length(m.detail), 0)
+           + coalesce(octet_length(m.excluded), 0) + 256,
+           m.created_at, m.xid, m.nth
+      FROM (SELECT o.*, row_number() OVER (ORDER BY o.id) AS n FROM moved o) m;
+
+    GET DIAGNOSTICS n = ROW_COUNT;
+
+    told := concat_ws('|', nextval('broadcast.batches'), start + n,
+                      split_part(told, '|', 3), epoch, newest + n, mine);
+    told := set_config('broadcast.newest', told, false)
+            || set_config('broadcast.drain', said, false);
+
+    IF others OR start / 1000 <> (start + n) / 1000 THEN
+        PERFORM broadcast.number_end(start, n, false, others);
     END IF;
 
     RETURN n;
@@ -3341,6 +3513,8 @@ BEGIN
       FROM anew;
 
     UPDATE broadcast.state SET head = start + n;
+
+    PERFORM nextval('broadcast.batches');
 
     PERFORM pg_notify('broadcast_batch', '');
 
