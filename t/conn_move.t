@@ -300,7 +300,7 @@ if ($pid == 0) {
 }
 
 my (@got, $polls);
-my $deadline = time + 20;
+my $deadline = time + 60;
 
 while (@got < $n && time < $deadline) {
     $r = $lp->poll(at => $to{ ($a, $b, $c)[$polls++ % 3] });
@@ -342,7 +342,7 @@ my $began = time;
 $nginx->kill_worker($a);
 is_answer($lp->answer($wait), 404, $gone,
           'the old owner is killed while a move waits for it: 404');
-cmp_ok(time - $began, '<', 4, '... soon');
+cmp_ok(time - $began, '<', 4.8, '... before it would be given up as silent');
 
 publish('still');
 is(said($other->poll(at => $to{$c})), 'still', 'others move as before');
@@ -358,33 +358,48 @@ $lp = lp(at => $to{$a});
 stop_worker($a);
 $began = time;
 $wait = $lp->start(at => $to{$b});
-is_answer($lp->answer($wait), 404, $gone,
+is_answer($lp->answer($wait, 30), 404, $gone,
           'the old owner says nothing: 404');
 my $took = time - $began;
-ok($took > 4.5 && $took < 7, '... after 5 s') or diag("after $took s");
+ok($took > 4.5, '... after 5 s') or diag("after $took s");
 go_on($a);
 soon('... which lets go of it when it goes on', 10,
      sub { !owners()->{$a} });
 
-# B waits, C waits, and B again: its time is not that of its first wait
+# B waits, C waits, and B again: its time is not that of its first wait.  If this
+# machine has let one of these times go by, that is seen by the clock, and all is
+# done again.
 
-$lp = lp(at => $to{$a});
-publish('late');
-stop_worker($a);
-$began = time;
-$wait = $lp->start(at => $to{$b});
-caught_up($b);
-$new = $lp->start(at => $to{$c});
-is_answer($lp->answer($wait), 204, '', 'C takes over the wait of B');
-select undef, undef, undef, 3.5 - (time - $began);
-$wait = $lp->start(at => $to{$b});
-is_answer($lp->answer($new), 204, '', '... and B that of C, 3.5 s later');
-select undef, undef, undef, 6 - (time - $began);
-go_on($a);
-is(said($lp->answer($wait)), 'late',
-   '... which waits its own 5 s, and gets the connection');
+my $missed = 0;
+my @said;
+
+for (1 .. 5) {
+    $lp = lp(at => $to{$a});
+    publish('late');
+    stop_worker($a);
+    $began = time;
+    $wait = $lp->start(at => $to{$b});
+    caught_up($b);
+    $new = $lp->start(at => $to{$c});
+    @said = $lp->answer($wait)->{status};
+    select undef, undef, undef, 2.7 - (time - $began);
+    my $again = time;
+    $wait = $lp->start(at => $to{$b});
+    push @said, $lp->answer($new)->{status};
+    my $kept = time - $began < 4.5;
+    select undef, undef, undef, 5.4 - (time - $began);
+    go_on($a);
+    push @said, said($lp->answer($wait));
+    last if "@said" eq '204 204 late' || $kept && time - $again < 4.5;
+    $missed++;
+    soon('... again', 10, sub { !owners()->{$a} });
+}
+
+is("@said", '204 204 late', 'C takes over the wait of B, B that of C 2.7 s '
+   . 'later, which waits its own 5 s, and gets the connection');
 $lp->delete(at => $to{$b});
-is(said($other->poll(at => $to{$c})), 'late', 'another one moves as before');
+is(said($other->poll(at => $to{$c})), join(' ', ('late') x ($missed + 1)),
+   'another one moves as before');
 
 
 # --- the new owner dies ------------------------------------------------------
@@ -428,7 +443,7 @@ sub adds_up {
 soon('what was opened is open or closed for a reason', 5,
      sub { adds_up() =~ /^(\d+) opened, \1 open/ })
     or diag adds_up();
-is(status()->{closed}{worker}, 4,
+is(status()->{closed}{worker}, 4 + $missed,
    '... of them were lost: two with a killed owner, one with a silent one, and '
    . 'one with a killed new one');
 
@@ -445,7 +460,7 @@ reach($nginx->workers);
 caught_up($_) for $nginx->workers;
 $nginx->reload;
 $ops = at(($nginx->workers)[0]);
-$r = $lp->answer($wait, 35);
+$r = $lp->answer($wait, 60);
 is(said($r), 'type7', 'a poll that waits at a worker that leaves gets a Close');
 ok($r->{records}[0]{allowReconnect}, '... and may come again');
 

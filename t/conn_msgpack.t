@@ -67,7 +67,7 @@ sub client {
 
     $hub->{ws}->frame(defined $more ? 2 : 1, $handshake . ($more // ''));
 
-    my $answer = $hub->{ws}->message(5);
+    my $answer = $hub->{ws}->message;
     $answer eq "{}\x1e" or die "handshake: $answer";
 
     return $hub;
@@ -77,7 +77,7 @@ sub client {
 sub next_is {
     my ($hub, $hex, $name) = @_;
 
-    is hex_of($hub->{ws}->message(5)), $hex, $name;
+    is hex_of($hub->{ws}->message), $hex, $name;
     is $hub->{ws}{opcode}, 2, '... in a binary frame';
 }
 
@@ -142,7 +142,7 @@ $hub->drop;
 
 $hub = client();
 $hub->{ws}->binary(framed('92 07 c0'));
-is $hub->{ws}->message(5), undef, 'a Close ends the connection';
+is $hub->{ws}->message, undef, 'a Close ends the connection';
 is +($hub->{ws}->closed)[0], 1000, 'in peace';
 $hub->drop;
 
@@ -183,9 +183,9 @@ for (@nonsense) {
 
     my $hub = client();
     $hub->{ws}->binary($bytes);
-    is hex_of($hub->{ws}->message(5)), $close,
+    is hex_of($hub->{ws}->message), $close,
         "$name: a Close with the words of the reference server";
-    is $hub->{ws}->message(5), undef, '... then it ends';
+    is $hub->{ws}->message, undef, '... then it ends';
     is +($hub->{ws}->closed)[0], 1011, '... with 1011';
     $hub->drop;
 }
@@ -198,10 +198,10 @@ for ([ 'in whole', framed('91' . '06' x 5000) ],
 
     my $hub = client();
     $hub->{ws}->binary($bytes);
-    like $hub->{ws}->message(5),
+    like $hub->{ws}->message,
         qr/The maximum message size of 4096B was exceeded\./,
         "a message above the limit, $name";
-    is $hub->{ws}->message(5), undef, '... ends the connection';
+    is $hub->{ws}->message, undef, '... ends the connection';
     is +($hub->{ws}->closed)[0], 1009, '... with 1009';
     $hub->drop;
 }
@@ -239,7 +239,7 @@ my @packed = map {
     my $hub = Broadcast::Hub->connect($port, '/client?hub=mix',
                                       nohandshake => 1);
     $hub->{ws}->text($handshake);
-    $hub->{ws}->message(5);
+    $hub->{ws}->message;
     $hub
 } 1 .. 7;
 
@@ -260,9 +260,9 @@ my $want = hex_of(framed('96 01 80 c0 a1 74 97 01 ff cf ff ff ff ff ff ff ff '
                          . 'ff cb 3f e0 00 00 00 00 00 00 a6 c3 a4 f0 9f 8e '
                          . '88 c0 82 a1 7a 90 a1 61 80 90'));
 
-is_deeply [ map { hex_of($_->{ws}->message(5)) } @packed ],
+is_deeply [ map { hex_of($_->{ws}->message) } @packed ],
     [ ($want) x @packed ], 'all that speak MessagePack get it in theirs';
-is_deeply [ map { $_->{ws}->message(5) } @json ],
+is_deeply [ map { $_->{ws}->message } @json ],
     [ (qq({"type":1,"target":"t","arguments":$arguments}\x1e)) x @json ],
     'those that speak JSON get the bytes that came';
 is $encoded->() - $before, 2, 'it was encoded twice, for twelve clients';
@@ -270,15 +270,15 @@ is $encoded->() - $before, 2, 'it was encoded twice, for twelve clients';
 my $big = '"' . 'x' x 3000 . '"';
 http($port, 'POST', '/publish/mix?target=big', body => $big,
      headers => [ 'Content-Type' => 'application/json' ]);
-is $packed[0]{ws}->message(5),
+is $packed[0]{ws}->message,
     "\xc5\x17\x96\x01\x80\xc0\xa3big\x91\xda\x0b\xb8" . 'x' x 3000 . "\x90",
     'a long one';
 
 http($port, 'DELETE', "/api/v1/hubs/mix/connections/$packed[1]{id}?reason=bye");
-$packed[1]{ws}->message(5);
+$packed[1]{ws}->message;
 next_is($packed[1], '07 93 07 a3 62 79 65 c3',
     'a close by REST has its reason, and allows to come again');
-is $packed[1]{ws}->message(5), undef, '... and the connection ends';
+is $packed[1]{ws}->message, undef, '... and the connection ends';
 
 $_->drop for @json, @packed;
 

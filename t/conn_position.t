@@ -138,7 +138,7 @@ $c->close;
 $c = hub('chat', '');
 $c->next;
 $_ = publish('chat', 10);
-my $frame = $c->{ws}->message(5);
+my $frame = $c->{ws}->message;
 like $frame, qr/"target":"m".*\x1e\{.*"broadcast\.position".*\x1e\z/s,
     'a message and its position are one frame: a client has both or none';
 $c->close;
@@ -218,7 +218,7 @@ publish('wide', 'z' x 30000) for 1 .. 5;
 my ($e) = $big =~ /^(\w+)-/;
 $c = hub('wide', "$e-2", at => '/narrow');
 is join(' ', map { length } map { ($_->{arguments}[0][0]) }
-        grep { $_->{target} eq 'm' } map { $c->next(10) } 1 .. 48),
+        grep { $_->{target} eq 'm' } map { $c->next } 1 .. 48),
     join(' ', (30000) x 18, 100000, (30000) x 5),
     'a replay is as fast as the client reads, and closes nobody as slow';
 $c->close;
@@ -280,12 +280,12 @@ $lp->delete;
 
 $c = hub('chat', $ids[2], nohandshake => 1);
 $c->{ws}->text("{\"protocol\":\"messagepack\",\"version\":1}\x1e");
-is $c->{ws}->message(5), "{}\x1e", 'MessagePack: handshake';
-like $c->{ws}->message(5), qr/\xa1m\x91\x91\x04\x90.*\xb2broadcast\.position
+is $c->{ws}->message, "{}\x1e", 'MessagePack: handshake';
+like $c->{ws}->message, qr/\xa1m\x91\x91\x04\x90.*\xb2broadcast\.position
                               \x91.\Q$ids[3]\E\x90\z/xs,
     'a message and its position in one binary frame';
-$c->{ws}->message(5);
-like $c->{ws}->message(5), qr/\xb2broadcast\.position\x91.\Q$own\E\x90\z/s,
+$c->{ws}->message;
+like $c->{ws}->message, qr/\xb2broadcast\.position\x91.\Q$own\E\x90\z/s,
     'the position behind the replay';
 $c->close;
 
@@ -380,7 +380,7 @@ publish('heavy', "$_ " . 'x' x 3000) for 1 .. 150;
 ($base) = publish('heavy', 'last') =~ /^(.*)-/;
 $c = hub('heavy', "$base-0", stateful => 1);
 my ($n, @got) = (0);
-while (my $r = $c->next(5)) {
+while (my $r = $c->next) {
     next if $r->{type} == 8;
     $n++;
     push @got, $r->{arguments}[0] =~ /-(\d+)$/

@@ -31,7 +31,7 @@ $pg->file("$FindBin::Bin/../sql/broadcast.sql", @at);
 $pg->psql(<<'EOS', @at);
 create function slow(event jsonb) returns jsonb language plpgsql as $$
 begin
-    perform pg_sleep(1.5);
+    perform pg_advisory_xact_lock(7);
     return jsonb_build_object('result', event->'arguments'->0);
 end $$;
 
@@ -50,7 +50,7 @@ my %conf = (
     build   => $ENV{BROADCAST_BUILD} // 'debug',
     http    => 'broadcast_zone hubs 4m; broadcast_drain off;'
              . 'broadcast_ephemeral fill;'
-             . 'broadcast_database "' . $pg->conninfo('app', 'app') . '";',
+             . 'broadcast_database "' . $pg->conninfo('app', 'app') . '" timeout=60s;',
     server  => <<'EOC',
         location /client   { broadcast_hub anonymous hub=chat; }
         location /publish/ { broadcast_publish; }
@@ -80,6 +80,17 @@ sub at {
 
 sub on { on => (at(@_))[0] }
 
+# its worker has come to what was sent to it before
+
+sub turns {
+    my ($c) = @_;
+
+    for (1 .. 3) {
+        $c->request('GET', '/pid', keepalive => 1);
+        $c->body($c->head, 'GET');
+    }
+}
+
 sub owner {
     join ' ', map { $_->{pid} } grep { $_->{connections} }
                                 @{ status()->{workers} };
@@ -108,7 +119,7 @@ sub next_of {
     my ($hub, $seconds) = @_;
     my $record;
 
-    1 while ($record = $hub->next($seconds // 10))
+    1 while ($record = $hub->next($seconds // 30))
             && ($record->{type} // 0) == 6;
 
     return $record;
@@ -169,7 +180,7 @@ $hub->send(ack(6));
 my $old = $hub->{ws};
 is $hub->again(on($three)), 101, 'a third worker takes it from a live socket';
 is_deeply next_of($hub), seq(7), 'with its numbers';
-is $old->message(5), undef, 'which is closed';
+is $old->message, undef, 'which is closed';
 is +($old->closed)[0], 1006, 'without a word';
 is owner(), $three, 'and is the owner';
 
@@ -198,15 +209,22 @@ $hub->send(seq(3));
 my $where = owner();
 my @other = grep { $_ != $where } $one, $two, $three;
 
-my $sleeping = q{select count(*) from pg_stat_activity
-                  where wait_event = 'PgSleep'};
+# it stands at a lock until that is let go
+
+my $holder = $pg->session(@at);
+my $held = q{select count(*) from pg_locks
+              where locktype = 'advisory' and not granted};
+my $at_work = q{select count(*) from pg_stat_activity
+                 where state = 'active' and pid <> pg_backend_pid()
+                   and backend_type = 'client backend' and usename = 'app'};
 my @upgrade = (
     Upgrade => 'websocket', Connection => 'Upgrade',
     'Sec-WebSocket-Version' => 13,
     'Sec-WebSocket-Key' => 'MDEyMzQ1Njc4OWFiY2RlZg==');
 
+$holder->run('select pg_advisory_lock(7)');
 $hub->send(invoke(3, 'Slow'));
-ok wait_for(sub { $pg->psql($sleeping, db => 'app') > 0 }, 5),
+ok wait_for(sub { $pg->psql($held, db => 'app') > 0 }),
     'a function is at work';
 
 $hub->drop;
@@ -214,10 +232,15 @@ $hub->drop;
 my $first = (at($other[0]))[0];
 $first->request('GET', $hub->{url}, keepalive => 1, headers => \@upgrade);
 
-ok wait_for(sub { owner() eq $other[0] }, 5), 'a socket waits for it';
+ok wait_for(sub { owner() eq $other[0] }), 'a socket waits for it';
 
-is $hub->again(on($other[1])), 101, 'one that is newer gets it';
-is $first->head->{status}, 409, 'the older one does not';
+my ($second) = at($other[1]);
+$second->request('GET', $hub->{url}, keepalive => 1, headers => \@upgrade);
+is $first->head->{status}, 409, 'not when there is a newer one';
+$holder->run('select pg_advisory_unlock(7)');
+is $second->head->{status}, 101, 'which gets it';
+$hub->{ws} = bless $second, 'Broadcast::WebSocket';
+$hub->{records} = [];
 is_deeply [ map { next_of($hub) } 1 .. 2 ],
     [ seq(19), { type => 3, invocationId => '3', result => 7 } ],
     'with the result of the call';
@@ -234,20 +257,26 @@ $where = owner();
 
 my ($fill) = at($other[1]);
 
+my ($asked) = at($where);
+
+$holder->run('select pg_advisory_lock(7)');
 $hub->send(invoke(4, 'Slow'));
-ok wait_for(sub { $pg->psql($sleeping, db => 'app') > 0 }, 5),
+ok wait_for(sub { $pg->psql($held, db => 'app') > 0 }),
     'a function is at work again';
 
 $hub->drop;
 $first = (at($other[0]))[0];
 $first->request('GET', $hub->{url}, keepalive => 1, headers => \@upgrade);
-ok wait_for(sub { owner() eq $other[0] }, 5), 'a socket waits at a worker';
-select undef, undef, undef, 0.3;
+ok wait_for(sub { owner() eq $other[0] }), 'a socket waits at a worker';
+turns($asked);
 
 kill 'STOP', $other[0];
-ok wait_for(sub { $pg->psql($sleeping, db => 'app') == 0 }, 5),
+$holder->run('select pg_advisory_unlock(7)');
+$holder->close;
+ok wait_for(sub { $pg->psql($at_work, db => 'app') == 0 }),
     '... which stands still when the function ends';
 select undef, undef, undef, 0.3;
+turns($asked);
 
 for (1 .. 80) {
     $fill->request('POST', '/publish/fill', keepalive => 1,
@@ -259,7 +288,7 @@ for (1 .. 80) {
 }
 
 kill 'CONT', $other[0];
-is $first->head(8)->{status}, 404,
+is $first->head->{status}, 404,
     'the socket is refused when the log was overwritten meanwhile';
 ok wait_for(sub { $pg->psql('select count(*) from gone', @at) == 1 }, 10),
     'and the connection has ended';
@@ -270,7 +299,7 @@ $hub = Broadcast::Hub->connect($port, '/client', stateful => 1);
 
 $hub->send(seq(9));
 is next_of($hub)->{type}, 7, 'a Sequence with a hole';
-$hub->{ws}->message(5);
+$hub->{ws}->message;
 is $hub->again(on($where)), 404, 'is the end at every worker';
 ok wait_for(sub { $pg->psql('select count(*) from gone', @at) == 2 }, 10),
     'disconnected is called, once';
@@ -293,7 +322,7 @@ $nginx->reload;
 my $record;
 1 while ($record = next_of($hub)) && $record->{type} != 7;
 ok $record->{allowReconnect}, 'a drained client is told to come again';
-$hub->{ws}->message(5);
+$hub->{ws}->message;
 is $hub->again, 404, 'under another id';
 
 # a worker that dies
@@ -303,7 +332,7 @@ is $hub->again, 404, 'under another id';
 $hub = Broadcast::Hub->connect($port, '/client', stateful => 1, on($one));
 my ($other) = at($two);
 $nginx->kill_worker($one);
-is $hub->{ws}->message(5), undef, 'a worker dies';
+is $hub->{ws}->message, undef, 'a worker dies';
 is $hub->again(on => $other), 404, 'with its connections';
 
 is status()->{check} // 'ok', 'ok', 'the zone is in order';
@@ -329,11 +358,11 @@ my $live = $hub->{ws};
 ok !eval { $hub->again(on => $other); 1 }, 'a worker dies with a row in its hand';
 ok wait_for(sub { $pg->psql('select count(*) from gone', @at) == 1 }, 10),
     'which is the end of the connection';
-ok +IO::Select->new($live->{socket})->can_read(5), 'the old worker has noticed';
-my $word = $live->message(1);
+ok +IO::Select->new($live->{socket})->can_read(30), 'the old worker has noticed';
+my $word = $live->message;
 is $word // '', $word ? '{"type":7,"allowReconnect":true}' : '',
     'and says nothing, or that the client may come again';
-is $live->message(1), undef, 'and has closed its socket';
+is $live->message, undef, 'and has closed its socket';
 
 $nginx->stop_ok;
 

@@ -236,7 +236,7 @@ sub refused {
 
     is $ws->message, undef, "$what is refused";
     is +($ws->closed)[0], $code, "with $code";
-    ok $ws->at_end(6), 'and the connection ends';
+    ok $ws->at_end(30), 'and the connection ends';
     $ws->drop;
 }
 

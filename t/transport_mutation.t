@@ -264,7 +264,7 @@ sub attack {
 
     shutdown $c->{socket}, SHUT_WR;
 
-    $answers{ $c->at_end(10) ? 'ended' : 'did not end' }++;
+    $answers{ $c->at_end(30) ? 'ended' : 'did not end' }++;
     $answers{'no 101'}++ if $c->{buffer} !~ /^HTTP\/1.1 101 /;
     $c->close;
 }

@@ -171,7 +171,7 @@ for my $over (sort keys %ports) {
             $ws->frame(@$_) for @frames;
             is $ws->message, undef, "$name: $what is refused";
             is +($ws->closed)[0], $code, "$name: with $code";
-            ok $ws->at_end(6), "$name: and the connection ends";
+            ok $ws->at_end(30), "$name: and the connection ends";
         };
 
         $ends->(1002, 'a frame without a mask', [ 1, $bad, mask => 0 ]);
