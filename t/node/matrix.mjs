@@ -30,8 +30,9 @@ function url() {
 }
 
 // Messages may come in one piece with the handshake's answer, before anybody is
-// told of that.  A position that never moved is none: the server does not tell
-// it, or nothing came yet.
+// told of that; also of a connection that breaks off then, for which the next
+// try must not begin where it began.  A position that never moved is none: the
+// server does not tell it, or nothing came yet.
 
 function opened() {
     if (!open) note('open', moved ? position : undefined);
@@ -54,6 +55,7 @@ connection.on('broadcast.position', p => {
     position = p;
     moved = true;
     note('position', p);
+    if (connection.state === 'Reconnecting') connection.baseUrl = url();
 });
 
 // `requested` and `oldest` say what is missing, the next position where it goes
@@ -80,6 +82,8 @@ for (;;) {
         opened();
         break;
     } catch {
+        open = false;
         await new Promise(wake => setTimeout(wake, 100));
+        connection.baseUrl = url();
     }
 }
