@@ -59,7 +59,10 @@ for my $case ([ 'fanout: paced, server CPU per delivery, us'
               [ 'fanout: connect, server CPU, us' => qw(floor events hub) ],
               [ 'fanout:   negotiate kept alive, us' => qw(floor hub) ],
               [ 'fanout:   without negotiate, us' => qw(floor hub) ],
-              [ 'fanout:   the first kept alive, us' => qw(events hub) ],
+              [ 'fanout: connect in two requests, server CPU, us'
+                => qw(floor events hub) ],
+              [ 'fanout:   the first kept alive, us'
+                => qw(floor events hub) ],
               [ 'groups: server CPU per message, us'
                 => qw(floor events hub) ],
               [ 'groups:   times that' => qw(floor events hub) ],

@@ -28,7 +28,8 @@ my $ports = $ENV{BENCH_PORT} || 19300;
 my %peers = (
     floor => {
         port => $ports,
-        load => [ '--path', '/', '--publish', '/' ],
+        load => [ '--path', '/', '--publish', '/', '--hop', '/hop',
+                  '--greet' ],
     },
     floors => {
         port => $ports,

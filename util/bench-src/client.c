@@ -401,7 +401,7 @@ load_client_upgraded(load_client_t *c, char *buf, size_t len)
         load_fail("the upgrade was answered %.60s", buf);
     }
 
-    if (conf.signalr) {
+    if (conf.signalr || (conf.hopping && conf.greet)) {
         c->state = LOAD_HANDSHAKE;
         load_client_send(c, 1, hello, sizeof(hello) - 1);
 

@@ -23,8 +23,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <openssl/evp.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,8 +42,6 @@
 #define FLOOR_LOSE     1
 #define FLOOR_TWICE    2
 
-#define FLOOR_GUID     "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-
 
 typedef struct floor_group_s  floor_group_t;
 
@@ -53,6 +49,7 @@ typedef struct {
     int             fd;
     int             place;  /* in the group; -1: a publisher, or nothing */
     floor_group_t  *group;
+    int             ends;   /* its last request was said to be so */
     size_t          len;
     char           *held;   /* owned: a request's beginning, or NULL */
 } floor_conn_t;
@@ -70,12 +67,12 @@ static void floor_watch(int fd, void *data);
 static void floor_accept(int s);
 static void floor_read(floor_conn_t *c);
 static size_t floor_request(floor_conn_t *c, char *buf, size_t len);
+static void floor_hop(floor_conn_t *c, char *head, char *end);
 static floor_group_t *floor_group(char *head);
 static void floor_upgrade(floor_conn_t *c, char *head);
 static void floor_publish(floor_group_t *group, const char *body, size_t len);
 static void floor_logged(int group, const char *body, size_t len);
 static void floor_broadcast(floor_group_t *group, const char *body, size_t len);
-static void floor_send(int fd, const char *p, size_t len);
 static void floor_close(floor_conn_t *c);
 
 
@@ -221,7 +218,11 @@ floor_read(floor_conn_t *c)
         }
 
         if (c->place != -1) {
-            continue;           /* whatever a subscriber says */
+            if (buffer[0] == (char) 0x81) {
+                floor_answer_hello(c->fd);
+            }
+
+            continue;
         }
 
         len = c->len + got;
@@ -231,6 +232,11 @@ floor_read(floor_conn_t *c)
         while (used < len && (n = floor_request(c, buffer + used, len - used)))
         {
             used += n;
+        }
+
+        if (c->ends) {
+            floor_close(c);
+            return;
         }
 
         c->len = len - used;
@@ -278,10 +284,29 @@ floor_request(floor_conn_t *c, char *buf, size_t len)
         return 0;
     }
 
+    if (strncmp(buf, "POST /hop ", 10) == 0) {
+        floor_hop(c, buf, end);
+        return end - buf + body;
+    }
+
     floor_publish(floor_group(buf), end, body);
     floor_send(c->fd, answer, sizeof(answer) - 1);
 
     return end - buf + body;
+}
+
+
+/* the end follows where it is asked for */
+
+static void
+floor_hop(floor_conn_t *c, char *head, char *end)
+{
+    char  *close;
+
+    floor_answer_hop(c->fd);
+
+    close = strstr(head, "\r\nConnection: close\r\n");
+    c->ends = (close != NULL && close < end);
 }
 
 
@@ -311,9 +336,7 @@ floor_group(char *head)
 static void
 floor_upgrade(floor_conn_t *c, char *head)
 {
-    int             n;
-    char           *key, input[128], answer[256];
-    u_char          digest[EVP_MAX_MD_SIZE], text[64];
+    char           *key;
     floor_group_t  *group;
 
     key = strstr(head, "Sec-WebSocket-Key: ");
@@ -322,21 +345,7 @@ floor_upgrade(floor_conn_t *c, char *head)
         return;
     }
 
-    n = snprintf(input, sizeof(input), "%.24s" FLOOR_GUID, key + 19);
-
-    if (!EVP_Digest(input, n, digest, NULL, EVP_sha1(), NULL)) {
-        floor_die("EVP_Digest");
-    }
-
-    EVP_EncodeBlock(text, digest, 20);
-
-    n = snprintf(answer, sizeof(answer),
-                 "HTTP/1.1 101 Switching Protocols\r\n"
-                 "Upgrade: websocket\r\n"
-                 "Connection: Upgrade\r\n"
-                 "Sec-WebSocket-Accept: %s\r\n\r\n", text);
-
-    floor_send(c->fd, answer, n);
+    floor_answer_upgrade(c->fd, key + 19);
 
     group = floor_group(head);
 
@@ -413,35 +422,6 @@ floor_broadcast(floor_group_t *group, const char *body, size_t len)
         }
 
         floor_send(group->subscribers[i]->fd, frame, head + len);
-    }
-}
-
-
-static void
-floor_send(int fd, const char *p, size_t len)
-{
-    ssize_t        n;
-    struct pollfd  pfd;
-
-    for ( ;; ) {
-        n = send(fd, p, len, MSG_NOSIGNAL);
-
-        if (n == (ssize_t) len) {
-            return;
-        }
-
-        if (n == -1 && errno != EAGAIN) {
-            return;             /* epoll tells of its end */
-        }
-
-        if (n > 0) {
-            p += n;
-            len -= n;
-        }
-
-        pfd.fd = fd;
-        pfd.events = POLLOUT;
-        (void) poll(&pfd, 1, 1000);
     }
 }
 

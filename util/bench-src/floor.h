@@ -20,6 +20,18 @@ void floor_die(const char *what);
 
 
 /*
+ * floor_answer.c.  Who cannot take all that is sent is waited for; a key is that
+ * of the opening handshake, 24 characters; /hop is answered as nginx does
+ * beside Nchan, a text of a subscriber as the handshake of a hub's client.
+ */
+
+void floor_send(int fd, const char *p, size_t len);
+void floor_answer_upgrade(int fd, const char *key);
+void floor_answer_hop(int fd);
+void floor_answer_hello(int fd);
+
+
+/*
  * floor_shared.c: the processes, and what they share where there are several.
  * A message is at the same place for all, so all send in one order.
  */

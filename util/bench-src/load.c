@@ -45,7 +45,7 @@ static const char  usage[] =
     "            [--publishers N --window N --saturated MS]\n"
     "            [--batch N --batchers N --batched MS]\n"
     "            [--nats PORT] [--patience SECONDS]\n"
-    "            [--storms N [--hop PATH]]\n"
+    "            [--storms N [--hop PATH [--greet]]]\n"
     "            [--target METHOD --database PID [--unix PATH] [--calls MS]\n"
     "             [--depth N] [--open MS] [--open-rate N]], then none of the others\n"
     "            [--sse], then nothing but the idle clients of an event stream\n"
@@ -81,6 +81,7 @@ static const struct option  options[] = {
     { "patience",    required_argument, NULL, 'y' },
     { "storms",      required_argument, NULL, 'm' },
     { "hop",         required_argument, NULL, 'h' },
+    { "greet",       no_argument,       NULL, 'g' },
     { "unix",        required_argument, NULL, 'x' },
     { "target",      required_argument, NULL, 'T' },
     { "database",    required_argument, NULL, 'B' },
@@ -211,6 +212,7 @@ load_options(int argc, char **argv)
         case 'y': conf.patience = atoi(optarg);      break;
         case 'm': conf.storms = atoi(optarg);        break;
         case 'h': conf.hop = optarg;                 break;
+        case 'g': conf.greet = 1;                    break;
         case 'x': conf.socket = optarg;              break;
         case 'T': conf.target = optarg;              break;
         case 'B': conf.database = atoi(optarg);      break;

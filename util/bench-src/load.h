@@ -40,6 +40,7 @@ typedef struct {
     const char    *hop;             /* what a client posts to first while two
                                        hops are measured, or NULL */
     int            hopping;         /* they are */
+    int            greet;           /* then all say a hub's handshake, too */
     int            keeping;         /* over connections that are kept */
     int            direct;          /* no negotiate */
     int            clients;
