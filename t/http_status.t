@@ -17,6 +17,7 @@ our $config = <<'EOC';
     location = /prom   { broadcast_status prometheus; }
     location = /html   { broadcast_status html; }
     location /publish/ { broadcast_publish; }
+    location = /client { broadcast_hub; }
 EOC
 
 our $json = 'Content-Type: application/json';
@@ -97,7 +98,7 @@ __DATA__
     && $s->{opened} == 0
     && $s->{database}{state} eq 'off' && $s->{database}{relay} eq 'off'
     && $s->{database}{lag_seconds} == 0 && $s->{database}{reconnects} == 0
-    && $s->{database}{calls} == 0 && $s->{database}{errors} == 0 })|(?!))/]
+    && $s->{database}{calls} == 0 && $s->{database}{calls_refused} == 0 && $s->{database}{errors} == 0 })|(?!))/]
 
 
 
@@ -124,3 +125,18 @@ __DATA__
 GET /html
 --- response_body_like: <h1>nginx broadcast [0-9.]+</h1>
 --- response_body_unlike: (?:src|href)=
+
+
+
+=== TEST 7: what is refused is told in each form
+--- request eval
+["GET /client?hub=chat", "GET /json", "GET /html", "GET /prom"]
+--- error_code eval
+[401, 200, 200, 200]
+--- response_body_like eval
+[qr/^/, qr/^(.+)$(?(?{
+    my $r = JSON::PP::decode_json($1)->{refused};
+    join(',', map { "$_=$r->{$_}" } sort keys %$r)
+       eq 'database=0,full=0,function=0,invocation=0,limit=0,origin=0,role=0,size=0,stream=0,token=1' })|(?!))/,
+ qr{<th>Closed: slow</th><td class="n">0</td>.*<th>Closed: worker</th><td class="n">0</td>.*<th>Refused: token</th><td class="n">1</td>.*<th>Refused: role</th><td class="n">0</td>}s,
+ qr/^nginx_broadcast_refused_total\{reason="token"\} 1$/m]

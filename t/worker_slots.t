@@ -47,6 +47,7 @@ sub without {
 
 ok((wait_for { my @pids = without(); @pids == 2 } 30), 'two workers have no place');
 is(scalar @{ status()->{workers} }, $places, '... the others have');
+is(status()->{unplaced_workers}, 2, '... which is counted');
 
 my %lacks = map { $_ => 1 } without();
 

@@ -58,6 +58,8 @@ ngx_broadcast_bus_start(ngx_cycle_t *cycle, ngx_broadcast_zone_t *zone,
                       "broadcast: all %ui places of workers are taken, this "
                       "worker looks for messages once a second only",
                       (ngx_uint_t) NGX_BROADCAST_SLOTS);
+
+        ngx_broadcast_count(NGX_BROADCAST_UNPLACED, 1);
     }
 
     ngx_broadcast_reader_start(cycle, hook, overrun);

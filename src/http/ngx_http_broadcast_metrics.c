@@ -9,6 +9,8 @@
 
 static void ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
+static void ngx_http_broadcast_metric_number(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_seconds(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 static void ngx_http_broadcast_metric_reasons(ngx_http_broadcast_status_t *st,
@@ -56,7 +58,8 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
 
     { "away_connections", "gauge",
       "Stateful connections that wait for another socket.",
-      ngx_http_broadcast_metric_away, 0 },
+      ngx_http_broadcast_metric_number,
+      offsetof(ngx_http_broadcast_status_t, away) },
 
     { "zone_bytes", "gauge", "Bytes of the shared memory zone.",
       ngx_http_broadcast_metric_zone, 0 },
@@ -65,7 +68,8 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
       ngx_http_broadcast_metric_rules, 0 },
 
     { "log_overruns_total", "counter", "Workers that fell off the log.",
-      ngx_http_broadcast_metric_overruns, 0 },
+      ngx_http_broadcast_metric_number,
+      offsetof(ngx_http_broadcast_status_t, zone.log_overruns) },
 
     { "frames_encoded_total", "counter",
       "Messages encoded: each once a worker, protocol and framing.",
@@ -77,6 +81,10 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
 
     { "worker_connections", "gauge", "Connections of a worker.",
       ngx_http_broadcast_metric_workers, 0 },
+
+    { "unplaced_workers_total", "counter",
+      "Workers that began when all places of the zone were taken.",
+      ngx_http_broadcast_metric_counter, NGX_BROADCAST_UNPLACED },
 
     { "publish_to_socket_seconds", "histogram",
       "From the publish to the socket.",
@@ -99,7 +107,8 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
 
     { "database_failures", "gauge",
       "Tries to connect that failed since the relay's session was lost.",
-      ngx_http_broadcast_metric_failures, 0 },
+      ngx_http_broadcast_metric_number,
+      offsetof(ngx_http_broadcast_status_t, failures) },
 
     { "database_connected_seconds", "gauge",
       "Since when the relay's session runs; none without one.",
@@ -130,11 +139,13 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
       ngx_http_broadcast_metric_seconds, NGX_BROADCAST_RELAY_PAUSED },
 
     { "source_wal", "gauge", "1 if what is sent goes through the WAL.",
-      ngx_http_broadcast_metric_wal, 0 },
+      ngx_http_broadcast_metric_number,
+      offsetof(ngx_http_broadcast_status_t, wal) },
 
     { "wal_behind_bytes", "gauge",
       "What the server keeps of the WAL for the replication slot.",
-      ngx_http_broadcast_metric_behind, 0 },
+      ngx_http_broadcast_metric_number,
+      offsetof(ngx_http_broadcast_status_t, behind) },
 
     { "wal_left_out_total", "counter",
       "Messages in the WAL that were not sent by the schema.",
@@ -156,7 +167,8 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
 
     { "disconnected_waiting", "gauge",
       "Connections that ended and whose disconnected is still to be called.",
-      ngx_http_broadcast_metric_unsettled, 0 },
+      ngx_http_broadcast_metric_number,
+      offsetof(ngx_http_broadcast_status_t, unsettled) },
 
     { "disconnected_abandoned_total", "counter",
       "Ends of connections settled without their functions, which failed.",
@@ -166,23 +178,13 @@ static const ngx_http_broadcast_metric_t  ngx_http_broadcast_metrics[] = {
       ngx_http_broadcast_metric_functions, 0 },
 
     { "streams", "gauge", "Streams of functions that run.",
-      ngx_http_broadcast_metric_streams, 0 },
+      ngx_http_broadcast_metric_number,
+      offsetof(ngx_http_broadcast_status_t, streams) },
 
     { "endpoint_up", "gauge", "1 if clients are sent to this endpoint.",
       ngx_http_broadcast_metric_endpoints, 0 },
 
     { NULL, NULL, NULL, NULL, 0 }
-};
-
-
-static const char  *ngx_http_broadcast_closed[] = {
-    "slow", "rate", "timeout", "protocol", "overrun", "drain", "normal",
-    "server", "error", "worker", NULL
-};
-
-static const char  *ngx_http_broadcast_refused[] = {
-    "token", "origin", "limit", "full", "size", "database", "function",
-    "invocation", "stream", "role", NULL
 };
 
 
@@ -246,6 +248,17 @@ ngx_http_broadcast_metric_counter(ngx_http_broadcast_status_t *st,
 {
     ngx_http_broadcast_sample(b, m, "");
     ngx_http_broadcast_count(b, st->counter[m->data]);
+}
+
+
+/* data is where in the status an uint64_t stands */
+
+static void
+ngx_http_broadcast_metric_number(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
+{
+    ngx_http_broadcast_sample(b, m, "");
+    ngx_http_broadcast_count(b, *(uint64_t *) ((u_char *) st + m->data));
 }
 
 

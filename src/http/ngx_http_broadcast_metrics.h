@@ -25,7 +25,7 @@ struct ngx_http_broadcast_metric_s {
     const char                    *type;
     const char                    *help;
     ngx_http_broadcast_metric_pt   write;
-    ngx_uint_t                     data;   /* counter or histogram */
+    ngx_uint_t                     data;   /* counter, histogram, or offset */
 };
 
 
@@ -59,19 +59,13 @@ void ngx_http_broadcast_metric_zone(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 void ngx_http_broadcast_metric_rules(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-void ngx_http_broadcast_metric_overruns(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 void ngx_http_broadcast_metric_workers(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-void ngx_http_broadcast_metric_away(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 void ngx_http_broadcast_metric_endpoints(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 
 /* the database, its functions and the relay: metrics_database.c */
 void ngx_http_broadcast_metric_up(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-void ngx_http_broadcast_metric_failures(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 void ngx_http_broadcast_metric_connected(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
@@ -85,19 +79,11 @@ void ngx_http_broadcast_metric_leader(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 void ngx_http_broadcast_metric_lag(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-void ngx_http_broadcast_metric_wal(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-void ngx_http_broadcast_metric_behind(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 void ngx_http_broadcast_metric_pool(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 void ngx_http_broadcast_metric_calls(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 void ngx_http_broadcast_metric_functions(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-void ngx_http_broadcast_metric_streams(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
-void ngx_http_broadcast_metric_unsettled(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m);
 
 

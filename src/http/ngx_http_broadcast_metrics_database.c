@@ -32,15 +32,6 @@ ngx_http_broadcast_metric_up(ngx_http_broadcast_status_t *st,
 
 
 void
-ngx_http_broadcast_metric_failures(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_count(b, st->failures);
-}
-
-
-void
 ngx_http_broadcast_metric_connected(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
 {
@@ -111,24 +102,6 @@ ngx_http_broadcast_metric_lag(ngx_http_broadcast_status_t *st,
 
 
 void
-ngx_http_broadcast_metric_wal(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_count(b, st->wal);
-}
-
-
-void
-ngx_http_broadcast_metric_behind(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_count(b, st->behind);
-}
-
-
-void
 ngx_http_broadcast_metric_pool(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
 {
@@ -175,22 +148,4 @@ ngx_http_broadcast_metric_functions(ngx_http_broadcast_status_t *st,
         ngx_http_broadcast_buckets(b, m, NGX_BROADCAST_FUNCTION_TIME + i,
                                    ngx_http_broadcast_kinds[i]);
     }
-}
-
-
-void
-ngx_http_broadcast_metric_streams(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_count(b, st->streams);
-}
-
-
-void
-ngx_http_broadcast_metric_unsettled(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_count(b, st->zone.unsettled);
 }

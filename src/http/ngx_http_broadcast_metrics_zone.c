@@ -124,15 +124,6 @@ ngx_http_broadcast_metric_rules(ngx_http_broadcast_status_t *st,
 
 
 void
-ngx_http_broadcast_metric_overruns(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_count(b, st->zone.log_overruns);
-}
-
-
-void
 ngx_http_broadcast_metric_workers(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
 {
@@ -149,15 +140,6 @@ ngx_http_broadcast_metric_workers(ngx_http_broadcast_status_t *st,
         ngx_broadcast_buf_char(b, '}');
         ngx_http_broadcast_count(b, st->workers[i].connections);
     }
-}
-
-
-void
-ngx_http_broadcast_metric_away(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b, const ngx_http_broadcast_metric_t *m)
-{
-    ngx_http_broadcast_sample(b, m, "");
-    ngx_http_broadcast_count(b, st->away);
 }
 
 

@@ -25,6 +25,17 @@ ngx_str_t  ngx_http_broadcast_transport_names[NGX_BROADCAST_TRANSPORTS] = {
 };
 
 
+const char  *ngx_http_broadcast_closed[] = {
+    "slow", "rate", "timeout", "protocol", "overrun", "drain", "normal",
+    "server", "error", "worker", NULL
+};
+
+const char  *ngx_http_broadcast_refused[] = {
+    "token", "origin", "limit", "full", "size", "database", "function",
+    "invocation", "stream", "role", NULL
+};
+
+
 static const char  *ngx_http_broadcast_db_states[] = {
     "off", "down", "up", "schema"
 };
@@ -193,9 +204,15 @@ ngx_http_broadcast_status_collect(ngx_http_request_t *r,
         st->counter[i] = ngx_broadcast_stats_sum(zone, i);
     }
 
+    for (i = 0; i < NGX_BROADCAST_EVENTS; i++) {
+        st->calls += ngx_broadcast_stats_calls(zone, i,
+                                               NGX_BROADCAST_OUTCOME_REFUSED);
+    }
+
     ngx_broadcast_stats_pools(zone, st->pool);
     st->away = ngx_broadcast_stats_aways(zone);
     st->streams = ngx_broadcast_stats_running(zone);
+    st->unsettled = st->zone.unsettled;
 
     state = NGX_BROADCAST_DB_OFF;
     relay = NGX_BROADCAST_RELAY_OFF;
@@ -279,7 +296,9 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
         ngx_broadcast_buf_char(b, '}');
     }
 
-    ngx_broadcast_buf_literal(b, "],\"hubs\":{");
+    ngx_http_broadcast_status_member(b, "],\"unplaced_workers\":",
+                                     n[NGX_BROADCAST_UNPLACED]);
+    ngx_broadcast_buf_literal(b, ",\"hubs\":{");
 
     for (i = 0; i < st->nhubs; i++) {
 
@@ -292,28 +311,14 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
 
     ngx_http_broadcast_status_member(b, "},\"opened\":",
                                      n[NGX_BROADCAST_OPENED]);
-    ngx_http_broadcast_status_member(b, ",\"closed\":{\"slow\":",
-                                     n[NGX_BROADCAST_CLOSED_SLOW]);
-    ngx_http_broadcast_status_member(b, ",\"rate\":",
-                                     n[NGX_BROADCAST_CLOSED_RATE]);
-    ngx_http_broadcast_status_member(b, ",\"timeout\":",
-                                     n[NGX_BROADCAST_CLOSED_TIMEOUT]);
-    ngx_http_broadcast_status_member(b, ",\"protocol\":",
-                                     n[NGX_BROADCAST_CLOSED_PROTOCOL]);
-    ngx_http_broadcast_status_member(b, ",\"overrun\":",
-                                     n[NGX_BROADCAST_CLOSED_OVERRUN]);
-    ngx_http_broadcast_status_member(b, ",\"drain\":",
-                                     n[NGX_BROADCAST_CLOSED_DRAIN]);
-    ngx_http_broadcast_status_member(b, ",\"normal\":",
-                                     n[NGX_BROADCAST_CLOSED_NORMAL]);
-    ngx_http_broadcast_status_member(b, ",\"server\":",
-                                     n[NGX_BROADCAST_CLOSED_SERVER]);
-    ngx_http_broadcast_status_member(b, ",\"error\":",
-                                     n[NGX_BROADCAST_CLOSED_ERROR]);
-    ngx_http_broadcast_status_member(b, ",\"worker\":",
-                                     n[NGX_BROADCAST_CLOSED_WORKER]);
+    ngx_broadcast_buf_literal(b, ",\"closed\":");
+    ngx_http_broadcast_status_reasons(b, ngx_http_broadcast_closed,
+                                      &n[NGX_BROADCAST_CLOSED_SLOW]);
+    ngx_broadcast_buf_literal(b, ",\"refused\":");
+    ngx_http_broadcast_status_reasons(b, ngx_http_broadcast_refused,
+                                      &n[NGX_BROADCAST_REFUSED_TOKEN]);
 
-    ngx_http_broadcast_status_member(b, "},\"stateful\":{\"reconnects\":",
+    ngx_http_broadcast_status_member(b, ",\"stateful\":{\"reconnects\":",
                                      n[NGX_BROADCAST_RECONNECTS]);
     ngx_http_broadcast_status_member(b, ",\"away\":", st->away);
 
@@ -344,6 +349,24 @@ ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
 #endif
 
     ngx_broadcast_buf_literal(b, "}\n");
+}
+
+
+void
+ngx_http_broadcast_status_reasons(ngx_broadcast_buf_t *b, const char **reason,
+    uint64_t *n)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; reason[i]; i++) {
+        ngx_broadcast_buf_char(b, i ? ',' : '{');
+        ngx_broadcast_buf_char(b, '"');
+        ngx_broadcast_buf_append(b, (u_char *) reason[i],
+                                 ngx_strlen(reason[i]));
+        ngx_http_broadcast_status_member(b, "\":", n[i]);
+    }
+
+    ngx_broadcast_buf_char(b, '}');
 }
 
 

@@ -26,8 +26,11 @@ typedef struct {
 
     uint64_t                    counter[NGX_BROADCAST_COUNTERS];
     ngx_uint_t                  pool[NGX_BROADCAST_POOL_STATES];
-    ngx_uint_t                  away;      /* connections without a socket */
-    ngx_uint_t                  streams;   /* of functions, that run */
+    uint64_t                    calls;     /* refused: the queue was full, or
+                                              the database away */
+    uint64_t                    away;      /* connections without a socket */
+    uint64_t                    streams;   /* of functions, that run */
+    uint64_t                    unsettled; /* `disconnected` is owed */
 
     ngx_http_broadcast_health_t  **health; /* as this worker sees them */
     ngx_uint_t                  nhealth;
@@ -75,8 +78,17 @@ void ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
 /* microseconds as seconds, with six digits behind the point */
 void ngx_http_broadcast_status_seconds(ngx_broadcast_buf_t *b, uint64_t usec);
 
-/* why sessions of the relay were lost, or not made; NULL behind the last */
+/*
+ * Why connections were closed, requests and messages refused, sessions of the
+ * relay lost or not made: in the order of their counters, NULL behind the last.
+ */
+extern const char  *ngx_http_broadcast_closed[];
+extern const char  *ngx_http_broadcast_refused[];
 extern const char  *ngx_http_broadcast_lost[];
+
+/* an object of them; n is the first of the counters */
+void ngx_http_broadcast_status_reasons(ngx_broadcast_buf_t *b,
+    const char **reason, uint64_t *n);
 
 /* by NGX_BROADCAST_WEBSOCKET, … */
 extern ngx_str_t  ngx_http_broadcast_transport_names[NGX_BROADCAST_TRANSPORTS];

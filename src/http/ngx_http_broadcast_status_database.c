@@ -91,6 +91,7 @@ ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
                                      n[NGX_BROADCAST_DB_CALLS]);
     ngx_http_broadcast_status_member(b, ",\"errors\":",
                                      n[NGX_BROADCAST_DB_ERRORS]);
+    ngx_http_broadcast_status_member(b, ",\"calls_refused\":", st->calls);
     ngx_http_broadcast_status_member(b, ",\"streams\":", st->streams);
     ngx_http_broadcast_status_member(b, ",\"streams_refused\":",
                                      n[NGX_BROADCAST_REFUSED_STREAM]);
@@ -98,8 +99,7 @@ ngx_http_broadcast_status_database(ngx_http_broadcast_status_t *st,
                                      n[NGX_BROADCAST_ERRORS_DROPPED]);
     ngx_http_broadcast_status_member(b, ",\"methods_left_out\":",
                                      n[NGX_BROADCAST_METHODS_OVER]);
-    ngx_http_broadcast_status_member(b, ",\"unsettled\":",
-                                     st->zone.unsettled);
+    ngx_http_broadcast_status_member(b, ",\"unsettled\":", st->unsettled);
     ngx_http_broadcast_status_member(b, ",\"abandoned\":",
                                      n[NGX_BROADCAST_DB_ABANDONED]);
     ngx_broadcast_buf_literal(b, ",\"paced_seconds\":");
@@ -134,8 +134,6 @@ static void
 ngx_http_broadcast_status_relay(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b)
 {
-    ngx_uint_t  i;
-
     static const char  *listens[] = { "null", "true", "false" };
 
     static const char  *poolers[] = {
@@ -181,21 +179,9 @@ ngx_http_broadcast_status_relay(ngx_http_broadcast_status_t *st,
         ngx_broadcast_buf_literal(b, "null");
     }
 
-    ngx_broadcast_buf_literal(b, ",\"lost\":{");
-
-    for (i = 0; ngx_http_broadcast_lost[i]; i++) {
-
-        if (i) {
-            ngx_broadcast_buf_char(b, ',');
-        }
-
-        ngx_http_broadcast_status_text(b,
-                                       (u_char *) ngx_http_broadcast_lost[i]);
-        ngx_http_broadcast_status_member(b, ":",
-                              st->counter[NGX_BROADCAST_LOST_CONNECT + i]);
-    }
-
-    ngx_broadcast_buf_char(b, '}');
+    ngx_broadcast_buf_literal(b, ",\"lost\":");
+    ngx_http_broadcast_status_reasons(b, ngx_http_broadcast_lost,
+                                   &st->counter[NGX_BROADCAST_LOST_CONNECT]);
 }
 
 

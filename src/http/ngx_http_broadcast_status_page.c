@@ -11,6 +11,8 @@
 
 static void ngx_http_broadcast_page_row(ngx_broadcast_buf_t *b,
     const char *name, uint64_t n);
+static void ngx_http_broadcast_page_rows(ngx_broadcast_buf_t *b,
+    const char *name, const char **reason, uint64_t *n);
 static void ngx_http_broadcast_page_word(ngx_broadcast_buf_t *b,
     const char *name, const char *word);
 static void ngx_http_broadcast_page_cell(ngx_broadcast_buf_t *b, uint64_t n);
@@ -87,6 +89,7 @@ ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,
     }
 
     ngx_http_broadcast_page_row(b, "Function calls", n[NGX_BROADCAST_DB_CALLS]);
+    ngx_http_broadcast_page_row(b, "Function calls refused", st->calls);
     ngx_http_broadcast_page_row(b, "Database errors",
                                 n[NGX_BROADCAST_DB_ERRORS]);
     ngx_http_broadcast_page_row(b, "Function errors without a row",
@@ -96,35 +99,24 @@ ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,
     ngx_http_broadcast_page_row(b, "Database reconnects",
                                 n[NGX_BROADCAST_DB_RECONNECTS]);
     ngx_http_broadcast_page_row(b, "Streams", st->streams);
-    ngx_http_broadcast_page_row(b, "Streams refused",
-                                n[NGX_BROADCAST_REFUSED_STREAM]);
-    ngx_http_broadcast_page_row(b, "Disconnected: waiting",
-                                st->zone.unsettled);
+    ngx_http_broadcast_page_row(b, "Disconnected: waiting", st->unsettled);
     ngx_http_broadcast_page_row(b, "Disconnected: given up",
                                 n[NGX_BROADCAST_DB_ABANDONED]);
     ngx_http_broadcast_page_row(b, "Zone bytes", st->zone.size);
     ngx_http_broadcast_page_row(b, "Zone bytes used", st->zone.used);
     ngx_http_broadcast_page_row(b, "Log overruns", st->zone.log_overruns);
+    ngx_http_broadcast_page_row(b, "Workers beyond the zone's places",
+                                n[NGX_BROADCAST_UNPLACED]);
     ngx_http_broadcast_page_row(b, "Reconnects", n[NGX_BROADCAST_RECONNECTS]);
     ngx_http_broadcast_page_row(b, "Connections without a socket", st->away);
     ngx_http_broadcast_page_row(b, "Resumes", n[NGX_BROADCAST_RESUMES]);
     ngx_http_broadcast_page_row(b, "Resumes: reads of the history",
                                 n[NGX_BROADCAST_RESUME_READS]);
     ngx_http_broadcast_page_row(b, "Gaps told", n[NGX_BROADCAST_GAPS]);
-    ngx_http_broadcast_page_row(b, "Closed: slow",
-                                n[NGX_BROADCAST_CLOSED_SLOW]);
-    ngx_http_broadcast_page_row(b, "Closed: rate",
-                                n[NGX_BROADCAST_CLOSED_RATE]);
-    ngx_http_broadcast_page_row(b, "Closed: timeout",
-                                n[NGX_BROADCAST_CLOSED_TIMEOUT]);
-    ngx_http_broadcast_page_row(b, "Closed: protocol",
-                                n[NGX_BROADCAST_CLOSED_PROTOCOL]);
-    ngx_http_broadcast_page_row(b, "Closed: overrun",
-                                n[NGX_BROADCAST_CLOSED_OVERRUN]);
-    ngx_http_broadcast_page_row(b, "Closed: drain",
-                                n[NGX_BROADCAST_CLOSED_DRAIN]);
-    ngx_http_broadcast_page_row(b, "Closed: error",
-                                n[NGX_BROADCAST_CLOSED_ERROR]);
+    ngx_http_broadcast_page_rows(b, "Closed: ", ngx_http_broadcast_closed,
+                                 &n[NGX_BROADCAST_CLOSED_SLOW]);
+    ngx_http_broadcast_page_rows(b, "Refused: ", ngx_http_broadcast_refused,
+                                 &n[NGX_BROADCAST_REFUSED_TOKEN]);
 
     for (i = 0; i < st->nhealth; i++) {
 
@@ -154,6 +146,26 @@ ngx_http_broadcast_page_row(ngx_broadcast_buf_t *b, const char *name,
     ngx_broadcast_buf_literal(b, "</th>");
     ngx_http_broadcast_page_cell(b, n);
     ngx_broadcast_buf_literal(b, "</tr>\n");
+}
+
+
+/* name and reason, for each of them; n is the first of the counters */
+
+static void
+ngx_http_broadcast_page_rows(ngx_broadcast_buf_t *b, const char *name,
+    const char **reason, uint64_t *n)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; reason[i]; i++) {
+        ngx_broadcast_buf_literal(b, "<tr><th>");
+        ngx_broadcast_buf_append(b, (u_char *) name, ngx_strlen(name));
+        ngx_broadcast_buf_append(b, (u_char *) reason[i],
+                                 ngx_strlen(reason[i]));
+        ngx_broadcast_buf_literal(b, "</th>");
+        ngx_http_broadcast_page_cell(b, n[i]);
+        ngx_broadcast_buf_literal(b, "</tr>\n");
+    }
 }
 
 

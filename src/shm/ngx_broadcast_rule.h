@@ -64,16 +64,6 @@ void ngx_broadcast_rule_loaded(ngx_broadcast_zone_t *zone, uint64_t relay);
 ngx_uint_t ngx_broadcast_rule_find(ngx_broadcast_zone_t *zone, ngx_uint_t hub,
     ngx_str_t *user, ngx_str_t *group, time_t *expires);
 
-/*
- * The groups of the user's rules: fills at most n of groups, their text in
- * buf, of which NGX_BROADCAST_GROUP_BYTES must be there at least.  Returns how
- * many; *next is where to go on, 0 at the end.  Of what is changed between two
- * calls some may be missed or come twice.
- */
-ngx_uint_t ngx_broadcast_rule_walk(ngx_broadcast_zone_t *zone, ngx_uint_t hub,
-    ngx_str_t *user, ngx_uint_t *next, ngx_str_t *groups, ngx_uint_t n,
-    u_char *buf, size_t size);
-
 /* rules for which there was no room, of all processes, since the beginning */
 uint64_t ngx_broadcast_rule_refused(ngx_broadcast_zone_t *zone);
 

@@ -164,58 +164,6 @@ ngx_broadcast_rule_find(ngx_broadcast_zone_t *zone, ngx_uint_t hub,
 }
 
 
-/* *next: how many of the chain were passed */
-
-ngx_uint_t
-ngx_broadcast_rule_walk(ngx_broadcast_zone_t *zone, ngx_uint_t hub,
-    ngx_str_t *user, ngx_uint_t *next, ngx_str_t *groups, ngx_uint_t n,
-    u_char *buf, size_t size)
-{
-    uint32_t                   i, u, now;
-    ngx_uint_t                 found, passed, len;
-    ngx_broadcast_rule_row_t  *rule;
-
-    found = 0;
-    passed = 0;
-    now = (uint32_t) ngx_time();
-
-    ngx_broadcast_zone_lock(zone);
-
-    u = ngx_broadcast_name_find_locked(zone, NGX_BROADCAST_NAME_USER, hub,
-                                       user);
-    i = u ? *ngx_broadcast_head(zone, rules, ngx_broadcast_rule_hash(u)) : 0;
-
-    for ( /* void */ ; i; i = rule->next) {
-
-        rule = ngx_broadcast_rule(zone, i);
-
-        if (passed++ < *next || rule->user != u || rule->expires <= now) {
-            continue;
-        }
-
-        len = ngx_broadcast_cell(zone, rule->group)->u.first.len;
-
-        if (found == n || len > size) {
-            passed--;
-            break;
-        }
-
-        groups[found].data = buf;
-        groups[found].len = ngx_broadcast_name_copy_locked(zone, rule->group,
-                                                           buf, size);
-        found++;
-        buf += len;
-        size -= len;
-    }
-
-    *next = i ? passed : 0;
-
-    ngx_broadcast_zone_unlock(zone);
-
-    return found;
-}
-
-
 uint64_t
 ngx_broadcast_rule_refused(ngx_broadcast_zone_t *zone)
 {

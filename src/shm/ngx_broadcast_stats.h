@@ -51,6 +51,8 @@ typedef enum {
     NGX_BROADCAST_OPENED,               /* connections; those that are, and
                                            those that closed, together */
 
+    NGX_BROADCAST_UNPLACED,             /* workers that began without a slot */
+
     NGX_BROADCAST_FRAMES_ENCODED,       /* once a worker, protocol, form */
     NGX_BROADCAST_FRAMES_DEFLATED,      /* the same and window size */
     NGX_BROADCAST_WAKES,

@@ -287,11 +287,9 @@ static void
 limits(void)
 {
     char                  name[32];
-    ngx_uint_t            i, n, next;
-    ngx_str_t             u, group[8];
+    ngx_str_t             u;
+    ngx_uint_t            i;
     ngx_broadcast_row_t   row;
-
-    static u_char  buf[NGX_BROADCAST_GROUP_BYTES];
 
     zone = zone_make(16 * SIZE);
     chat = zone_hub(zone, "chat", 0);
@@ -324,17 +322,6 @@ limits(void)
     is_int(used(), 1100, "1000 with a ttl are kept");
     ok(!found(chat, "ann", "t0") && found(chat, "ann", "t1")
        && found(chat, "ann", "t1000"), "the newest");
-
-    u = tap_str("ann");
-    next = 0;
-    n = 0;
-
-    do {
-        n += ngx_broadcast_rule_walk(zone, chat, &u, &next, group, 8, buf,
-                                     sizeof(buf));
-    } while (next);
-
-    is_int(n, 1100, "a walk comes by all of them");
 
     is_int(claim("c1", "ann", &row), NGX_OK, "a connection joins them all");
     is_int(zone->members.high, 1100, "which are so many memberships");
