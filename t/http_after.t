@@ -399,7 +399,7 @@ ok((wait_for { ask('GET', '/status?format=json')->{json}{database}{state} eq 'do
 my $refused = calls('after', 'refused');
 is(ask('PUT', '/naps/y', body => 'x')->{status}, 201, '... an upload is not concerned');
 is(calls('after', 'refused'), $refused + 1, '... its call is counted');
-cmp_ok(http($port, 'GET', '/status?format=json')->{json}{database}{calls_refused},
+cmp_ok(ask('GET', '/status?format=json')->{json}{database}{calls_refused},
        '>', $refused, '... in the JSON, too');
 ok($nginx->wait_log(qr/"after" function for naps was not called: the database is away/),
    '... and logged');
