@@ -15,6 +15,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use File::Temp qw(tempdir);
 use TAP::Harness;
 use Test::More;
 
@@ -51,17 +52,47 @@ local $ENV{TEST_NGINX_LOAD_MODULES} =
     "$top/build/sanitize/ngx_http_broadcast_module.so"
     if defined $ENV{TEST_NGINX_LOAD_MODULES};
 
-# Two at once: most of their time they wait.
+# Two at once: most of their time they wait.  What they say, to both outputs, is
+# shown of those that fail.
 
-my $harness = TAP::Harness->new({ jobs => 2, verbosity => -3 });
+my $said = tempdir(CLEANUP => 1);
+
+my $harness = TAP::Harness->new({ jobs => 2, verbosity => -3, exec => sub {
+    my (undef, $file) = @_;
+
+    return [ 'bash', '-c', '"$0" "$1" 2>&1 | tee "$2"; exit ${PIPESTATUS[0]}',
+             $^X, $file, "$said/" . name($file) ];
+} });
 my $run = $harness->runtests(@files);
 
 for my $file (@files) {
-    my ($name) = $file =~ m{([^/]+)$};
     my ($parser) = $run->parsers($file);
 
-    ok(!$parser->has_problems, "$name, sanitized")
-        or diag 'failed: ' . join ' ', $parser->failed;
+    ok(!$parser->has_problems, name($file) . ', sanitized')
+        or diag "failed: @{[ $parser->failed ]}\n" . told("$said/" . name($file));
 }
 
 done_testing();
+
+
+sub name { $_[0] =~ m{([^/]+)$}; $1 }
+
+
+# Each failed check of a program with what is said behind it, and its last 40
+# lines.
+
+sub told {
+    my ($log) = @_;
+    my @lines = split /\n/, slurp($log) // '';
+    my (@failed, $in);
+
+    for (@lines) {
+        $in = 1 if /^not ok/;
+        $in = 0 if /^ok/;
+        push @failed, $_ if $in && @failed < 100;
+    }
+
+    my $from = @lines > 40 ? @lines - 40 : 0;
+
+    return join "\n", @failed, '...', @lines[$from .. $#lines];
+}
