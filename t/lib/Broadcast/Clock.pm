@@ -9,6 +9,10 @@ package Broadcast::Clock;
 #   my $clock = Broadcast::Clock->new;      # undef: no libfaketime
 #   $clock->env                             # for spawn(): the variables
 #   $clock->step(3600);                     # seconds, from the true time
+#
+#   Broadcast::Clock::fast(10)              # for spawn() or Broadcast::Nginx:
+#                                           # so many seconds a second, timers
+#                                           # too; undef: no libfaketime
 
 use strict;
 use warnings;
@@ -16,9 +20,12 @@ use warnings;
 use File::Temp ();
 
 
+sub library { (glob '/usr/lib/*/faketime/libfaketime.so.1')[0] }
+
+
 sub new {
     my ($class) = @_;
-    my ($library) = glob '/usr/lib/*/faketime/libfaketime.so.1';
+    my $library = library();
 
     return undef unless defined $library;
 
@@ -39,6 +46,14 @@ sub env {
     return { LD_PRELOAD => $self->{library}, FAKETIME_NO_CACHE => 1,
              FAKETIME_TIMESTAMP_FILE => $self->{file},
              FAKETIME_DONT_FAKE_MONOTONIC => 1 };
+}
+
+
+sub fast {
+    my ($times) = @_;
+    my $library = library() // return undef;
+
+    return { LD_PRELOAD => $library, FAKETIME => "+0 x$times" };
 }
 
 
