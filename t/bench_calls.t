@@ -44,7 +44,7 @@ is_deeply($json->{failed}, [], 'no run failed');
 for my $column (qw(pgbench method volatile message)) {
     my $run = $rounds->{$column}[0];
 
-    cmp_ok($run->{per_second}, '>', 100, "$column: it was called");
+    cmp_ok($run->{per_second}, '>', 1, "$column: it was called");
     ok($run->{p50_us} > 0 && $run->{p50_us} <= $run->{p99_us}
        && $run->{p99_us} <= $run->{max_us}, "$column: times have an order");
 }

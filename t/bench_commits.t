@@ -46,7 +46,7 @@ is_deeply($json->{failed}, [], 'no run failed');
 for my $column (qw(listen events hub memory)) {
     my $run = $rounds->{$column}[0]{at_1000};
 
-    cmp_ok($run->{commits}, '>', 100, "$column: there were commits");
+    cmp_ok($run->{commits}, '>', 1, "$column: there were commits");
 
     my ($first, $half, $last) = @$run{qw(first half last)};
 
@@ -59,11 +59,11 @@ for my $column (qw(listen events hub memory)) {
 for my $column (qw(plain notify commit adaptive off wal)) {
     my $run = $rounds->{$column}[0]{closed};
 
-    cmp_ok($run->{per_second}, '>', 10, "$column: there were commits");
+    cmp_ok($run->{per_second}, '>', 1, "$column: there were commits");
     ok($run->{database_us} > 0, "$column: they took the database some time");
 }
 
-cmp_ok($rounds->{http}[0]{posts}{per_second}, '>', 10, 'there were posts');
+cmp_ok($rounds->{http}[0]{posts}{per_second}, '>', 1, 'there were posts');
 
 my ($late) = grep { $_->{name} eq 'at 100/s, median client, p50, ms' }
              @{$json->{commits}{tables}[0]{rows}};

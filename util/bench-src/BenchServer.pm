@@ -23,7 +23,7 @@ my @batch = ('--batch', 100, '--batchers', 8);
 
 # the first of five
 
-my $ports = $ENV{BENCH_PORT} || 19300;
+my $ports = $ENV{BENCH_PORT} || free_ports(5);
 
 my %peers = (
     floor => {
@@ -65,6 +65,25 @@ my %peers = (
         load => [],
     },
 );
+
+
+# So many in a row that nobody has, below those that the kernel gives to clients.
+
+sub free_ports {
+    my ($n) = @_;
+
+    for (1 .. 200) {
+        my $first = 20000 + int rand 12000;
+        my @free = grep {
+            IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $_,
+                                  Listen => 1)
+        } $first .. $first + $n - 1;
+
+        return $first if @free == $n;
+    }
+
+    die "no $n free ports in a row on 127.0.0.1\n";
+}
 
 
 # An answer of the hub's size, for the first hop of those that have none.
@@ -118,7 +137,7 @@ sub start {
         exec { $cmd[0] } @cmd or POSIX::_exit(127);
     }
 
-    for (1 .. 200) {
+    for (1 .. 1200) {
         return $self if connected($self->{port})
                         && $self->children == $self->{forks};
 
