@@ -172,7 +172,7 @@ sub cancelled {
             defined $seconds ? ('asrs.s.cht' => $seconds) : ()));
     my $start = time;
 
-    return (eval { $hub->next(8)->{error} } // '', time - $start);
+    return (eval { $hub->next->{error} } // '', time - $start);
 }
 
 my ($error, $took) = cancelled('/client', 2);
@@ -211,20 +211,20 @@ sub left { int(time) + $_[0] }
     my $start = time;
 
     for my $name ('aeo', 'coae') {
-        my $record = $hub{$name}->next(10);
+        my $record = $hub{$name}->next;
 
         is_deeply($record, { type => 7, allowReconnect => JSON::PP::true,
                              error => 'The access token has expired.' },
                   "$name: a WebSocket is told to come again");
-        is($hub{$name}->next(5), undef, '... and closed');
+        is($hub{$name}->next, undef, '... and closed');
     }
 
     $took = time - $start;
     ok($took < 6, '... when the time has come, within seconds') or diag $took;
 
-    like($sse->block(10), qr/"type":7.*"allowReconnect":true/,
+    like($sse->block, qr/"type":7.*"allowReconnect":true/,
          'a stream is told so, too');
-    is($sse->block(5), undef, '... and ends');
+    is($sse->block, undef, '... and ends');
 
     http('POST', '/publish/chat', body => 'still');
     is_deeply($hub{none}->invocation('message'), [ 'still' ],

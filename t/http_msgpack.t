@@ -35,7 +35,7 @@ my $plain = Broadcast::Plain->connect($port, '/events/chat');
 my $packed = Broadcast::Hub->connect($port, '/client?hub=chat',
                                      nohandshake => 1);
 $packed->{ws}->text(qq({"protocol":"messagepack","version":1}\x1e));
-$packed->{ws}->message(5) eq "{}\x1e" or die 'no handshake';
+$packed->{ws}->message eq "{}\x1e" or die 'no handshake';
 
 
 # packers: of a str, and of a map from a name to bytes
@@ -69,8 +69,8 @@ sub post {
 sub gets {
     my ($name, %want) = @_;
 
-    is $json->{ws}->message(5), $want{json} . "\x1e", "$name: JSON";
-    is unpack('H*', $packed->{ws}->message(5) // ''),
+    is $json->{ws}->message, $want{json} . "\x1e", "$name: JSON";
+    is unpack('H*', $packed->{ws}->message // ''),
         unpack('H*', $want{packed}), "$name: MessagePack";
     is $packed->{ws}{opcode}, 2, '... in a binary frame';
 
@@ -174,7 +174,7 @@ is_deeply [ map { post('application/octet-stream', $_)->{status} }
 is post('application/x-msgpack', "\x81" . str('target') . str('one'),
         uri => "/api/v1/hubs/chat/connections/$packed->{id}")->{status}, 202,
     'to one connection';
-is $packed->{ws}->message(5),
+is $packed->{ws}->message,
     invocation("\x96\x01\x80\xc0", str('one'), "\x90\x90"), '... it gets it';
 
 $_->drop for $json, $packed, $plain;

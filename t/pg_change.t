@@ -62,7 +62,7 @@ sub got {
     my ($plain) = @_;
     my @words;
 
-    while (my $frame = $plain->next(15)) {
+    while (my $frame = $plain->next) {
         return join ' ', @words
             if $frame->{target} eq 'end' && $frame->{arguments}[0] == $round;
         next if $frame->{target} eq 'end';

@@ -86,7 +86,7 @@ sub packed {
     die $hub->{error} if $hub->{error};
 
     $hub->{ws}->text(qq({"protocol":"messagepack","version":1}\x1e));
-    $hub->{ws}->message(5) eq "{}\x1e" or die 'no handshake';
+    $hub->{ws}->message eq "{}\x1e" or die 'no handshake';
 
     return $hub;
 }
@@ -102,7 +102,7 @@ my %packed = map { $_ => packed($_) } 'chat', 'fast';
 sub told {
     my ($hub, $target, $name) = @_;
 
-    my $message = $packed{$hub}{ws}->message(5);
+    my $message = $packed{$hub}{ws}->message;
 
     like $message, qr/^.{1,2}\x96\x01\x80\xc0.\Q$target\E/s, $name
         or diag status()->{closed}{error}, ' closed';
@@ -226,11 +226,11 @@ like $hub->invoke('none'), qr/^Unknown hub method/, '... the next is read';
 my $packed = $packed{fast}{ws};
 
 $packed->binary("\x4c\x95\x01\x80\xa1d\xa4tell" . "\x91" x 65 . "\x90");
-like $packed->message(5),
+like $packed->message,
     qr/^..\x95\x03\x80\xa1d\x01\xd9.\Q$binding\E\z/s,
     'it is so in MessagePack';
 $packed->binary("\x0b\x95\x01\x80\xa1e\xa4none\x90");
-like $packed->message(5), qr/Unknown hub method/, '... the next is read';
+like $packed->message, qr/Unknown hub method/, '... the next is read';
 
 is status()->{closed}{protocol}, 0, '... and nobody was closed';
 
@@ -261,7 +261,7 @@ $pg->psql("insert into broadcast.staging (hub, type, scope, source, target,
            values ('chat', 1, 0, 0, 'old', '" . arrays(65) . "');
            select broadcast.send_all('chat', 'next', '[]')", @at);
 
-my $message = $packed{chat}{ws}->message(5);
+my $message = $packed{chat}{ws}->message;
 like $message, qr/Connection closed with an error\.\xc3$/,
     'what is too deep already ends a client of MessagePack, who may come again';
 is status()->{closed}{error}, 1, '... which is counted';

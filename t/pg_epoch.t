@@ -143,17 +143,17 @@ $pg->psql(q{
     update broadcast.hub set seq = 1, pos = 1;
     commit;}, @at);
 
-$gap = $sse->event(15);
+$gap = $sse->event;
 is($gap->{event}, 'broadcast.gap',
    'a database that is behind what was read: all are told');
-is($old->event(15)->{event}, 'broadcast.gap', '... each of them');
+is($old->event->{event}, 'broadcast.gap', '... each of them');
 
 sends('restored');
 
-my $restored = $sse->event(15);
+my $restored = $sse->event;
 is($restored->{event}, 'restored', '... and its messages are read');
 unlike($restored->{id}, qr/^3039-/, '... under a new epoch');
-is($old->event(15)->{id}, $restored->{id}, '... by everybody');
+is($old->event->{id}, $restored->{id}, '... by everybody');
 is(status()->{hubs}{chat}{position}, $restored->{id},
    "the hub's position is the new one");
 is($pg->psql('select broadcast.position(\'chat\')', @at), $restored->{id},
@@ -188,12 +188,12 @@ $pg->psql(qq{update broadcast.message set mark = mark + 1, target = 'other'
     select broadcast.sequence(10);
     alter role app login}, db => 'app');
 
-$gap = $sse->event(15);
+$gap = $sse->event;
 is($gap->{event}, 'broadcast.gap',
    'a database that has other rows where it was read: all are told');
 
 sends('divergent');
-my $divergent = $sse->event(15);
+my $divergent = $sse->event;
 is($divergent->{event}, 'divergent', '... and what is sent then comes');
 isnt($divergent->{id} =~ s/-.*//r, $before =~ s/-.*//r,
      '... under a new epoch');
@@ -203,7 +203,7 @@ like($nginx->error_log, qr/\[error\].*is not the one that was read before/,
 $pg->psql(q{select pg_terminate_backend(pid) from pg_stat_activity
              where usename = 'app'}, db => 'app');
 sends('same');
-is($sse->event(15)->{event}, 'same',
+is($sse->event->{event}, 'same',
    'the same database, connected to anew, is no other one');
 
 
@@ -221,20 +221,20 @@ sub fails_over {
 
 ok(fails_over(), 'a server takes over that has all that was numbered');
 sends('promoted');
-is($sse->event(15)->{event}, 'promoted', '... and no client is told of a gap');
+is($sse->event->{event}, 'promoted', '... and no client is told of a gap');
 
 $pg->psql('delete from broadcast.message', @at);
 ok(fails_over(), 'one takes over of which nobody can tell that, since all that '
                  . 'was read is aged out');
-is($sse->event(15)->{event}, 'broadcast.gap', '... and clients are told');
+is($sse->event->{event}, 'broadcast.gap', '... and clients are told');
 
 sends('aged');
-is($sse->event(15)->{event}, 'aged', '... before what is sent then');
+is($sse->event->{event}, 'aged', '... before what is sent then');
 
 $pg->psql('delete from broadcast.message', @at);
 $pg->restart;
 sends('restarted');
-is($sse->event(15)->{event}, 'restarted',
+is($sse->event->{event}, 'restarted',
    'the same server is the same without a row of its history, too');
 
 ok((wait_for { status()->{database}{state} eq 'up' } 10), 'it is up');

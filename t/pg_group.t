@@ -70,7 +70,7 @@ sub hub {
 
     $hub = Broadcast::Hub->connect($nginx->port,
         ($o{path} // '/client') . "?hub=$hub",
-        token => client_token($key, $hub, sub => $user), timeout => 20);
+        token => client_token($key, $hub, sub => $user));
     $hub->{error} and fail("$user connects"), diag $hub->{error};
 
     return $hub;
@@ -95,7 +95,7 @@ sub got {
     $round++;
     sql("select broadcast.send_all('$of', 'end$round', '[]')");
 
-    while ($record = $hub->next(15)) {
+    while ($record = $hub->next) {
         last if $record->{type} == 7;
         next if $record->{type} != 1;
         return join ' ', @words if $record->{target} eq "end$round";
@@ -359,7 +359,7 @@ if ($child == 0) {
     $| = 1;
     print 'connected ', $hub->{error} // 'well', "\n";
 
-    while ($record = $hub->next(20)) {
+    while ($record = $hub->next) {
         next if $record->{type} != 1;
         print "$record->{arguments}[0]\n";
         last if $record->{arguments}[0] eq 'sql';

@@ -60,7 +60,7 @@ sub seq { ($_[0] // '') =~ /-(\d+)$/ ? $1 : undef }
 ok(leads(), 'the relay leads');
 
 my $n = 1300;
-my $r = http($port, 'POST', '/publish/chat', timeout => 20,
+my $r = http($port, 'POST', '/publish/chat',
     body => join("\n", map { "{\"n\":$_}" } 1 .. $n),
     headers => [ 'Content-Type' => 'application/x-ndjson' ]);
 

@@ -53,7 +53,7 @@ sub request {
     my ($key, $body, %o) = @_;
     my @keys = ref $key ? @$key : $key;
 
-    return ('POST', $o{path} // '/publish/chat', body => $body, timeout => 20,
+    return ('POST', $o{path} // '/publish/chat', body => $body,
             headers => [ 'Content-Type' => $o{type} // 'text/plain',
                          map { ('Idempotency-Key' => $_) } @keys ]);
 }
@@ -212,7 +212,7 @@ my $lock = $pg->session(@at);
 $lock->run('begin; lock table broadcast.staging in exclusive mode');
 
 sub begun {
-    my $c = Broadcast::HTTP->connect($_[0], timeout => 20);
+    my $c = Broadcast::HTTP->connect($_[0]);
     $c->request(@_[1 .. $#_]);
     return $c;
 }

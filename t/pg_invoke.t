@@ -91,7 +91,7 @@ sub post {
     my ($port, $client, $path, $body, $api) = @_;
 
     my $id = ref $client ? $client->{id} : $client;
-    my $c = Broadcast::HTTP->connect($port, timeout => 20);
+    my $c = Broadcast::HTTP->connect($port);
 
     $path .= ($path =~ /\?/ ? '&' : '?') . $v;
     $c->request('POST', ($api // '') . "/api/hubs/chat/connections/$id/$path",
@@ -119,7 +119,7 @@ sub said {
     my ($client) = @_;
     my $record;
 
-    1 while ($record = $client->next(20)) && $record->{type} == 6;
+    1 while ($record = $client->next) && $record->{type} == 6;
 
     return $record;
 }

@@ -115,7 +115,7 @@ sub said {
     my ($client) = @_;
     $client->send({ send => '*', target => 't', arguments => [] });
 
-    while (my $frame = $client->next(10)) {
+    while (my $frame = $client->next) {
         return $frame->{id} if $frame->{target} ne 'broadcast.gap';
     }
 

@@ -100,7 +100,7 @@ sub error {
                  arguments => \@arguments });
 
     for (;;) {
-        my $m = eval { $hub->next(15) } or return 'nothing';
+        my $m = eval { $hub->next } or return 'nothing';
         return $m->{error} // "result $m->{result}" if $m->{type} == 3;
     }
 }

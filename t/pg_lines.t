@@ -82,7 +82,7 @@ sub exchange {
     $ws->text($text);
 
     while (!$answer || @got < $messages) {
-        my $frame = $ws->next(10) // last;
+        my $frame = $ws->next // last;
 
         $frame->{target} ? push(@got, $frame) : ($answer = $frame);
     }
@@ -114,12 +114,12 @@ my $rest = sub {
     my ($path, $body) = @_;
 
     return http($port, 'POST', "/api/hubs/chat$path?api-version=2022-06-01",
-                body => $body, timeout => 10,
+                body => $body,
                 headers => [ 'Content-Type' => 'application/x-ndjson' ]);
 };
 
 my $r = $rest->('/:send', join '', map { "{\"target\":\"r$_\"}\n" } 1 .. 3);
-my @rest = map { $ws->next(10) } 1 .. 3;
+my @rest = map { $ws->next } 1 .. 3;
 
 is $r->{status}, 202, 'lines for the REST API are taken';
 is $r->{json}{count}, 3, 'and counted';

@@ -111,8 +111,7 @@ sub hub {
 
     my $client = Broadcast::Hub->connect($node->port,
         ($o{path} // '/client') . "?hub=$hub",
-        token => client_token($key, $hub, sub => $user, %{ $o{claims} // {} }),
-        timeout => 20);
+        token => client_token($key, $hub, sub => $user, %{ $o{claims} // {} }));
     die $client->{error} if $client->{error};
 
     return $client;
@@ -376,7 +375,7 @@ my %in;
 for my $client (@clients, @plains) {
     my $who = ref $client eq 'Broadcast::Plain' ? 'plain' : 'hub';
 
-    while (my $record = $client->next(10)) {
+    while (my $record = $client->next) {
         my $target = $record->{target} // next;
         last if $target eq 'end';
         $in{$target}{$who}++;

@@ -59,7 +59,7 @@ sub publish {
     my ($words, %o) = @_;
 
     return http($o{port} // $port, 'POST', "/publish/" . ($o{hub} // 'chat'),
-                body => $words, timeout => 20,
+                body => $words,
                 headers => [ 'Content-Type' => $o{type} // 'text/plain' ]);
 }
 
@@ -121,7 +121,7 @@ is($r->{status}, 413, 'a message above broadcast_message_size is refused');
 $large = 'y' x (1024 * 1024 - 16);
 $r = publish($large);
 is($r->{status}, 200, 'a message of 1 MB is taken');
-is(length $sse->event(20)->{data}, length($large) + 4, '... and delivered');
+is(length $sse->event->{data}, length($large) + 4, '... and delivered');
 
 $r = publish('{"n":1}' . "\n" . '{"n":' . "\n", type => 'application/x-ndjson');
 is($r->{status}, 400, 'one bad line of many');
@@ -130,7 +130,7 @@ $r = publish(join("\n", map { "{\"n\":$_}" } 1 .. 1200),
              type => 'application/x-ndjson');
 is($r->{json}{count}, 1200, '1200 lines are one transaction');
 
-my @seqs = map { seq($sse->event(20)->{id}) } 1 .. 1200;
+my @seqs = map { seq($sse->event->{id}) } 1 .. 1200;
 is($seqs[-1] - $seqs[0], 1199, '... numbered without a hole');
 is(seq($r->{json}{id}), $seqs[-1], '... the answer is that of the last one');
 
@@ -269,7 +269,7 @@ $pg->restart('fast');
 
 $pg->psql(q{select broadcast.send_all('chat', 'again', '[1]')}, @at);
 
-$event = $far->event(20);
+$event = $far->event;
 is($event->{event}, 'again', 'after a restart of PostgreSQL it reads on');
 is(seq($event->{id}), seq($last) + 1, '... with the next number');
 ok((wait_for { database($other->port)->{state} eq 'up' } 10),
@@ -279,7 +279,7 @@ $pg->crash;
 $pg->start;
 $pg->psql(q{select broadcast.send_all('chat', 'crashed', '[1]')}, @at);
 
-is($far->event(20)->{event}, 'crashed', '... after a crash, too');
+is($far->event->{event}, 'crashed', '... after a crash, too');
 
 my $late = Broadcast::SSE->connect($other->port, '/events/chat',
     headers => [ 'Last-Event-ID' => $last ]);
@@ -293,7 +293,7 @@ $_->close for $far, $late;
 my $lock = $pg->session(@at);
 $lock->run('begin; lock table broadcast.staging');
 
-my $slowly = Broadcast::HTTP->connect($other->port, timeout => 20);
+my $slowly = Broadcast::HTTP->connect($other->port);
 $slowly->request('POST', '/publish/chat', body => 'the last',
                  headers => [ 'Content-Type' => 'text/plain' ]);
 

@@ -117,13 +117,13 @@ sub everywhere_ok {
 
     my $events = "/events/place?last_event_id=$position";
     my $h = hub($position, hub => 'place');
-    my $s = Broadcast::SSE->connect($port, $events, timeout => 15);
-    my $p = Broadcast::Plain->connect($port, $events, timeout => 15);
+    my $s = Broadcast::SSE->connect($port, $events);
+    my $p = Broadcast::Plain->connect($port, $events);
 
     $o{then}->() if $o{then};
 
     my (@hub, @sse, @plain);
-    while (my $r = $h->next(10)) {
+    while (my $r = $h->next) {
         push @hub, said($r) unless said($r) =~ /^@|^type6/;
         last if $hub[-1] && $hub[-1] eq $last;
     }
@@ -191,7 +191,7 @@ $open->run(q{begin; select say('k')});
 (undef, $position) = split /\|/, $open->run($load);
 $c = hub($position, hub => 'place');
 my $began = time;
-is($c->next(10)->{target}, 'broadcast.gap', 'and not longer than a call may '
+is($c->next->{target}, 'broadcast.gap', 'and not longer than a call may '
                                             . 'take');
 cmp_ok(time - $began, '>', 2, '... which it does');
 $open->run('rollback');
@@ -208,14 +208,13 @@ numbered('place');
 
 $position =~ s/-\d+/-1/;        # as if the page had loaded at 1
 my $s = Broadcast::SSE->connect($port,
-    "/events/place?last_event_id=$position", timeout => 15);
+    "/events/place?last_event_id=$position");
 my $event = $s->event;
 like($event->{id}, qr/^\w+-\d+\.\./, 'an id of a replay keeps the suffix');
 my $at = $event->{id};
 $s->close;
 my @ids;
-$s = Broadcast::SSE->connect($port, "/events/place?last_event_id=$at",
-                             timeout => 15);
+$s = Broadcast::SSE->connect($port, "/events/place?last_event_id=$at");
 while (my $e = $s->event) { push @ids, $e; last if $e->{event} eq 'm' }
 ok(!grep({ $_->{event} eq 'l' } @ids), '... so what was seen is left out '
                                        . 'there, too');

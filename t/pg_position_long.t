@@ -126,7 +126,7 @@ $pg->psql("select broadcast.send_group('joined', 'g', 'before', '[]');
            select broadcast.send_group('joined', 'g', 'behind', '[]');", @at);
 numbered('joined');
 ($got, $end, @more) = until_last($slow, 500);
-my @tail = map { said($slow->next(10)) } 1 .. 3;
+my @tail = map { said($slow->next) } 1 .. 3;
 is($tail[0], 'behind', 'a group that was joined during a replay: from the join '
                        . 'on');
 $slow->close;

@@ -183,7 +183,7 @@ state_is('up', '... and there is another one');
 $pg->psql(q{select broadcast.send_all('chat', 'waits', '[1]')}, @at);
 kill 'CONT', $backend;
 
-is($sse->event(15)->{event}, 'waits', 'what was sent meanwhile comes');
+is($sse->event->{event}, 'waits', 'what was sent meanwhile comes');
 $sse->close;
 
 

@@ -358,8 +358,8 @@ sql(q{begin;
       select broadcast.sweep();
       commit});
 
-my $close = $hub->next(20);
-$close = $hub->next(20) while $close && $close->{type} != 7;
+my $close = $hub->next;
+$close = $hub->next while $close && $close->{type} != 7;
 
 ok($close && $close->{allowReconnect},
    'cut off for its lease: its clients are closed, to come anew');

@@ -162,7 +162,7 @@ ok((wait_for { $r = echo(); $r && $r->{status} == 200 } 20),
 ok((wait_for { my $d = database();
                $d->{state} eq 'up' && $d->{relay} eq 'leader' } 20),
    '... the relay relays');
-is(scalar(grep { my $r = eval { $_->head(20) };
+is(scalar(grep { my $r = eval { $_->head };
                  $r && $r->{status} =~ /^(?:200|50[034])$/ } @open),
    scalar @open, '... who was not answered is');
 is(invoke('d', 10)->{result}, 'd', '... also a client');

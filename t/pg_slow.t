@@ -84,7 +84,7 @@ EOC
 sub call {
     my ($name) = @_;
 
-    my $c = Broadcast::HTTP->connect($port, timeout => 20);
+    my $c = Broadcast::HTTP->connect($port);
     $c->request('GET', "/functions/$name");
 
     return $c;
@@ -181,7 +181,7 @@ sub completion {
     my ($hub) = @_;
 
     for (my $end = time + 20; time < $end; ) {
-        my $m = eval { $hub->next(20) } or last;
+        my $m = eval { $hub->next } or last;
         return $m->{error} // $m->{result} if $m->{type} == 3;
     }
 

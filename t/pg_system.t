@@ -101,7 +101,7 @@ is($first->{event}, 'first', 'a message');
 
 $pg->restart;
 sends('restarted');
-my $last = $sse->event(15);
+my $last = $sse->event;
 is($last->{event}, 'restarted', 'after a restart nobody is told of a gap');
 is(epoch_of($last), epoch_of($first), '... and the epoch is the same');
 
@@ -131,14 +131,14 @@ is(timeline_of(), $timeline, '... with its timeline');
 like($pg->psql('select pos, seq, mark from broadcast.message order by pos',
                @at), qr/^\Q$rows\E/, '... and each of its rows');
 
-my $gap = $sse->event(15);
+my $gap = $sse->event;
 is($gap->{event}, 'broadcast.gap', 'subscribers are told of a gap');
 is_closed($hub, 'SignalR clients are closed, with reconnect allowed');
 
 $hub = Broadcast::Hub->connect($port, '/client?hub=chat');
 
 sends('copied');
-my $copied = $sse->event(15);
+my $copied = $sse->event;
 is($copied->{event}, 'copied', 'what the copy sends then comes');
 isnt(epoch_of($copied), epoch_of($first), '... under a new epoch');
 is($copied->{id}, $pg->psql('select broadcast.position(\'chat\')', @at),
@@ -148,12 +148,12 @@ like($nginx->error_log, qr/\[error\].*is not the one that was read before/,
 
 my $late = Broadcast::SSE->connect($port, '/events/chat',
     headers => [ 'Last-Event-ID' => $read ]);
-is($late->event(15)->{event}, 'broadcast.gap',
+is($late->event->{event}, 'broadcast.gap',
    'a resume from what was read of the first one begins with a gap');
 
 $pg->restart;
 sends('known');
-is($sse->event(15)->{event}, 'known', 'the copy is no stranger a second time');
+is($sse->event->{event}, 'known', 'the copy is no stranger a second time');
 
 
 # --- a new one, which has nothing but the schema ------------------------------
@@ -169,20 +169,20 @@ ok((wait_for { status()->{database}{state} eq 'up' } 15),
    'a new cluster without a row is read');
 
 sends('new');
-is($sse->event(15)->{event}, 'broadcast.gap', 'subscribers are told of a gap');
+is($sse->event->{event}, 'broadcast.gap', 'subscribers are told of a gap');
 is_closed($hub, '... SignalR clients, too');
 
-my $anew = $sse->event(15);
+my $anew = $sse->event;
 is($anew->{event}, 'new', '... before its first message');
 isnt(epoch_of($anew), epoch_of($copied), '... which is of a new epoch');
 
 $late = Broadcast::SSE->connect($port, '/events/chat',
     headers => [ 'Last-Event-ID' => $read ]);
-is($late->event(15)->{event}, 'broadcast.gap',
+is($late->event->{event}, 'broadcast.gap',
    'a resume from what was read of the copy begins with a gap');
 
 sends('more');
-is($sse->event(15)->{event}, 'more', 'nobody is told twice');
+is($sse->event->{event}, 'more', 'nobody is told twice');
 
 $nginx->stop_ok(signal => 'TERM');
 

@@ -151,7 +151,7 @@ done_testing();
 sub call {
     my ($path, $body) = @_;
 
-    my $c = Broadcast::HTTP->connect($port, timeout => 20);
+    my $c = Broadcast::HTTP->connect($port);
 
     $c->write((defined $body ? 'POST' : 'GET')
               . " /functions/$path HTTP/1.1\r\n"

@@ -49,17 +49,17 @@ sub request {
     my ($words, $rest) = @_;
 
     return $rest
-        ? ('POST', '/api/v1/hubs/chat', timeout => 20,
+        ? ('POST', '/api/v1/hubs/chat',
            body => "{\"target\":\"t\",\"arguments\":[\"$words\"]}",
            headers => [ 'Content-Type' => 'application/json' ])
-        : ('POST', '/publish/chat', timeout => 20, body => $words,
+        : ('POST', '/publish/chat', body => $words,
            headers => [ 'Content-Type' => 'text/plain' ]);
 }
 
 sub publish { http($port, request(@_)) }
 
 sub begun {
-    my $c = Broadcast::HTTP->connect($port, timeout => 20);
+    my $c = Broadcast::HTTP->connect($port);
     $c->request(request(@_));
     return $c;
 }

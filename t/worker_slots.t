@@ -108,9 +108,9 @@ for my $i (1 .. 5) {
 
 my @expected = map { ("at two, $_", "with a place, $_") } 1 .. 5;
 
-is_deeply([ map { $other->next(15)->{arguments}[0] } @expected ], \@expected,
+is_deeply([ map { $other->next->{arguments}[0] } @expected ], \@expected,
           'who is at a worker with a place gets all of them');
-is_deeply([ map { $plain->next(15)->{arguments}[0] } @expected ], \@expected,
+is_deeply([ map { $plain->next->{arguments}[0] } @expected ], \@expected,
           '... so does who is at one without');
 is_deeply([ map { $_->{arguments}[0] }
             grep { $_->{type} == 1 } $poll->records(10, at => $polls_at) ],
@@ -120,9 +120,9 @@ is_deeply([ map { $_->{arguments}[0] }
 
 my $waits = $poll->start(at => $polls_at);
 publish_at($with[1], 'waited for');
-my $r = $poll->answer($waits, 15);
+my $r = $poll->answer($waits);
 is($r->{records}[0]{arguments}[0], 'waited for', 'a poll that waits is answered');
-$_->next(15) for $plain, $other;
+$_->next for $plain, $other;
 
 # what is posted elsewhere comes to it, and its end
 
@@ -136,7 +136,7 @@ sub next_words {
     my ($where) = @_;
 
     for (1 .. 5) {
-        my $r = $poll->poll(at => $where, timeout => 20);
+        my $r = $poll->poll(at => $where);
         return "status $r->{status}" if $r->{status} != 200;
         my ($one) = grep { $_->{type} == 1 } @{ $r->{records} // [] };
         return $one->{arguments}[0] if $one;
@@ -178,7 +178,7 @@ publish_at($with[1], 'behind it');
 
 my $words = '';
 for (1 .. 8) {
-    my $record = $plain->next(15) // last;
+    my $record = $plain->next // last;
     $words = $record->{arguments}[0];
     last if $words eq 'behind it';
 }

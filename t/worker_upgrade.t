@@ -63,7 +63,7 @@ sub clients {
 
     my $client = {
         hub   => Broadcast::Hub->connect($master->port, '/client?hub=chat',
-                     token => $cluster->token("$name-hub"), timeout => 20,
+                     token => $cluster->token("$name-hub"),
                      on => at($master)),
         plain => plain_at($master, '/events/chat', "$name-plain"),
         quick => plain_at($master, '/quick/'),
@@ -78,7 +78,7 @@ sub gone {
     my ($client, $name) = @_;
     my $began = time;
 
-    1 while defined $client->{quick}->message(20);
+    1 while defined $client->{quick}->message;
     is(($client->{quick}->closed)[0], 1012, "$name: sent away, to come again");
     cmp_ok(time - $began, '<', 4, '... within a second or so');
     $client->{quick}->drop;
@@ -102,10 +102,10 @@ sub heard {
     my %id;
 
     for my $client (@clients) {
-        is(($client->{hub}->invocation('m', 15) // [ 'nothing' ])->[0],
+        is(($client->{hub}->invocation('m') // [ 'nothing' ])->[0],
            "r$round", "$name: SignalR client \"$client->{name}\" hears it");
 
-        my $record = $client->{plain}->next(15);
+        my $record = $client->{plain}->next;
         is($record->{arguments}[0], "r$round", '... the plain one, too');
         $id{ $record->{id} // 'none' }++;
     }
@@ -165,7 +165,7 @@ is($cluster->publish($first, 'quick')->{status}, 200, '... which works');
 
 leave($new);
 is_deeply([ $second->stop(seconds => 40) ], [], 'the second ends, by itself');
-is($again->{$_->[0]}->next(15)->{arguments}[0], 'quick', $_->[1])
+is($again->{$_->[0]}->next->{arguments}[0], 'quick', $_->[1])
     for [ 'hub', 'what was published meanwhile was heard' ], [ 'plain', '...' ];
 heard('the first alone', $again);
 
@@ -187,8 +187,8 @@ is_deeply([ $first->stop(seconds => 40) ], [], '... and does');
 heard('the new one alone', $went);
 stays($went, '... who is there');
 is($cluster->publish($third, 'x')->{status}, 200, '... it works');
-is($went->{plain}->next(10)->{arguments}[0], 'x', '... and is heard');
-$went->{hub}->invocation('m', 10);
+is($went->{plain}->next->{arguments}[0], 'x', '... and is heard');
+$went->{hub}->invocation('m');
 
 
 # --- a zone of another size ---------------------------------------------------

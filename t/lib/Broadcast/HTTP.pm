@@ -6,7 +6,7 @@ package Broadcast::HTTP;
 #
 #   my $r = http($port, 'POST', '/api/x?y', body => '{}',
 #                headers => [ 'Content-Type' => 'application/json' ],
-#                tls => 1, version => '1.0', timeout => 10);
+#                tls => 1, version => '1.0', timeout => 3);
 #   $r->{status}, $r->{reason}, $r->{body}, $r->{raw}
 #   $r->{headers}{'content-type'}        # several of one name: joined by ', '
 #   $r->{lines}                          # header lines as they came
@@ -19,7 +19,9 @@ package Broadcast::HTTP;
 #   my $c = worker_at($port, '/pid', $pid);   # to this worker, kept alive
 #   my $c = worker_at($port, '/pid', sub { $_[0] != $other }); $c->{worker}
 #
-# All reads have a deadline (10 s, or the timeout given) and die at it.
+# All reads have a deadline, a minute or the timeout given, and die at it with
+# what was asked.  A limit that is not reached costs nothing: give one only
+# where nothing shall come.
 
 use strict;
 use warnings;
@@ -30,6 +32,8 @@ use JSON::PP ();
 use Time::HiRes qw(time);
 
 our @EXPORT_OK = qw(http worker_at);
+
+my $patience = 60;
 
 $SIG{PIPE} = 'IGNORE' unless ref $SIG{PIPE};
 
@@ -81,7 +85,7 @@ sub connect {
 
     my $socket = IO::Socket::INET->new(
         PeerAddr => '127.0.0.1', PeerPort => $port, Proto => 'tcp',
-        Timeout => $o{timeout} // 10)
+        Timeout => $o{timeout} // $patience)
         or die "cannot connect to port $port: $!\n";
 
     if ($o{tls}) {
@@ -93,7 +97,7 @@ sub connect {
     }
 
     return bless { socket => $socket, port => $port, buffer => '', end => 0,
-                   timeout => $o{timeout} // 10 }, $class;
+                   timeout => $o{timeout} // $patience }, $class;
 }
 
 
@@ -109,6 +113,7 @@ sub request {
     my ($text, %seen) = ('');
 
     while (my ($name, $value) = splice @pairs, 0, 2) {
+        defined $value or die "$method $uri: the header $name has no value\n";
         $text .= "$name: $value\r\n";
         $seen{lc $name} = 1;
     }
@@ -119,6 +124,7 @@ sub request {
         if defined $o{body} && !$seen{'content-length'}
            && !$seen{'transfer-encoding'};
 
+    $self->{asked} = "$method $uri";
     $self->write("$method $uri HTTP/" . ($o{version} // '1.1') . "\r\n"
                  . "$text\r\n" . ($o{body} // ''));
 }
@@ -153,8 +159,7 @@ sub some {
         vec($bits, fileno $socket, 1) = 1;
         $left = 0 if $left < 0;
         select $bits, undef, undef, $left
-            or die "timed out reading, had: "
-                   . substr($self->{buffer}, 0, 500) . "\n";
+            or die $self->late;
     }
 
     my $n = sysread $socket, $self->{buffer}, 65536, length $self->{buffer};
@@ -167,6 +172,22 @@ sub some {
     }
 
     return 1;
+}
+
+
+# The words of a read that came to its deadline.
+
+sub late {
+    my ($self) = @_;
+    my ($i, $at) = (0, '');
+
+    while (my ($package, $file, $line) = caller $i++) {
+        $at = " at $file line $line" and last if $file =~ /\.t$/;
+    }
+
+    return "timed out reading$at, asked port $self->{port}: "
+           . ($self->{asked} // 'nothing') . ', had: '
+           . substr($self->{buffer}, 0, 500) . "\n";
 }
 
 

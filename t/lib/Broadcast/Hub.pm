@@ -167,7 +167,7 @@ sub _called {
 
 sub invocation {
     my ($self, $target, $seconds) = @_;
-    my $deadline = time + ($seconds // 10);
+    my $deadline = time + ($seconds // $self->{ws}{timeout});
 
     while (my $record = $self->next($deadline - time)) {
         return $record->{arguments}

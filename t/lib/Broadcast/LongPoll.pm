@@ -142,7 +142,7 @@ sub post {
 sub records {
     my ($self, $n, %o) = @_;
 
-    my $deadline = time + ($o{timeout} // 10);
+    my $deadline = time + ($o{timeout} // 60);
     my @got;
 
     while (@got < $n && time < $deadline) {

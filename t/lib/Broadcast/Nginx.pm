@@ -39,6 +39,7 @@ use File::Path ();
 use File::Temp ();
 use Test::More ();
 
+use Broadcast::Servers ();
 use Broadcast::Wait
     qw(wait_for within free_port children cmdline spawn reap slurp);
 
@@ -87,11 +88,14 @@ sub new {
     $self->make_certificate if $self->{tls};
     $self->configure;
 
+    Broadcast::Servers::add($self);
+
     return $self;
 }
 
 
 sub dir { $_[0]{dir} }
+sub name { join ' ', 'nginx, port', sort values %{ $_[0]{ports} } }
 sub pid { $_[0]{pid} }
 
 
@@ -354,6 +358,7 @@ sub second {
     my ($self) = @_;
 
     my $next = bless { %$self, keep => 1 }, ref $self;
+    Broadcast::Servers::add($next);
     $next->upgrade;
 
     return $next;
@@ -584,6 +589,7 @@ sub DESTROY {
     return if $$ != $owner;
 
     local ($?, $!, $@);
+    Broadcast::Servers::gone($self);
     $self->stop(signal => 'TERM', seconds => 5) if $self->{pid};
     File::Path::remove_tree($self->{dir})
         unless $self->{keep} || $ENV{BROADCAST_KEEP};

@@ -47,7 +47,7 @@ sub hub {
     my $c = Broadcast::Hub->connect($o{port} // $port,
         ($o{at} // '/open') . '?hub=' . ($o{hub} // 'chat')
         . (defined $position ? "&position=$position" : ''),
-        timeout => 15, %o);
+        %o);
     die "hub: $c->{error}\n" if $c->{error};
     return $c;
 }
@@ -81,7 +81,7 @@ sub said {
     return $r->{target} . ($r->{target} eq 'm' ? $r->{arguments}[0] // '' : '');
 }
 
-sub take { my ($c, $n) = @_; return join ' ', map { said($c->next(10)) } 1 .. $n }
+sub take { my ($c, $n) = @_; return join ' ', map { said($c->next) } 1 .. $n }
 
 # messages up to the given one, the position behind them, whatever is no message
 
@@ -89,7 +89,7 @@ sub until_last {
     my ($c, $last) = @_;
     my (@m, @other, $place);
 
-    while (my $r = $c->next(15)) {
+    while (my $r = $c->next) {
         if ($r->{type} == 6) { next }
         if ($r->{type} != 1) { push @other, said($r); last }
         if ($r->{target} eq 'm') { push @m, $r->{arguments}[0]; next }

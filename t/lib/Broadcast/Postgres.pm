@@ -45,6 +45,7 @@ use IPC::Open3 ();
 use Symbol ();
 use Time::HiRes ();
 
+use Broadcast::Servers ();
 use Broadcast::Wait qw(wait_for free_port children spawn reap slurp);
 
 my $owner = $$;
@@ -98,6 +99,8 @@ sub new {
 
     $self->append('pg_hba.conf', $self->{hba}) if defined $self->{hba};
 
+    Broadcast::Servers::add($self);
+
     $self->start unless $self->{stopped};
 
     return $self;
@@ -122,7 +125,18 @@ sub dir  { $_[0]{dir} }
 sub host { $_[0]{dir} }
 sub port { $_[0]{port} // 5432 }
 sub pid  { $_[0]{pid} }
+sub name { "PostgreSQL, $_[0]{dir}" }
 sub log  { slurp("$_[0]{dir}/log") // '' }
+
+
+sub tail {
+    my ($self) = @_;
+    my @all = split /\n/, $self->log;
+
+    splice @all, 0, @all - 20 if @all > 20;
+
+    return join "\n", @all;
+}
 
 
 sub append {
@@ -234,13 +248,28 @@ sub restart {
 }
 
 
-# Processes stand still: connections stay open and get no answer.
+# Processes stand still: connections stay open and get no answer.  The first one
+# before the others, or it might start one more; each is waited for, a signal
+# takes its time.
 
 sub freeze {
     my ($self) = @_;
 
     $self->{frozen} = 1;
-    $self->signal_all($self->{pid}, 'STOP');
+    still($self->{pid});
+    still(children($self->{pid}));
+}
+
+
+sub still {
+    my (@pids) = @_;
+
+    kill 'STOP', @pids;
+
+    wait_for {
+        !grep { (slurp("/proc/$_/stat") // '') =~ /\) [^TZX] /s } @pids;
+    }
+        or die "it does not stand still\n";
 }
 
 
@@ -435,6 +464,7 @@ sub DESTROY {
     return if $$ != $owner;
 
     local ($?, $!, $@);
+    Broadcast::Servers::gone($self);
     $self->stop('immediate');
     File::Path::remove_tree($self->{dir}) unless $ENV{BROADCAST_KEEP};
 }
