@@ -186,6 +186,47 @@ is($words, 'behind it', '... and clients of the other one go on');
 
 $plain->drop;
 $other->drop;
+
+
+# --- a place for a worker that has clients ------------------------------------
+
+# Most workers leave, and places with them, without anybody who could take these
+# before.  What the first one has until then is nobody's; now it is its own.
+
+$plain = Broadcast::Plain->connect($port, '/events/chat',
+                                   on => shift @{ $at{$one} });
+$polls_at = shift @{ $at{$one} };
+$poll = Broadcast::LongPoll->connect($port, '/client', at => $polls_at);
+$waits = $poll->start(at => $polls_at);
+
+ok((wait_for { my $c = status()->{hubs}{chat}{connections};
+               $c->{websocket} == 1 && $c->{longpoll} == 1 } 15),
+   'a WebSocket and a poll at a worker without a place');
+is(scalar(grep { $_ == $one } listed()), 0, '... which it is still');
+
+$nginx->reload(workers => 1);
+
+ok((wait_for { grep { $_->{pid} == $one && $_->{connections} == 2 }
+                    @{ status()->{workers} } } 30),
+   'it gets one, and its connections are counted there');
+
+my $fresh = Broadcast::HTTP->connect($port);
+publish_at($fresh, 'has a place');
+$r = $poll->answer($waits, 15);
+is($r->{records}[0]{arguments}[0], 'has a place', '... the poll goes on');
+is($plain->next(15)->{arguments}[0], 'has a place', '... and the WebSocket');
+
+$waits = $poll->start;
+publish_at($fresh, 'elsewhere');
+$r = $poll->answer($waits, 15);
+is($r->{records}[0]{arguments}[0], 'elsewhere',
+   '... so does a poll at another worker');
+
+$nginx->kill_worker($one);
+ok((wait_for { status()->{hubs}{chat}{connections}{websocket} == 0 } 15),
+   'it is killed: its WebSocket is gone from the zone');
+is($poll->delete->{status}, 202, '... and who has left it is not');
+$plain->drop;
 $nginx->stop_ok;
 
 done_testing();

@@ -28,6 +28,8 @@ static void ngx_broadcast_move_word(ngx_uint_t kind, ngx_uint_t hub,
 static uint64_t    ngx_broadcast_move_changes;
 static ngx_msec_t  ngx_broadcast_move_looked;
 
+static ngx_broadcast_owner_t  ngx_broadcast_move_owner;     /* of our rows */
+
 
 void
 ngx_broadcast_move_wanted(ngx_broadcast_conn_t *bc,
@@ -99,15 +101,29 @@ ngx_broadcast_move_look(void)
 }
 
 
+/*
+ * Rows that were made while this worker had no slot are nobody's.  When it has
+ * one they become its own: what a slot holds is given back if its worker dies.
+ */
+
 void
 ngx_broadcast_move_doubt(void)
 {
+    ngx_uint_t             nobodys;
     ngx_broadcast_conn_t  *bc;
+
+    nobodys = (ngx_broadcast_move_owner != ngx_broadcast_bus.owner);
+    ngx_broadcast_move_owner = ngx_broadcast_bus.owner;
 
     for (bc = ngx_broadcast_conn_next(NULL);
          bc;
          bc = ngx_broadcast_conn_next(bc))
     {
+        if (nobodys) {
+            ngx_broadcast_registry_adopt(ngx_broadcast_bus.zone, bc->row,
+                                         &bc->id, ngx_broadcast_bus.owner);
+        }
+
         if (ngx_broadcast_move_can(bc)) {
             bc->moving = 1;
             ngx_broadcast_wheel_set(bc);
@@ -165,7 +181,9 @@ ngx_broadcast_move_go(ngx_broadcast_conn_t *bc)
         return NGX_OK;
     }
 
-    if (info.owner == ngx_broadcast_bus.owner) {
+    /* nobody's: made while this worker had no slot, and not adopted yet */
+
+    if (info.owner == ngx_broadcast_bus.owner || info.owner == 0) {
         bc->moving = 0;
         return NGX_DECLINED;
     }

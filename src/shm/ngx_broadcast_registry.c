@@ -589,6 +589,36 @@ ngx_broadcast_registry_move(ngx_broadcast_zone_t *zone,
 
 
 /*
+ * A death before adopt_owner: the row is nobody's, as it was.  From there on:
+ * the sweep ends it.
+ */
+
+void
+ngx_broadcast_registry_adopt(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t owner)
+{
+    ngx_broadcast_conn_row_t  *conn;
+
+    ngx_broadcast_zone_lock(zone);
+
+    conn = ngx_broadcast_row_locked(zone, row, id);
+
+    if (conn && conn->owner == 0) {
+        ngx_broadcast_zone_dirty_locked(zone);
+
+        conn->owner = owner;
+        ngx_broadcast_store(adopt_owner);
+
+        ngx_broadcast_slot_count_locked(zone, owner, 1);
+
+        ngx_broadcast_zone_clean_locked(zone);
+    }
+
+    ngx_broadcast_zone_unlock(zone);
+}
+
+
+/*
  * Ends a LIVE row, or takes a piece of its memberships off and returns 1 if
  * they are too many for one hold.
  *

@@ -170,6 +170,10 @@ ngx_int_t ngx_broadcast_registry_move(ngx_broadcast_zone_t *zone,
     ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t to,
     ngx_broadcast_owner_t *from);
 
+/* its worker has a slot by now: a row that is nobody's becomes its own */
+void ngx_broadcast_registry_adopt(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_row_t row, ngx_str_t *id, ngx_broadcast_owner_t owner);
+
 /* the event was settled: the row becomes a tombstone, or free */
 void ngx_broadcast_registry_settled(ngx_broadcast_zone_t *zone,
     ngx_str_t *id);

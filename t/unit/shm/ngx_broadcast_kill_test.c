@@ -125,8 +125,8 @@ static const char  *stores[] = {
     "claim_owed", "claim_reason", "claim_tries", "claim_stateful",
     "claim_counted", "claim_id_len", "claim_id", "claim_state",
     "claim_next", "claim_head", "row_free", "row_spare", "row_high",
-    "count_hub", "count_slot", "move_owner", "owe_owed", "stateful_set",
-    "counted_set",
+    "count_hub", "count_slot", "move_owner", "adopt_owner", "owe_owed",
+    "stateful_set", "counted_set",
     "end_reason", "end_state", "end_key", "end_unsettled", "end_user",
     "end_tombstones", "why_key", "tried_tries",
     "settled_state", "settled_user", "settled_key", "settled_unsettled",
@@ -684,6 +684,32 @@ move_one(void)
 }
 
 
+/* a row that was made without a slot */
+
+static void
+row_of_nobody(void)
+{
+    ngx_broadcast_owner_t  had;
+
+    used_rows();
+
+    had = owner;
+    owner = 0;
+    claim("c6", "n0", 0, LATER);
+    owner = had;
+}
+
+
+static void
+adopt_one(void)
+{
+    ngx_str_t  s;
+
+    s = tap_str("c6");
+    ngx_broadcast_registry_adopt(zone, row[6], &s, owner);
+}
+
+
 static void claim_used(void)    { claim("c6", LONG, 7, LATER); }
 static void claim_other(void)   { claim("c6", "n3", 99, LATER); }
 static void claim_nobody(void)  { claim("c6", "", 0, LATER); }
@@ -1205,6 +1231,7 @@ static const act_t  acts[] = {
     { "counted", used_rows, counted_one, 0 },
     { "release", used_rows, release_one, 0 },
     { "move", two_workers, move_one, 0 },
+    { "adoption", row_of_nobody, adopt_one, 0 },
     { "release of a key's other connection", used_rows, release_two, 0 },
     { "release of an owed row", owed_rows, release_one, 0 },
     { "release from many groups", many_groups, release_one, STEPS },

@@ -367,6 +367,18 @@ moves(void)
     is_int(ngx_broadcast_registry_release(zone, n, &id, 0x101, 0), NGX_OK,
            "the row of a worker without a slot is released with one");
 
+    (void) zone_claim(zone, 0, chat, "o", "", 0, LATER, &n);
+    id = tap_str("o");
+    ngx_broadcast_registry_adopt(zone, n, &id, 0x102);
+    ngx_broadcast_registry_adopt(zone, n, &id, 0x101);
+    is_int(ngx_broadcast_registry_find(zone, &id, &info), NGX_OK, "another");
+    is_int(info.owner, 0x102, "is adopted, once");
+    ok(zone->slot[1].connections == 0 && zone->slot[2].connections == 1,
+       "and counted so");
+    ngx_broadcast_registry_sweep(zone, 0x102);
+    ok(state(zone, "o") != NGX_BROADCAST_ROW_LIVE,
+       "and goes with whom it was adopted by");
+
     zone->slot[1].owner = 0;
     zone->slot[2].owner = 0;
 
