@@ -397,6 +397,7 @@ ok(wait_for { $lp->post({ type => 6 }, auth => $stale)->{status} == 401 },
 publish('later');
 is(said($lp->answer($wait)), 'later',
    'a poll with a newer token keeps the connection');
+$lp->delete(auth => $ann);
 
 $lp = lp();
 $start = time;

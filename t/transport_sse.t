@@ -138,7 +138,7 @@ SKIP: {
         or skip 'curl without HTTP/2', 5;
 
     my $tls = $nginx->port('tls');
-    open my $curl, '-|', 'curl', '-sNk', '--http2', '-i', '--max-time', 20,
+    my $pid = open my $curl, '-|', 'curl', '-sNk', '--http2', '-i', '--max-time', 60,
         "https://127.0.0.1:$tls/events/chat",
         '-H', 'Accept: text/event-stream', '-H', 'Accept-Encoding: gzip'
         or die "curl: $!";
@@ -168,6 +168,7 @@ SKIP: {
     is $ids, "$id$big", 'events arrive in order';
     is $data, 300000 + length("data: [\"\"]\n"), 'a large one whole';
 
+    kill 'TERM', $pid;
     close $curl;
     ok wait_for { streams() == 0 }, 'its end is noticed';
 }
