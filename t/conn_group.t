@@ -197,11 +197,11 @@ publish('group=now', 'j');
 is got($late), '', '... and none that come later';
 
 my $eve = hub('eve');
-rest('PUT', "users/$_/groups/short?ttl=2") for 'eve', 'fay';
 rest('PUT', 'users/eve/groups/longer?ttl=1');
 rest('PUT', 'users/eve/groups/longer?ttl=600');
 rest('PUT', 'users/eve/groups/none?ttl=600');
 rest('PUT', 'users/eve/groups/none?ttl=0');
+rest('PUT', "users/$_/groups/short?ttl=4") for 'fay', 'eve';
 rest_is('HEAD', 'users/fay/groups/short', 200, 'a ttl of some seconds');
 my $second = hub('eve');
 publish('group=short', 'k');

@@ -135,7 +135,7 @@ async function noPings() {
 
 async function pings() {
     const [talker, silent] = await Promise.all([
-        new Client('/quick', { ping: 500, silence: 2500 }).start(),
+        new Client('/quick', { ping: 500, silence: 4000 }).start(),
         new Client('/quick', { ping: 60000 }).start(),
     ]);
     const timeouts = (await status()).closed.timeout;
