@@ -340,4 +340,40 @@ SKIP: {
 }
 
 $nginx->stop_ok;
+
+
+# A hub's client: a negotiate on a connection of its own, an upgrade, a
+# handshake.
+
+$nginx = Broadcast::Nginx->new(workers => 1, http => $http,
+                               server => $server)->start;
+$port = $nginx->port;
+
+my ($worker) = $nginx->workers;
+
+SKIP: {
+    skip 'processes may not be traced here', 2
+        unless defined Broadcast::Counted::calls($worker, sub { });
+
+    my @clients = hubs($port, 'chat', 2);
+
+    my ($n, $calls) = traced($worker, sub {
+        push @clients, hubs($port, 'chat', 20);
+    });
+
+    my %each = (accept4 => 2, epoll_ctl => 2, recvfrom => 3, writev => 2,
+                sendto => 1, setsockopt => 1, close => 1);
+
+    is_deeply { map { $_ => $calls->{$_} } keys %each },
+        { map { $_ => 20 * $each{$_} } keys %each },
+        'a connect is 12 calls: two connections, three questions and answers';
+
+    $n -= $_ for map { $calls->{$_} // 0 } keys %each, 'epoll_wait';
+
+    cmp_ok $n, '<', 20, 'beside the waits there are no others for each';
+
+    $_->drop for sockets(@clients);
+}
+
+$nginx->stop_ok;
 done_testing;
