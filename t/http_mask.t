@@ -217,3 +217,16 @@ GET /a?access_token=open
 GET /a?x=1&access_token=erstes-geheimnis
 --- error_log
 [GET /a?x=1&access_token=*** HTTP/1.1] [/a?x=1&access_token=***] [access_token=***&z=1] [access_token=***&z=1] [***] [-] [<***>]
+
+
+
+=== TEST 15: the arguments end within the value, or begin within it
+--- config
+    location / { return 200; }
+--- request eval
+["GET /a?x=1&access_token=geheimnis#b", "GET /a&access_token=geheimnis?x=1",
+ "GET /a?access_token=geheimnis"]
+--- error_log
+[GET /a?x=1&access_token=*** HTTP/1.1] [/a?x=1&access_token=***] [x=1&access_token=***] [x=1&access_token=***] [***]
+[GET /a&access_token=*** HTTP/1.1] [/a&access_token=***] [x=1] [x=1] [-]
+[GET /a?access_token=*** HTTP/1.1] [/a?access_token=***] [access_token=***] [access_token=***] [***]

@@ -37,6 +37,10 @@ static ngx_int_t ngx_http_broadcast_mask_next(u_char **pos, u_char *start,
 static u_char *ngx_http_broadcast_mask_end(u_char *start, u_char *last);
 static u_char *ngx_http_broadcast_mask_write(u_char *dst, u_char *src,
     u_char *last, u_char *pos, ngx_str_t *value);
+static void ngx_http_broadcast_mask_request(ngx_http_request_t *r,
+    ngx_array_t *values);
+static void ngx_http_broadcast_mask_part(ngx_http_request_t *r,
+    ngx_str_t *text, ngx_array_t *values);
 static ngx_uint_t ngx_http_broadcast_mask_inside(ngx_str_t *text,
     ngx_str_t *whole);
 static void ngx_http_broadcast_mask_values(ngx_http_request_t *r,
@@ -296,26 +300,12 @@ ngx_http_broadcast_mask_log_handler(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    ngx_http_broadcast_mask_values(r, &r->request_line, &values);
-
-    /* of an HTTP/1.x request that was not rewritten they are parts of it */
-
-    if (!ngx_http_broadcast_mask_inside(&r->unparsed_uri, &r->request_line)) {
-        ngx_http_broadcast_mask_values(r, &r->unparsed_uri, &values);
-    }
-
-    if (!ngx_http_broadcast_mask_inside(&r->args, &r->request_line)) {
-        ngx_http_broadcast_mask_values(r, &r->args, &values);
-    }
+    ngx_http_broadcast_mask_request(r, &values);
 
     if (r->headers_in.referer) {
         ngx_http_broadcast_mask_values(r, &r->headers_in.referer->value,
                                        &values);
     }
-
-    (void) ngx_http_broadcast_mask(r->pool, &r->request_line);
-    (void) ngx_http_broadcast_mask(r->pool, &r->unparsed_uri);
-    (void) ngx_http_broadcast_mask(r->pool, &r->args);
 
     if (r == r->main) {
         ngx_http_broadcast_mask_headers(r, &r->headers_in.headers);
@@ -346,11 +336,86 @@ ngx_http_broadcast_mask_log_handler(ngx_http_request_t *r)
 }
 
 
+/*
+ * The request line and its parts, which are looked for values once: of an
+ * HTTP/1.x request that was not rewritten URI and arguments stand in the line.
+ */
+
+static void
+ngx_http_broadcast_mask_request(ngx_http_request_t *r, ngx_array_t *values)
+{
+    ngx_uint_t  inside;
+
+    ngx_http_broadcast_mask_values(r, &r->request_line, values);
+
+    inside = ngx_http_broadcast_mask_inside(&r->unparsed_uri,
+                                            &r->request_line)
+             && ngx_http_broadcast_mask_inside(&r->args, &r->request_line);
+
+    if (inside && values->nelts <= 1) {
+        ngx_http_broadcast_mask_part(r, &r->args, values);
+        ngx_http_broadcast_mask_part(r, &r->unparsed_uri, values);
+        ngx_http_broadcast_mask_part(r, &r->request_line, values);
+        return;
+    }
+
+    if (!inside) {
+        ngx_http_broadcast_mask_values(r, &r->unparsed_uri, values);
+        ngx_http_broadcast_mask_values(r, &r->args, values);
+    }
+
+    (void) ngx_http_broadcast_mask(r->pool, &r->request_line);
+    (void) ngx_http_broadcast_mask(r->pool, &r->unparsed_uri);
+    (void) ngx_http_broadcast_mask(r->pool, &r->args);
+}
+
+
+/* a part of what has one value, or none; the value may begin in it */
+
+static void
+ngx_http_broadcast_mask_part(ngx_http_request_t *r, ngx_str_t *text,
+    ngx_array_t *values)
+{
+    u_char     *p, *last;
+    size_t      n, stars;
+    ngx_str_t  *v;
+
+    if (values->nelts == 0 || text->len == 0) {
+        return;
+    }
+
+    v = values->elts;
+    last = text->data + text->len;
+
+    if (v->data < text->data || v->data >= last) {
+        return;
+    }
+
+    p = ngx_pnalloc(r->pool, text->len);
+    if (p == NULL) {
+        text->len = 0;
+        return;
+    }
+
+    n = ngx_min(v->len, (size_t) (last - v->data));
+    stars = ngx_min(n, 3);
+
+    last = ngx_cpymem(p, text->data, v->data - text->data);
+    ngx_memset(last, '*', stars);
+    last = ngx_cpymem(last + stars, v->data + n,
+                      text->data + text->len - v->data - n);
+
+    text->data = p;
+    text->len = last - p;
+}
+
+
 static ngx_uint_t
 ngx_http_broadcast_mask_inside(ngx_str_t *text, ngx_str_t *whole)
 {
-    return text->data >= whole->data
-           && text->data + text->len <= whole->data + whole->len;
+    return text->len == 0
+           || (text->data >= whole->data
+               && text->data + text->len <= whole->data + whole->len);
 }
 
 
