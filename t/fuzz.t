@@ -74,13 +74,21 @@ my @common = qw(-g -O1 -fno-omit-frame-pointer -pthread -DNGX_DEBUG_PALLOC=1);
 
 plan tests => 2 * @programs;
 
-for my $program (@programs) {
-    my $name = basename($program, '.c');
+# One runs while the next is built.
+
+my $running;
+
+for my $program (@programs, undef) {
+    my $name = defined $program ? basename($program, '.c') : '';
     my $binary = "$work/$name";
+    my $error = defined $program ? build($program, $binary) : 'the end';
+
+    found(@$running) if $running;
+    undef $running;
+
+    last if !defined $program;
 
   SKIP: {
-        my $error = build($program, $binary);
-
         ok($error eq '', "$name builds") or do {
             diag($error);
             skip 'not built', 1;
@@ -88,20 +96,28 @@ for my $program (@programs) {
 
         make_path("$work/corpus/$name");
 
-        my ($status, $output) =
-            run($binary, "-max_total_time=$seconds", '-max_len=2048',
-                '-timeout=10', '-rss_limit_mb=1024', '-verbosity=0',
-                '-print_final_stats=1', "-dict=$top/t/fuzz/words.dict",
-                "-artifact_prefix=$work/$name-", "$work/corpus/$name");
-
-        my ($runs) = $output =~ /number_of_executed_units: (\d+)/;
-        $runs ||= 0;
-
-        ok($status == 0 && $runs > 0, "$name found nothing")
-            or diag($output);
-
-        note("$name: $runs inputs");
+        $running = [ $name, begin(
+            $binary, "-max_total_time=$seconds", '-max_len=2048',
+            '-timeout=60', '-rss_limit_mb=1024', '-verbosity=0',
+            '-print_final_stats=1', "-dict=$top/t/fuzz/words.dict",
+            "-artifact_prefix=$work/$name-", "$work/corpus/$name") ];
     }
+}
+
+
+# What a program that runs has found, at its end.
+
+sub found {
+    my ($name, $out) = @_;
+
+    my ($status, $output) = end($out);
+    my ($runs) = $output =~ /number_of_executed_units: (\d+)/;
+    $runs ||= 0;
+
+    ok($status == 0 && $runs > 0, "$name found nothing")
+        or diag($output);
+
+    note("$name: $runs inputs");
 }
 
 
@@ -154,7 +170,10 @@ sub build {
 
 # status and both streams of a command
 
-sub run {
+sub run { return end(begin(@_)) }
+
+
+sub begin {
     my (@argv) = @_;
 
     my $pid = open my $out, '-|';
@@ -168,6 +187,13 @@ sub run {
         syswrite STDOUT, "$argv[0]: $!\n";
         POSIX::_exit(127);
     }
+
+    return $out;
+}
+
+
+sub end {
+    my ($out) = @_;
 
     local $/;
     my $text = <$out>;
