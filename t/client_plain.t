@@ -21,6 +21,7 @@ my $key = 'a-secret-of-more-than-sixteen-bytes';
 my $nginx = Broadcast::Nginx->new(
     workers => 4,
     tls     => 1,
+    spread  => 1,
     http    => "broadcast_zone hubs 16m; broadcast_key $key;",
     server  => <<'EOC',
         location /events/  { broadcast_events anonymous; }

@@ -32,7 +32,7 @@ use Test::More;
 my $top = abs_path(dirname(__FILE__) . '/..');
 my $cc = $ENV{CC} || 'gcc';
 my $jobs = $ENV{JOBS} || 2;
-my $limit = 120;                  # seconds for one program
+my $limit = 300;                  # seconds for one program
 
 my @always = qw(t/unit/ngx_stub.c nginx:core/ngx_string.c
     nginx:core/ngx_palloc.c nginx:core/ngx_array.c nginx:os/unix/ngx_alloc.c);

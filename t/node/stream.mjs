@@ -325,29 +325,35 @@ async function slow() {
 }
 
 
-// New workers come while streams flow.
+// New workers come while streams flow.  nginx closes a kept connection that has
+// no request at that moment; fetch() may just be sending one there, and unlike a
+// browser it does not send it again: then this is done again.
 
 async function reload() {
-    const c = await connect();
-    const s = stream(c, 'Ticks', mark(), 150);
-
-    await until(() => s.items.length > 5);
-
     const workers = async () =>
         (await (await fetch(`${BASE}/status`)).json()).workers.map(w => w.pid);
-    const before = await workers();
+    let c, s, there, then;
 
-    process.kill(MASTER, 'SIGHUP');
+    for (let i = 0; i < 5 && (!s || s.end === 'fetch failed'); i++) {
+        c = await connect();
+        s = stream(c, 'Ticks', mark(), 400);
 
-    ok(await until(async () => (await workers()).some(p => !before.includes(p))),
-       'new workers are there');
+        await until(() => s.items.length > 5);
 
-    const then = s.items.length;
+        const before = await until(workers);
 
-    await s.ended();
+        process.kill(MASTER, 'SIGHUP');
 
-    ok(then < 150, '... while a stream flows');
-    is(s.items, Array.from({ length: 150 }, (_, i) => i + 1),
+        there = await until(async () =>
+            (await workers()).some(p => !before.includes(p)));
+        then = s.items.length;
+
+        await s.ended();
+    }
+
+    ok(there, 'new workers are there');
+    ok(then < 400, '... while a stream flows');
+    is(s.items, Array.from({ length: 400 }, (_, i) => i + 1),
        '... which comes to its end');
     is(s.end, 'complete', '... and is complete');
 

@@ -28,15 +28,21 @@ export function diag(words) {
 }
 
 // The first true value of `condition`, or undefined at the deadline, which is
-// 30 s or later: what is not reached costs nothing.
+// 30 s or later: what is not reached costs nothing.  What it throws is no value: a
+// kept connection may be closed, by a worker that exits, while fetch() uses it.
 
 export async function until(condition, seconds = 30) {
     const end = Date.now() + Math.max(seconds, 30) * 1000;
 
     for (;;) {
-        const value = await condition();
+        let error;
+        const value = await Promise.resolve().then(condition)
+                                   .catch(e => { error = e; });
         if (value) return value;
-        if (Date.now() > end) return undefined;
+        if (Date.now() > end) {
+            if (error) throw error;
+            return undefined;
+        }
         await new Promise(wake => setTimeout(wake, 20));
     }
 }

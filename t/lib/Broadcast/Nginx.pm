@@ -12,6 +12,7 @@ package Broadcast::Nginx;
 #       events  => '',                   # inside events {}
 #       conf    => '...',                # or the whole file instead
 #       tls     => 1,                    # a second listen, port('tls')
+#       spread  => 1,                    # the kernel deals out connections
 #       build   => 'debug',              # build/debug/...so; or sanitize
 #       module  => '/path.so',           # or this file; '' loads none
 #       log     => 'info',               # level of the error log
@@ -126,6 +127,7 @@ sub standard_conf {
     my ($self) = @_;
 
     my $daemon = $self->{daemon} ? 'on' : 'off';
+    my $spread = $self->{spread} ? ' reuseport' : '';
 
     # for the binary that an upgrade runs
 
@@ -137,7 +139,7 @@ sub standard_conf {
     $user //= $> == 0 ? 'user www-data;' : '';
 
     my $tls = !$self->{tls} ? '' : <<"";
-        listen 127.0.0.1:%%PORT tls%% ssl http2;
+        listen 127.0.0.1:%%PORT tls%% ssl http2$spread;
         ssl_certificate     %%DIR%%/tls.crt;
         ssl_certificate_key %%DIR%%/tls.key;
 
@@ -164,7 +166,7 @@ http {
     scgi_temp_path %%DIR%%/scgi;
     $self->{http}
     server {
-        listen 127.0.0.1:%%PORT%%;
+        listen 127.0.0.1:%%PORT%%$spread;
         $tls
         server_name localhost;
         root %%DIR%%/html;
