@@ -138,6 +138,12 @@ sub standard_conf {
              : '' if defined $self->{user};
     $user //= $> == 0 ? 'user www-data;' : '';
 
+    # a client that a test does not read from for a while answers no ping
+
+    my $all = join ' ', @$self{qw(http server)};
+    my $patience = $all =~ /broadcast_zone/ && $all !~ /broadcast_client_timeout/
+                 ? 'broadcast_client_timeout 5m;' : '';
+
     my $tls = !$self->{tls} ? '' : <<"";
         listen 127.0.0.1:%%PORT tls%% ssl http2$spread;
         ssl_certificate     %%DIR%%/tls.crt;
@@ -164,6 +170,7 @@ http {
     fastcgi_temp_path %%DIR%%/fastcgi;
     uwsgi_temp_path %%DIR%%/uwsgi;
     scgi_temp_path %%DIR%%/scgi;
+    $patience
     $self->{http}
     server {
         listen 127.0.0.1:%%PORT%%$spread;
