@@ -86,8 +86,8 @@ ok((wait_for { defined database()->{listening} } 10), '... and has listened');
 my $d = database();
 
 is($d->{server}, '127.0.0.1:' . $pg->port, 'the status says where it is');
-ok($d->{connected_seconds} < 20, '... since when');
-ok($d->{heard_seconds} < 2, '... when it was heard');
+ok($d->{connected_seconds} <= time - $^T + 1, '... since when');
+ok((wait_for { database()->{heard_seconds} < 2 }), '... when it was heard');
 ok($d->{listening}, '... that what it NOTIFYs itself comes');
 is($d->{pooler}, 'none', '... and that no pooler is between');
 is($d->{reason}, undef, '... nothing was lost yet');
@@ -97,7 +97,7 @@ is($d->{retry_seconds}, undef, '... none is due');
 is(metric('relay_listening'), 1, 'the metrics say that it listens');
 is(metric('database_pooler{mode="none"}'), 1, '... without a pooler');
 is(metric('database_failures'), 0, '... without a failure');
-cmp_ok(metric('database_heard_seconds'), '<', 2, '... and was heard');
+ok((wait_for { metric('database_heard_seconds') < 2 }), '... and was heard');
 ok(defined metric('database_connected_seconds'), '... and since when');
 
 
@@ -105,6 +105,7 @@ ok(defined metric('database_connected_seconds'), '... and since when');
 
 ok((wait_for { database()->{relay} eq 'leader' } 10), 'it leads');
 
+my $ended = time;
 $pg->psql('select pg_terminate_backend(' . session() . ')');
 
 ok((wait_for { $d = database(); $d->{lost}{closed} == 1 } 10),
@@ -116,7 +117,7 @@ is(said('the database is away: .*terminat'), 1, '... and one line of the log');
 ok((wait_for { $d = database(); $d->{state} eq 'up' && $d->{server} } 10),
    'there is another one');
 is($d->{reconnects}, 1, '... which is counted');
-cmp_ok($d->{connected_seconds}, '<', 5, '... and is new');
+cmp_ok($d->{connected_seconds}, '<=', time - $ended + 1, '... and is new');
 
 
 # --- half open: nobody answers, nothing ends --------------------------------
@@ -173,7 +174,7 @@ $knocks->stop_ok(signal => 'TERM');
 
 ok((wait_for { ($d = database())->{lost}{silent} == 1 } 20),
    '... it is given up');
-cmp_ok(time - $began, '<', 16, '... in time');
+cmp_ok(time - $began, '<', 30, '... in time');
 is($d->{reason}, 'no answer in time', '... for this reason');
 is(metric('database_lost_total{reason="silent"}'), 1, '... which is counted');
 is(said('the database is away: no answer in time'), 1, '... and logged');

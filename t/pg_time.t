@@ -71,7 +71,7 @@ is_deeply([ map { answer($_)->{status} } @calls ], [ 200, 504, 504 ],
 
 for my $n (1, 2) {
     cmp_ok($calls[$n]{took}, '>', 1.9, "call $n had all of its time");
-    cmp_ok($calls[$n]{took}, '<', 4, "call $n had no more");
+    cmp_ok($calls[$n]{took}, '<', 10, "call $n had no more");
 }
 
 is(http($port, 'GET', '/functions/nap/last?s=0')->{body}, 'last',
@@ -103,7 +103,7 @@ shift @calls;
 for my $c (@calls) {
     is(answer($c)->{status}, 504, 'a call to a server that stands still ends');
     cmp_ok($c->{took}, '>', 1.9, 'not before its time');
-    cmp_ok($c->{took}, '<', 4, 'and not long after it');
+    cmp_ok($c->{took}, '<', 10, 'and not long after it');
 }
 
 $pg->thaw;
