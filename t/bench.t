@@ -66,6 +66,11 @@ for my $case ([ 'fanout: paced, server CPU per delivery, us'
               [ 'groups: server CPU per message, us'
                 => qw(floor events hub) ],
               [ 'groups:   times that' => qw(floor events hub) ],
+              [ 'groups:   times the tenth alone' => qw(floor events hub) ],
+              [ 'groups: 100 a request, CPU per message, us'
+                => qw(floor events hub) ],
+              [ 'groups: 5000 a request, messages per CPU-s'
+                => qw(floor events hub) ],
               [ 'bystander: its CPU, % of a core' => 'events' ],
               [ 'many: connect, server CPU, us' => qw(events hub) ],
               [ 'many: broadcast, publish to last client, ms'

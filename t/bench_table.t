@@ -34,6 +34,9 @@ sub run {
         direct    => [ { cpu_us => 18 * $k } ],
         groups_all => { cpu_us => 10 * $k, per_second => 1e5 / $k },
         groups_few => { cpu_us => 10, per_second => 1e5 },
+        groups_part => { cpu_us => 10 * $k, per_second => 1e5 / $k },
+        groups_100_lines => { cpu_us => 8 * $k, per_second => 1e5 / $k },
+        groups_5000_lines => { cpu_us => 2 * $k, per_second => 5e5 / $k },
         bystander => { percent => 1 * $k, others_percent => 20,
                        per_second => 1e5 / $k },
     };
@@ -116,7 +119,10 @@ my @fanout = (
 my @p99 = 'paced, publish to last client, p99, ms: <= 1.2 floor';
 
 my @groups = ('  times that: <= 1.1 floor',
-              'messages per CPU-second: >= 3 Nchan');
+              '  times the tenth alone: <= 1.1',
+              'messages per CPU-second: >= 3 Nchan',
+              '100 a request, messages per CPU-s: >= 3 Nchan',
+              '5000 a request, messages per CPU-s: >= 3 Nchan');
 
 my @bystander = ('its CPU, % of a core: < 5', 'messages per second: >= 99000');
 
@@ -181,6 +187,14 @@ my ($direct) = grep { $_->{name} eq '  without negotiate, us' }
 
 is_deeply($direct->{median}, { nchan => 20, hub => 18 },
           'a hub without negotiate beside plain connects of peers');
+
+# who cannot batch has what a message alone costs there
+
+my ($lines) = grep { $_->{name} eq '100 a request, CPU per message, us' }
+    @{table('groups', 10000, %peers, events => [ run(1) ])->rows};
+
+is_deeply([ @{$lines->{median}}{qw(floor nchan events)} ], [ 10, 30, 8 ],
+          'messages of one request beside the peers\' requests of one');
 
 # the text
 

@@ -14,6 +14,13 @@ use warnings;
 my @columns = qw(floor nchan nats events hub);
 my @sections = qw(fanout groups bystander many calls commits);
 
+# messages to groups that a request has, where it may have several: as many
+# groups as messages, nearly, and each of 1,000 groups several times
+
+my @batches = (100, 5000);
+
+sub batches { return @batches }
+
 # more clients than this are not for the rows of the fan-out
 my $many = 20000;
 
@@ -191,12 +198,15 @@ sub groups {
     my (%o) = @_;
 
     my $members = 10;
-    my $ms = $o{smoke} ? 200 : $o{quick} ? 800 : 3000;
+    my $ms = $o{smoke} ? 150 : $o{quick} ? 500 : 2000;
     my $clients = $o{clients} || 10000;
 
     # a tenth of the groups is run, too
 
     $clients = 10 * $members * int(($clients - 1) / (10 * $members) + 1);
+
+    my @load = ('--groups', $ms, '--members', $members, '--to', '?group=');
+    my @lines = ('--lines', join ',', @batches);
 
     return {
         kind    => 'groups',
@@ -205,8 +215,8 @@ sub groups {
         members => $members,
         zone    => '256m',
         columns => [qw(floor nchan events hub)],
-        load    => [ '--groups', $ms, '--members', $members,
-                     '--to', '?group=' ],
+        load    => \@load,
+        load_of => { map { $_ => [ @load, @lines ] } qw(events hub) },
     };
 }
 

@@ -9,6 +9,8 @@ use warnings;
 
 use List::Util qw(any);
 
+use BenchPlans;
+
 
 # An aim is for the columns events and hub, or those of "of": at most, at least,
 # below or above so much, or so many times what "base" has.  A row that "needs"
@@ -53,10 +55,16 @@ my %rows = (
         [ 'server CPU per message, us', of('groups_all', 'cpu_us'), 1 ],
         [ '  with a tenth of groups and clients, us',
           of('groups_few', 'cpu_us'), 1 ],
-        [ '  times that', grown(), 2, { most => 1.1, base => 'floor' } ],
+        [ '  times that', grown('groups_all'), 2,
+          { most => 1.1, base => 'floor' } ],
+        [ '  to that tenth, all connected, us',
+          of('groups_part', 'cpu_us'), 1 ],
+        [ '  times the tenth alone', grown('groups_part'), 2,
+          { most => 1.1 } ],
         [ 'messages per CPU-second', per_cpu('groups_all'), 0,
           { least => 3, base => 'nchan' } ],
         [ 'messages per second', of('groups_all', 'per_second'), 0 ],
+        map { lines($_) } BenchPlans::batches(),
     ],
 
     bystander => [
@@ -177,10 +185,38 @@ sub per_cpu {
 }
 
 
-sub grown {
+# Rows of requests with so many messages each.  A publish of Nchan is one
+# message, and the floor has no batches: their figures are those of one alone.
+
+sub lines {
+    my ($n) = @_;
+    my $part = "groups_${n}_lines";
+    my @of = map { per_cpu($_) } $part, 'groups_all';
+    my @us = map { of($_, 'cpu_us') } $part, 'groups_all';
+
+    return ([ "$n a request, CPU per message, us", ours(@us), 1 ],
+            [ "$n a request, messages per CPU-s", ours(@of), 0,
+              { least => 3, base => 'nchan' } ]);
+}
+
+
+sub ours {
+    my ($own, $others) = @_;
+
     return sub {
-        $_[0]{groups_all}
-            ? $_[0]{groups_all}{cpu_us} / $_[0]{groups_few}{cpu_us} : undef;
+        my ($run, $peer) = @_;
+
+        return $peer =~ /events|hub/ ? $own->($run) : $others->($run);
+    };
+}
+
+
+sub grown {
+    my ($part) = @_;
+
+    return sub {
+        $_[0]{$part}
+            ? $_[0]{$part}{cpu_us} / $_[0]{groups_few}{cpu_us} : undef;
     };
 }
 

@@ -6,15 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "commit.h"
+#include "options.h"
 
 
 #define COMMIT_WARM_MS      300
@@ -24,9 +23,6 @@
 
 
 static void commit_options(int argc, char **argv);
-static void commit_pids(char *list);
-static void commit_rates(char *list);
-static void commit_descriptors(void);
 static void commit_flush(void);
 static void commit_warm_up(void);
 static void commit_at_rate(int rate, int ms);
@@ -68,33 +64,25 @@ static const char  usage[] =
     "Prints one JSON object; \"error\" is not null in a failed run.\n";
 
 
-static const struct option  options[] = {
-    { "conninfo",    required_argument, NULL, 'I' },
-    { "sql",         required_argument, NULL, 'q' },
-    { "set",         required_argument, NULL, 's' },
-    { "select",      required_argument, NULL, 'e' },
-    { "channel",     required_argument, NULL, 'l' },
-    { "nobody",      no_argument,       NULL, 'N' },
-    { "post",        no_argument,       NULL, 'H' },
-    { "writers",     required_argument, NULL, 'W' },
-    { "rates",       required_argument, NULL, 'R' },
-    { "open",        required_argument, NULL, 'o' },
-    { "closed",      required_argument, NULL, 'C' },
-    { "posts",       required_argument, NULL, 'O' },
-    { "flush",       required_argument, NULL, 'f' },
-    { "database",    required_argument, NULL, 'B' },
-    { "port",        required_argument, NULL, 'p' },
-    { "unix",        required_argument, NULL, 'x' },
-    { "path",        required_argument, NULL, 'a' },
-    { "publish",     required_argument, NULL, 'u' },
-    { "publishers",  required_argument, NULL, 'n' },
-    { "pids",        required_argument, NULL, 'P' },
-    { "clients",     required_argument, NULL, 'c' },
-    { "size",        required_argument, NULL, 'z' },
-    { "inflight",    required_argument, NULL, 'i' },
-    { "signalr",     no_argument,       NULL, 'S' },
-    { "tokens",      required_argument, NULL, 't' },
-    { NULL,          0,                 NULL, 0 }
+static option_list_t  rates = {
+    commit_conf.rates, &commit_conf.nrates, COMMIT_MAX_RATES
+};
+
+static const option_t  options[] = {
+    { "conninfo",   OPTION_TEXT,  &commit_conf.conninfo },
+    { "sql",        OPTION_TEXT,  &commit_conf.sql },
+    { "set",        OPTION_TEXT,  &commit_conf.set },
+    { "select",     OPTION_TEXT,  &commit_conf.select },
+    { "channel",    OPTION_TEXT,  &commit_conf.channel },
+    { "nobody",     OPTION_FLAG,  &commit_conf.nobody },
+    { "post",       OPTION_FLAG,  &commit_conf.post },
+    { "writers",    OPTION_INT,   &commit_conf.writers },
+    { "rates",      OPTION_LIST,  &rates },
+    { "open",       OPTION_INT,   &commit_conf.open_ms },
+    { "closed",     OPTION_INT,   &commit_conf.closed_ms },
+    { "posts",      OPTION_INT,   &commit_conf.posts_ms },
+    { "flush",      OPTION_TEXT,  &commit_conf.flush },
+    { NULL,         OPTION_FLAG,  NULL }
 };
 
 
@@ -113,7 +101,7 @@ main(int argc, char **argv)
         return 0;
     }
 
-    commit_descriptors();
+    options_descriptors(conf.clients + conf.publishers + 64);
     load_loop_init();
 
     if (commit_conf.select) {
@@ -149,42 +137,7 @@ main(int argc, char **argv)
 static void
 commit_options(int argc, char **argv)
 {
-    int  ch;
-
-    while ((ch = getopt_long(argc, argv, "", options, NULL)) != -1) {
-
-        switch (ch) {
-        case 'I': commit_conf.conninfo = optarg;           break;
-        case 'q': commit_conf.sql = optarg;                break;
-        case 's': commit_conf.set = optarg;                break;
-        case 'e': commit_conf.select = optarg;             break;
-        case 'l': commit_conf.channel = optarg;            break;
-        case 'N': commit_conf.nobody = 1;                  break;
-        case 'H': commit_conf.post = 1;                    break;
-        case 'W': commit_conf.writers = atoi(optarg);      break;
-        case 'R': commit_rates(optarg);                    break;
-        case 'o': commit_conf.open_ms = atoi(optarg);      break;
-        case 'C': commit_conf.closed_ms = atoi(optarg);    break;
-        case 'O': commit_conf.posts_ms = atoi(optarg);     break;
-        case 'f': commit_conf.flush = optarg;              break;
-        case 'B': conf.database = atoi(optarg);            break;
-        case 'p': conf.port = atoi(optarg);                break;
-        case 'x': conf.socket = optarg;                    break;
-        case 'a': conf.path = optarg;                      break;
-        case 'u': conf.publish = optarg;                   break;
-        case 'n': conf.publishers = atoi(optarg);          break;
-        case 'P': commit_pids(optarg);                     break;
-        case 'c': conf.clients = atoi(optarg);             break;
-        case 'z': conf.size = atoi(optarg);                break;
-        case 'i': conf.inflight = atoi(optarg);            break;
-        case 'S': conf.signalr = 1;                        break;
-        case 't': conf.tokens = optarg;                    break;
-
-        default:
-            fputs(usage, stderr);
-            exit(2);
-        }
-    }
+    options_read(argc, argv, options, usage);
 
     if (commit_conf.flush) {
         return;
@@ -198,49 +151,13 @@ commit_options(int argc, char **argv)
         || (commit_conf.nrates && commit_conf.open_ms < 1)
         || conf.clients < 1 || conf.inflight < 1
         || conf.size < 10 || conf.size > 65536
-        || conf.publishers < 1 || conf.publishers > LOAD_MAX_PUBLISHERS
-        || optind != argc)
+        || conf.publishers < 1 || conf.publishers > LOAD_MAX_PUBLISHERS)
     {
-        fputs(usage, stderr);
-        exit(2);
+        options_wrong(usage);
     }
 
     if (commit_conf.select || commit_conf.nobody) {
         conf.clients = 0;
-    }
-}
-
-
-static void
-commit_pids(char *list)
-{
-    for (char *p = strtok(list, ","); p; p = strtok(NULL, ",")) {
-        if (conf.npids < LOAD_MAX_PIDS) {
-            conf.pids[conf.npids++] = atoi(p);
-        }
-    }
-}
-
-
-static void
-commit_rates(char *list)
-{
-    for (char *p = strtok(list, ","); p; p = strtok(NULL, ",")) {
-        if (commit_conf.nrates < COMMIT_MAX_RATES && atoi(p) > 0) {
-            commit_conf.rates[commit_conf.nrates++] = atoi(p);
-        }
-    }
-}
-
-
-static void
-commit_descriptors(void)
-{
-    struct rlimit  limit;
-
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        (void) setrlimit(RLIMIT_NOFILE, &limit);
     }
 }
 

@@ -16,7 +16,8 @@
 #define LOAD_MAX_PIDS       64
 #define LOAD_MAX_PUBLISHERS 1024
 #define LOAD_MAX_GROUPS     10000
-#define LOAD_MAX_BATCH      1000
+#define LOAD_MAX_BATCH      10000
+#define LOAD_MAX_LINES      4
 
 /*
  * With the default range of ports one source address is good for some 28,000,
@@ -61,6 +62,8 @@ typedef struct {
     const char    *join;            /* what a path has before the group's */
     const char    *to;              /* number: a subscriber's, a publisher's */
     int            groups_ms;
+    int            lines[LOAD_MAX_LINES];       /* messages a request, in turn */
+    int            nlines;
     int            many;            /* broadcasts, one after the other */
     int            idle_ms;         /* before them */
     const char    *other;           /* another hub's path, and its clients: */

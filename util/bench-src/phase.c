@@ -11,7 +11,7 @@
 #include "load.h"
 
 
-#define LOAD_MAX_MESSAGES   (1 << 20)
+#define LOAD_MAX_MESSAGES   (1 << 21)
 #define LOAD_STEP           10000000    /* sequence numbers of one phase */
 #define LOAD_DRAIN_MAX_NS   120000000000ull
 

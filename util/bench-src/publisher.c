@@ -21,7 +21,7 @@
 
 #define LOAD_ANSWER   8192
 #define LOAD_HEAD     1024
-#define LOAD_AROUND   64             /* of a message, beside its body */
+#define LOAD_AROUND   80             /* of a message, beside its body */
 #define LOAD_REQUEST  1048576
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
@@ -34,6 +34,7 @@ typedef struct {
     int         number;
     int         connected;
     int         busy;           /* an answer is due, or the rest is to leave */
+    int         sent;           /* messages in the last request */
     char       *rest;           /* owned: of a request, or NULL */
     size_t      nrest;
     size_t      len;
@@ -41,8 +42,11 @@ typedef struct {
 } load_publisher_t;
 
 
-static int load_publish_requests(char *request, size_t *len,
+static char *load_publish_requests(char *request, size_t *len,
     load_publisher_t *p, int n);
+static char *load_publish_head(char *body, size_t len, int n, uint32_t seq);
+static char *load_publish_message(char *p, uint32_t seq);
+static char *load_publish_line(char *p, uint32_t seq);
 static char *load_publish_body(char *p, uint32_t seq);
 static void load_publisher_send(load_publisher_t *p, const char *data,
     size_t len);
@@ -118,6 +122,7 @@ load_publishers_close(void)
 int
 load_publish(int n)
 {
+    char              *data;
     size_t             len;
     load_publisher_t  *p;
 
@@ -139,26 +144,29 @@ load_publish(int n)
         return 0;
     }
 
-    n = load_publish_requests(request, &len, p, n);
+    data = load_publish_requests(request, &len, p, n);
 
     if (!conf.nats) {
         p->busy = 1;
         p->len = 0;
     }
 
-    load_publisher_send(p, request, len);
+    load_publisher_send(p, data, len);
 
-    return n;
+    return p->sent;
 }
 
 
-/* n messages, or as many as there is room for */
+/*
+ * n messages, or as many as there is room for.  What stands before them tells
+ * how long they are: it is written behind them, where room was left for it.
+ */
 
-static int
+static char *
 load_publish_requests(char *request, size_t *len, load_publisher_t *p, int n)
 {
     int        i, room;
-    char      *end, group[64];
+    char      *end, *body;
     uint32_t   seq;
 
     room = (LOAD_REQUEST - LOAD_HEAD) / (conf.size + LOAD_AROUND);
@@ -167,49 +175,92 @@ load_publish_requests(char *request, size_t *len, load_publisher_t *p, int n)
         n = room;
     }
 
-    end = request;
-    seq = load_phase_next(p->number);
-    group[0] = '\0';
+    p->sent = n;
 
-    if (conf.members) {
-        snprintf(group, sizeof(group), "%s%d", conf.to, load_phase_group(seq));
+    body = request + LOAD_HEAD;
+    end = body;
+    seq = 0;
+
+    for (i = 0; i < n; i++) {
+        seq = load_phase_next(p->number);
+        end = (n > 1 && !conf.nats) ? load_publish_line(end, seq)
+                                    : load_publish_message(end, seq);
     }
 
     if (!conf.nats) {
-        end += snprintf(end, LOAD_HEAD,
-                        "POST %s%s HTTP/1.1\r\n"
-                        "Host: 127.0.0.1:%d\r\n"
-                        "Content-Type: %s\r\n"
-                        "Content-Length: %d\r\n\r\n",
-                        conf.publish, group, conf.port,
-                        n > 1 ? "application/x-ndjson" : "text/plain",
-                        n > 1 ? n * (conf.size + 3) : conf.size);
+        body = load_publish_head(body, end - body, n, seq);
     }
 
-    for (i = 0; i < n; i++) {
+    *len = end - body;
 
-        if (conf.nats) {
-            end = load_nats_publish(end);
+    return body;
+}
 
-        } else if (n > 1) {
-            *end++ = '"';
-        }
 
-        end = load_publish_body(end, i ? load_phase_next(p->number) : seq);
+/* ends where the body begins; one message alone has its group in the URL */
 
-        if (conf.nats) {
-            *end++ = '\r';
-            *end++ = '\n';
+static char *
+load_publish_head(char *body, size_t len, int n, uint32_t seq)
+{
+    int   size;
+    char  head[LOAD_HEAD], group[64];
 
-        } else if (n > 1) {
-            *end++ = '"';
-            *end++ = '\n';
-        }
+    group[0] = '\0';
+
+    if (conf.members && n == 1) {
+        snprintf(group, sizeof(group), "%s%d", conf.to, load_phase_group(seq));
     }
 
-    *len = end - request;
+    size = snprintf(head, sizeof(head),
+                    "POST %s%s HTTP/1.1\r\n"
+                    "Host: 127.0.0.1:%d\r\n"
+                    "Content-Type: %s\r\n"
+                    "Content-Length: %zu\r\n\r\n",
+                    conf.publish, group, conf.port,
+                    n > 1 ? "application/x-ndjson" : "text/plain", len);
 
-    return n;
+    return memcpy(body - size, head, size);
+}
+
+
+static char *
+load_publish_message(char *p, uint32_t seq)
+{
+    if (!conf.nats) {
+        return load_publish_body(p, seq);
+    }
+
+    p = load_publish_body(load_nats_publish(p), seq);
+
+    *p++ = '\r';
+    *p++ = '\n';
+
+    return p;
+}
+
+
+/* of application/x-ndjson */
+
+static char *
+load_publish_line(char *p, uint32_t seq)
+{
+    if (conf.members) {
+        p += sprintf(p, "{\"target\":\"message\",\"group\":\"%d\","
+                     "\"arguments\":[", load_phase_group(seq));
+    }
+
+    *p++ = '"';
+    p = load_publish_body(p, seq);
+    *p++ = '"';
+
+    if (conf.members) {
+        *p++ = ']';
+        *p++ = '}';
+    }
+
+    *p++ = '\n';
+
+    return p;
 }
 
 
