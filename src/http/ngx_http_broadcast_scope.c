@@ -48,17 +48,17 @@ ngx_http_broadcast_scope_args(ngx_http_broadcast_batch_t *batch)
     for (i = 0; i < NGX_HTTP_BROADCAST_SCOPES; i++) {
         name = ngx_http_broadcast_scopes[i].name;
 
+        rc = ngx_http_broadcast_arg(batch->r, name, &value);
+
+        if (rc == NGX_DECLINED) {
+            continue;
+        }
+
         n += ngx_broadcast_query_count(&batch->r->args, name);
 
         if (n > 1) {
             batch->error = "Name one group, one user or one connection.";
             return NGX_DECLINED;
-        }
-
-        rc = ngx_http_broadcast_arg(batch->r, name, &value);
-
-        if (rc == NGX_DECLINED) {
-            continue;
         }
 
         if (rc == NGX_ERROR) {

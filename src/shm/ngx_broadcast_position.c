@@ -10,7 +10,33 @@
 u_char *
 ngx_broadcast_position_print(u_char *p, ngx_broadcast_position_t *position)
 {
-    return ngx_sprintf(p, "%xL-%uL", position->epoch, position->seq);
+    u_char      seq[NGX_INT64_LEN], *last;
+    uint64_t    n;
+    ngx_int_t   shift;
+
+    static const u_char  hex[] = "0123456789abcdef";
+
+    /* twice a message and more, where ngx_sprintf() costs as much as the rest */
+
+    for (shift = 60; shift && (position->epoch >> shift) == 0; shift -= 4) {
+        /* void */
+    }
+
+    for ( /* void */ ; shift >= 0; shift -= 4) {
+        *p++ = hex[(position->epoch >> shift) & 0xf];
+    }
+
+    *p++ = '-';
+
+    last = seq + sizeof(seq);
+    n = position->seq;
+
+    do {
+        *--last = (u_char) ('0' + n % 10);
+        n /= 10;
+    } while (n);
+
+    return ngx_cpymem(p, last, seq + sizeof(seq) - last);
 }
 
 
