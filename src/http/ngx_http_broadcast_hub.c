@@ -50,6 +50,7 @@ static ngx_int_t ngx_http_broadcast_hub_delete(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_hub_id(ngx_http_request_t *r,
     ngx_http_broadcast_hub_id_t *id, ngx_uint_t *answered);
 static ngx_int_t ngx_http_broadcast_hub_no_connection(ngx_http_request_t *r);
+static ngx_uint_t ngx_http_broadcast_hub_died(ngx_str_t *id);
 
 
 ngx_int_t
@@ -578,7 +579,30 @@ ngx_http_broadcast_hub_publish(ngx_http_request_t *r)
         }
     }
 
+    if (ngx_http_broadcast_hub_died(&id->id)) {
+        return ngx_http_broadcast_hub_no_connection(r);
+    }
+
     return ngx_http_broadcast_answer(r, NGX_HTTP_OK, "text/plain", &none);
+}
+
+
+/*
+ * 1: nobody reads what was sent to it.  A dead worker is swept later than its
+ * clients see their sockets close, and the official client takes an answer to
+ * its first ping for the sign that it is connected.
+ */
+
+static ngx_uint_t
+ngx_http_broadcast_hub_died(ngx_str_t *id)
+{
+    ngx_broadcast_row_info_t  row;
+
+    return ngx_broadcast_registry_find(ngx_broadcast_bus.zone, id, &row)
+               == NGX_OK
+           && row.state == NGX_BROADCAST_ROW_LIVE
+           && row.owner
+           && !ngx_broadcast_slot_alive(ngx_broadcast_bus.zone, row.owner);
 }
 
 
