@@ -63,7 +63,7 @@ sub stepped {
             my $is = $now->() - time;
             cmp_ok(abs($is - $seconds), '<', 60, "the clock shows $seconds s");
 
-            ok((wait_for { beats() == 2 } 20), 'both nodes are there');
+            ok((wait_for { beats() == 2 } 60), 'both nodes are there');
             $run->flows;
         }
     };

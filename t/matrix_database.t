@@ -66,7 +66,7 @@ sub refused {
             my $n = $run->outcomes($_);
             $n->{refused} + $n->{unknown} < $times;
         } 'sql', 'http';
-    } 30
+    } 60
         or die "nobody is refused\n";
 }
 
@@ -167,7 +167,7 @@ SKIP: {
 
         $run->fault;
         fill("$dir/filler");
-        wait_for { !($pg->try('select pg_switch_wal()'))[0] } 30
+        wait_for { !($pg->try('select pg_switch_wal()'))[0] } 60
             or die "the server goes on\n";
         refused($run, 1);
         unlink "$dir/filler";
@@ -177,7 +177,7 @@ SKIP: {
         wait_for {
             $pg->start if $pg->ended;
             ($pg->try('select 1'))[0];
-        } 30
+        } 60
             or die "the server does not come back\n";
         $run->over;
         $run->flows;

@@ -47,7 +47,7 @@ sub follow_in_step {
     wait_for {
         $primary->psql("select count(*) from pg_stat_replication
                          where sync_state = 'sync'") > 0;
-    } 10
+    } 60
         or die "the standby is not synchronous\n";
 }
 
@@ -108,7 +108,7 @@ sub told_ok {
         $standby->psql('select pg_reload_conf()');
         wait_for {
             $primary->psql('select count(*) from pg_stat_replication') == 0;
-        } 10
+        } 60
             or die "the standby follows on\n";
         $run->flows;
 
@@ -137,7 +137,7 @@ sub told_ok {
 
     wait_for {
         (Broadcast::Matrix::database($m->nginx)->{source} // '') eq 'wal';
-    } 20
+    } 60
         or die "the source is not the WAL\n";
     follow_in_step($primary);
 

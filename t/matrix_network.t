@@ -54,14 +54,14 @@ $m->row('the cable of the leading node is cut', sub {
 
     $run->fault;
     $net->cut;
-    $run->flows(seconds => 30, to => \@here,
+    $run->flows(to => \@here,
                 of => [ grep { $_ ne 'http1' } @{ $run->{publishers} } ]);
     is(Broadcast::Matrix::relay($m->nginx(1)), 'leader',
        'the other node leads');
 
     $net->heal;
     $run->over;
-    $run->flows(seconds => 40);
+    $run->flows;
 
 }, then => sub {
     my ($run) = @_;

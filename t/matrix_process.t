@@ -79,7 +79,7 @@ for my $which ('a worker', "the relay's worker") {
         kill 'QUIT', @workers;
         $nginx->start;
         $run->flows;
-        ok((wait_for { !grep { kill 0, $_ } @workers } 20),
+        ok((wait_for { !grep { kill 0, $_ } @workers } 60),
            'the old workers end');
 
     }, then => sub {

@@ -27,7 +27,7 @@ $m->row('reload', sub {
     $run->fault;
     $nginx->reload;
     $run->flows;
-    ok((wait_for { !grep { kill 0, $_ } @old } 20), 'the old workers end');
+    ok((wait_for { !grep { kill 0, $_ } @old } 60), 'the old workers end');
     $run->flows;
 
 }, then => sub {

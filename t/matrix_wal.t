@@ -26,7 +26,7 @@ sub source { return Broadcast::Matrix::database($nginx)->{source} // '' }
 sub comes {
     my ($source, $seconds) = @_;
 
-    wait_for { source() eq $source } $seconds // 20
+    wait_for { source() eq $source } $seconds // 60
         or die "the source is not $source:\n" . $nginx->tail;
 }
 
@@ -35,7 +35,7 @@ sub slot {
                        where slot_name = 'broadcast'");
 }
 
-like((wait_for { Broadcast::Matrix::database($nginx)->{source_error} } 10),
+like((wait_for { Broadcast::Matrix::database($nginx)->{source_error} } 60),
      qr/ALTER ROLE app REPLICATION/, 'a role without the right is told how to '
                                      . 'get it');
 is(source(), 'outbox', '... and the outbox goes on');
@@ -69,7 +69,7 @@ $m->row('the session that reads the slot is ended, three times', sub {
 
     for my $n (1 .. 3) {
         $run->fault if $n == 1;
-        wait_for { slot('pg_terminate_backend(active_pid)') eq 't' } 10
+        wait_for { slot('pg_terminate_backend(active_pid)') eq 't' } 60
             or die "nobody reads the slot\n";
         $run->flows;
     }

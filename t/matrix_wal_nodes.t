@@ -41,7 +41,7 @@ sub leader {
 sub comes {
     my ($source, @nodes) = @_;
 
-    wait_for { !grep { (database($_)->{source} // '') ne $source } @nodes } 20
+    wait_for { !grep { (database($_)->{source} // '') ne $source } @nodes } 60
         or die "the source is not $source:\n" . $m->nginx($nodes[0])->tail;
 }
 
@@ -97,7 +97,7 @@ $m->row('the node that leads stands still', sub {
         comes('outbox', 0, 1);
         ok((wait_for {
             $pg->psql('select count(*) from pg_replication_slots') == 0
-        } 20), 'the slot is gone');
+        } 60), 'the slot is gone');
 
         # and back
 

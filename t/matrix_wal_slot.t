@@ -29,7 +29,7 @@ sub comes {
 
     wait_for {
         (Broadcast::Matrix::database($nginx)->{source} // '') eq $source;
-    } $seconds // 20
+    } $seconds // 60
         or die "the source is not $source:\n" . $nginx->tail;
 }
 
@@ -64,7 +64,7 @@ comes('wal');
 
         $late->run("select broadcast.send_all('aside', 'late', '[2]'); commit");
         $late->close;
-        ok((wait_for { slot('slot_name') eq '' } 10), '... and is dropped then');
+        ok((wait_for { slot('slot_name') eq '' } 60), '... and is dropped then');
 
         # the other one has sent through the outbox when it is taken again
 
@@ -73,7 +73,7 @@ comes('wal');
             . $pg->conninfo('app', 'app') . '" timeout=2s;'
             . 'broadcast_drain 500ms; broadcast_source wal;');
         $run->flows;
-        ok((wait_for { slot('slot_name') eq 'broadcast' } 10),
+        ok((wait_for { slot('slot_name') eq 'broadcast' } 60),
            'a slot is being made');
         is(Broadcast::Matrix::database($nginx)->{source}, 'outbox',
            '... behind the transactions that are open');
@@ -107,11 +107,11 @@ $m->row('the slot is dropped', sub {
     wait_for { ($pg->try(q{
         select pg_terminate_backend(active_pid) from pg_replication_slots
          where slot_name = 'broadcast' and active;
-        select pg_drop_replication_slot('broadcast')}))[0] } 20
+        select pg_drop_replication_slot('broadcast')}))[0] } 60
         or die "the slot cannot be dropped\n";
 
     wait_for { $pg->psql("select epoch <> $epoch from broadcast.hub
-                           where name = '" . $run->hub . "'", $m->at) eq 't' } 20
+                           where name = '" . $run->hub . "'", $m->at) eq 't' } 60
         or die "the hub does not begin anew\n";
     comes('wal');
     $run->flows;
@@ -132,11 +132,11 @@ $m->row('the server does not keep the WAL for as long as nobody reads it', sub {
         $pg->psql('select pg_switch_wal()');
         $pg->psql('checkpoint');
         slot('wal_status') eq 'lost';
-    } 20
+    } 60
         or die 'the slot is ' . slot('wal_status') . "\n";
 
     kill 'CONT', $relayer;
-    wait_for { slot('wal_status') ne 'lost' } 20
+    wait_for { slot('wal_status') ne 'lost' } 60
         or die "the slot is not made anew\n";
     comes('wal');
     $pg->psql('alter system reset max_slot_wal_keep_size');

@@ -39,51 +39,71 @@ function opened() {
     open = true;
 }
 
-const connection = new signalR.HubConnectionBuilder()
-    .withUrl(url(), { transport: Number(process.env.TRANSPORT) })
-    .configureLogging({ log() {} })
-    .withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => 100 })
-    .build();
+function connect() {
+    const connection = new signalR.HubConnectionBuilder()
+        .withUrl(url(), { transport: Number(process.env.TRANSPORT) })
+        .configureLogging({ log() {} })
+        .withAutomaticReconnect({ nextRetryDelayInMilliseconds: () => 100 })
+        .build();
 
-connection.on('m', word => {
-    opened();
-    note('message', '-', word);
-});
-
-connection.on('broadcast.position', p => {
-    opened();
-    position = p;
-    moved = true;
-    note('position', p);
-    if (connection.state === 'Reconnecting') connection.baseUrl = url();
-});
-
-// `requested` and `oldest` say what is missing, the next position where it goes
-// on
-
-connection.on('broadcast.gap', () => {
-    opened();
-    note('gap', '-');
-});
-
-connection.onreconnecting(error => {
-    open = false;
-    note('end', /Server returned an error on close/.test(error?.message)
-                ? 'reconnect' : 'cut');
-    connection.baseUrl = url();
-});
-
-connection.onreconnected(opened);
-connection.onclose(error => note('end', 'over', error?.message));
-
-for (;;) {
-    try {
-        await connection.start();
+    connection.on('m', word => {
         opened();
-        break;
-    } catch {
+        note('message', '-', word);
+    });
+
+    connection.on('broadcast.position', p => {
+        opened();
+        position = p;
+        moved = true;
+        note('position', p);
+        if (connection.state === 'Reconnecting') connection.baseUrl = url();
+    });
+
+    // `requested` and `oldest` say what is missing, the next position where it
+    // goes on
+
+    connection.on('broadcast.gap', () => {
+        opened();
+        note('gap', '-');
+    });
+
+    connection.onreconnecting(error => {
         open = false;
-        await new Promise(wake => setTimeout(wake, 100));
+        note('end', /Server returned an error on close/.test(error?.message)
+                    ? 'reconnect' : 'cut');
         connection.baseUrl = url();
+    });
+
+    connection.onreconnected(opened);
+    connection.onclose(error => note('end', 'over', error?.message));
+
+    return connection;
+}
+
+async function start() {
+    const connection = connect();
+
+    for (;;) {
+        try {
+            await connection.start();
+            opened();
+            break;
+        } catch {
+            open = false;
+            await new Promise(wake => setTimeout(wake, 100));
+            connection.baseUrl = url();
+        }
     }
 }
+
+// The official client overlooks that a connection breaks off while the first
+// ping behind the handshake is under way: it says Connected, for ever, without
+// a connection and without a timer.  So there is nothing left to wait for.
+
+process.on('beforeExit', () => {
+    open = false;
+    note('end', 'cut');
+    start();
+});
+
+await start();

@@ -16,7 +16,7 @@ package Broadcast::Matrix;
 #       $run->fault;                      # now
 #       $run->over;                       # it is whole again, if it broke
 #       $run->flows;                      # waits: everybody gets from everybody
-#                                         # seconds => 30, of => [publishers],
+#                                         # seconds => 90, of => [publishers],
 #                                         # to => [clients]
 #   }, then => sub {                      # after the end, logs compared
 #       my ($run) = @_;
@@ -118,7 +118,7 @@ sub node {
         location = /status { broadcast_status; }
 EOC
 
-    wait_for { relay($nginx) =~ /^(?:leader|follower)$/ } 20
+    wait_for { relay($nginx) =~ /^(?:leader|follower)$/ } 60
         or die "the relay of a node does not run:\n" . $nginx->tail;
 
     return $nginx;
@@ -197,7 +197,7 @@ sub row {
         $run->show if $ENV{MATRIX_SHOW};
 
         Test::More::diag(Broadcast::Matrix::Report::report($run,
-                         "it ran to its end, and a check failed\n"))
+                         "a check failed\n"))
             unless Test::More->builder->is_passing;
     });
 }

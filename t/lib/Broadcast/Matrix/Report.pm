@@ -31,13 +31,13 @@ sub report {
     my ($first) = split /\n/, $why;
     my $n = 0;
 
-    return join "\n", "the row \"$run->{name}\" stopped: $why", '',
+    return join "\n", "the row \"$run->{name}\": $why", '',
         begun($run),
         'publishers:', (map { publisher($run, $_) } @{ $run->{publishers} }),
         'clients:', (map { client($run, $_) } @{ $run->{clients} }),
         (map { $n++; node($run, $_, $n) } @{ $m->{nginxes} }),
         (map { server($run, $_) } @{ $m->{pgs} }),
-        '', "the row \"$run->{name}\" stopped: $first";
+        '', "the row \"$run->{name}\": $first";
 }
 
 
@@ -64,11 +64,14 @@ sub ago {
 
 sub alive {
     my ($run, $name) = @_;
-    my $pid = $run->{pids}{$name} // return 'has ended';
+    my $ended = $run->ended($name);
+
+    return $ended if defined $ended;
+
+    my $pid = $run->{pids}{$name} // return 'is not there any more';
     my ($state) = (slurp("/proc/$pid/stat") // '') =~ /\) (\S)/;
 
-    return defined $state && $state ne 'Z' ? "pid $pid, $state"
-                                           : "pid $pid has ended";
+    return "pid $pid, " . ($state // 'gone');
 }
 
 

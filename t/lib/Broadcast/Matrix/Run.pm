@@ -25,6 +25,9 @@ my $owner = $$;
 
 our $pace = 0.02;             # s, between the words of a publisher
 
+my $limit = 90;               # s, for what takes one: some machines stand still
+my $long = 20;                # s: then it is shown what is waited for
+
 
 sub new {
     my ($class, $m, $name, %o) = @_;
@@ -60,6 +63,23 @@ sub spawned {
     $SIG{$_} = 'DEFAULT' for qw(TERM INT);
     eval { $code->(); 1 } or print STDERR "$name: $@";
     POSIX::_exit(0);
+}
+
+
+# How a process of ours ended that should not have: in words; undef: it goes on,
+# or is done.
+
+sub ended {
+    my ($self, $name) = @_;
+    my $pid = $self->{pids}{$name};
+
+    if (defined $pid && waitpid($pid, POSIX::WNOHANG()) == $pid) {
+        delete $self->{pids}{$name};
+        $self->{ended}{$name} = 'has ended, ' . ($? & 127
+            ? 'signal ' . ($? & 127) : 'status ' . ($? >> 8));
+    }
+
+    return $self->{ended}{$name};
 }
 
 
@@ -156,7 +176,7 @@ sub opened {
     wait_for {
         !grep { !grep { $_->[1] eq 'open' } $self->lines($_) }
              @{ $self->{clients} }
-    } 20
+    } $limit
         or die "clients do not connect\n";
 }
 
@@ -223,14 +243,25 @@ sub flows {
     my ($self, %o) = @_;
     my @publishers = @{ $o{of} // $self->{publishers} };
     my @clients = @{ $o{to} // $self->{clients} };
-    my (%sent, $behind);
+    my (%sent, $behind, $told);
+    my $began = time;
 
     for my $name (@publishers) {
         $sent{$name} = scalar $self->lines($name);
     }
 
     wait_for {
+        if (time - $began > $long && !$told++) {
+            Test::More::diag(Broadcast::Matrix::Report::report($self,
+                             "not yet, after $long s: $behind\n"));
+        }
+
         $behind = undef;
+
+        for my $name (@publishers, @clients) {
+            my $ended = $self->ended($name) // next;
+            die "$name $ended\n";
+        }
 
         for my $client (@clients) {
             my %most;
@@ -249,7 +280,7 @@ sub flows {
         }
 
         1;
-    } $o{seconds} // 30
+    } $o{seconds} // $limit
         or die "$behind\n";
 }
 
@@ -265,7 +296,7 @@ sub finish {
     close $stop;
 
     for my $name (@{ $self->{publishers} }) {
-        reap($self->{pids}{$name}, 30) or die "$name does not end\n";
+        reap($self->{pids}{$name}, $limit) or die "$name does not end\n";
         delete $self->{pids}{$name};
     }
 
@@ -298,9 +329,11 @@ sub have {
 
     for my $name (@{ $self->{clients} }) {
         wait_for {
+            my $ended = $self->ended($name);
+            die "$name $ended\n" if defined $ended;
             grep { $_->[1] eq 'message' && $_->[3] eq $word }
                 $self->lines($name);
-        } 30
+        } $limit
             or die "$name does not get the last word\n";
     }
 }
