@@ -154,7 +154,7 @@ static ngx_broadcast_conn_t *
 ngx_broadcast_conn_make(ngx_broadcast_open_t *in, ngx_uint_t index,
     ngx_broadcast_claimed_t *claimed)
 {
-    size_t                  address;
+    size_t                  size, address;
     ngx_broadcast_conn_t   *bc;
     ngx_broadcast_local_t  *hub;
 
@@ -165,12 +165,14 @@ ngx_broadcast_conn_make(ngx_broadcast_open_t *in, ngx_uint_t index,
 
     address = ngx_min(in->address.len, NGX_BROADCAST_ADDRESS_MAX);
 
-    bc = ngx_calloc(offsetof(ngx_broadcast_conn_t, text)
-                    + in->id.len + address,
-                    ngx_broadcast_bus.log);
+    size = offsetof(ngx_broadcast_conn_t, text) + in->id.len + address;
+
+    bc = ngx_memalign(NGX_BROADCAST_CONN_LINE, size, ngx_broadcast_bus.log);
     if (bc == NULL) {
         return NULL;
     }
+
+    ngx_memzero(bc, size);
 
     bc->id.len = in->id.len;
     bc->id.data = bc->text;

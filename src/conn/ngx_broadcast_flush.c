@@ -21,6 +21,20 @@
 
 static void ngx_broadcast_fanout_handler(ngx_event_t *ev);
 static void ngx_broadcast_fanout_account(void);
+static void ngx_broadcast_fanout_observed(void);
+static uint64_t ngx_broadcast_fanout_now(void);
+
+
+/* messages of one histogram and bucket, microseconds */
+
+typedef struct {
+    ngx_uint_t                 n;
+    uint64_t                   sum;
+    ngx_uint_t                 sql;
+    ngx_uint_t                 bucket;
+    uint64_t                   from;
+    uint64_t                   upto;
+} ngx_broadcast_flush_took_t;
 
 
 static ngx_queue_t             ngx_broadcast_flush_list;
@@ -29,6 +43,8 @@ static ngx_connection_t        ngx_broadcast_flush_dumb;
 static ngx_uint_t              ngx_broadcast_flushing;
 static ngx_broadcast_local_t  *ngx_broadcast_delivered; /* hubs to account */
 static uint64_t                ngx_broadcast_flush_now; /* 0: to be read */
+
+static ngx_broadcast_flush_took_t  ngx_broadcast_flush_took;
 
 
 ngx_int_t
@@ -120,7 +136,7 @@ ngx_broadcast_fanout_handler(ngx_event_t *ev)
 }
 
 
-uint64_t
+static uint64_t
 ngx_broadcast_fanout_now(void)
 {
     struct timeval  tv;
@@ -138,6 +154,72 @@ void
 ngx_broadcast_fanout_stale(void)
 {
     ngx_broadcast_flush_now = 0;
+}
+
+
+/* what is observed was delivered, too, and is accounted with that */
+
+void
+ngx_broadcast_fanout_observe(ngx_broadcast_frame_t *frame)
+{
+    uint64_t                     now, usec;
+    ngx_uint_t                   i;
+    ngx_broadcast_flush_took_t  *took;
+
+    took = &ngx_broadcast_flush_took;
+    now = ngx_broadcast_fanout_now();
+
+    /* clocks of other machines may be ahead */
+
+    usec = now > frame->time ? now - frame->time : 0;
+
+    if (took->n == 0
+        || frame->sql != took->sql
+        || usec < took->from
+        || usec > took->upto)
+    {
+        ngx_broadcast_fanout_observed();
+
+        took->from = 0;
+        took->upto = (uint64_t) -1;
+
+        for (i = 0; i < NGX_BROADCAST_BUCKETS; i++) {
+
+            if (usec <= ngx_broadcast_stats_bounds[i]) {
+                took->upto = ngx_broadcast_stats_bounds[i];
+                break;
+            }
+
+            took->from = ngx_broadcast_stats_bounds[i] + 1;
+        }
+
+        took->bucket = i;
+        took->sql = frame->sql;
+    }
+
+    took->n++;
+    took->sum += usec;
+}
+
+
+static void
+ngx_broadcast_fanout_observed(void)
+{
+    ngx_broadcast_flush_took_t  *took;
+
+    took = &ngx_broadcast_flush_took;
+
+    if (took->n == 0) {
+        return;
+    }
+
+    ngx_broadcast_stats_observe_all(ngx_broadcast_bus.zone,
+                                    ngx_broadcast_bus.slot,
+                                    took->sql ? NGX_BROADCAST_COMMIT_TO_SOCKET
+                                              : NGX_BROADCAST_PUBLISH_TO_SOCKET,
+                                    took->bucket, took->sum, took->n);
+    took->n = 0;
+    took->sum = 0;
 }
 
 
@@ -172,6 +254,8 @@ ngx_broadcast_fanout_account(void)
 {
     ngx_uint_t              t;
     ngx_broadcast_local_t  *hub;
+
+    ngx_broadcast_fanout_observed();
 
     while (ngx_broadcast_delivered) {
         hub = ngx_broadcast_delivered;

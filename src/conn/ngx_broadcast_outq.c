@@ -13,7 +13,6 @@
 
 static ngx_int_t ngx_broadcast_outq_grow(ngx_broadcast_outq_t *q);
 static void ngx_broadcast_outq_taken(ngx_broadcast_conn_t *bc, size_t n);
-static void ngx_broadcast_outq_observe(ngx_broadcast_frame_t *frame);
 
 
 static ngx_chain_t  ngx_broadcast_outq_links[NGX_BROADCAST_OUTQ_CHAIN];
@@ -21,7 +20,7 @@ static ngx_buf_t    ngx_broadcast_outq_bufs[NGX_BROADCAST_OUTQ_CHAIN];
 
 
 #define ngx_broadcast_outq_at(q, i)                                           \
-    ((q)->ring ? &(q)->ring[((q)->head + (i)) & ((q)->size - 1)]              \
+    ((q)->size ? &(q)->ring[((q)->head + (i)) & ((q)->size - 1)]              \
                : &(q)->inside[((q)->head + (i))                               \
                               & (NGX_BROADCAST_OUTQ_INSIDE - 1)])
 
@@ -29,7 +28,7 @@ static ngx_buf_t    ngx_broadcast_outq_bufs[NGX_BROADCAST_OUTQ_CHAIN];
 ngx_int_t
 ngx_broadcast_outq_push(ngx_broadcast_outq_t *q, ngx_broadcast_frame_t *frame)
 {
-    if (q->count == (q->ring ? q->size : NGX_BROADCAST_OUTQ_INSIDE)
+    if (q->count == (q->size ? q->size : NGX_BROADCAST_OUTQ_INSIDE)
         && ngx_broadcast_outq_grow(q) != NGX_OK)
     {
         return NGX_ERROR;
@@ -51,7 +50,7 @@ ngx_broadcast_outq_grow(ngx_broadcast_outq_t *q)
     uint32_t                 i, size;
     ngx_broadcast_frame_t  **ring;
 
-    size = q->ring ? 2 * q->size : NGX_BROADCAST_OUTQ_RING;
+    size = q->size ? 2 * q->size : NGX_BROADCAST_OUTQ_RING;
 
     ring = ngx_alloc(size * sizeof(ngx_broadcast_frame_t *),
                      ngx_broadcast_bus.log);
@@ -63,7 +62,7 @@ ngx_broadcast_outq_grow(ngx_broadcast_outq_t *q)
         ring[i] = *ngx_broadcast_outq_at(q, i);
     }
 
-    if (q->ring) {
+    if (q->size) {
         ngx_free(q->ring);
     }
 
@@ -90,9 +89,10 @@ ngx_broadcast_outq_shift(ngx_broadcast_outq_t *q)
     if (q->count == 0) {
         q->head = 0;
 
-        if (q->ring) {
+        if (q->size) {
             ngx_free(q->ring);
             q->ring = NULL;
+            q->size = 0;
         }
     }
 
@@ -318,6 +318,8 @@ ngx_broadcast_outq_write(ngx_broadcast_conn_t *bc)
 void
 ngx_broadcast_outq_sent(ngx_broadcast_conn_t *bc, size_t n)
 {
+    bc->progress = ngx_current_msec;
+
     ngx_broadcast_fanout_stale();
     ngx_broadcast_outq_taken(bc, n);
 }
@@ -336,8 +338,6 @@ ngx_broadcast_outq_taken(ngx_broadcast_conn_t *bc, size_t n)
     left = n;
     delivered = 0;
 
-    bc->progress = ngx_current_msec;
-
     while (q->count) {
         frame = *ngx_broadcast_outq_at(q, 0);
 
@@ -352,7 +352,10 @@ ngx_broadcast_outq_taken(ngx_broadcast_conn_t *bc, size_t n)
 
         if (frame->time) {
             delivered++;
-            ngx_broadcast_outq_observe(frame);
+
+            if (frame->time != 1) {
+                ngx_broadcast_fanout_observe(frame);
+            }
         }
 
         ngx_broadcast_frame_free(frame);
@@ -363,27 +366,4 @@ ngx_broadcast_outq_taken(ngx_broadcast_conn_t *bc, size_t n)
     if (bc->invocation && bc->invocation->starved) {
         ngx_broadcast_rows_room(bc);
     }
-}
-
-
-static void
-ngx_broadcast_outq_observe(ngx_broadcast_frame_t *frame)
-{
-    uint64_t  now, usec;
-
-    if (frame->time == 1) {
-        return;
-    }
-
-    now = ngx_broadcast_fanout_now();
-
-    /* clocks of other machines may be ahead */
-
-    usec = now > frame->time ? now - frame->time : 0;
-
-    ngx_broadcast_stats_observe(ngx_broadcast_bus.zone,
-                                ngx_broadcast_bus.slot,
-                                frame->sql ? NGX_BROADCAST_COMMIT_TO_SOCKET
-                                           : NGX_BROADCAST_PUBLISH_TO_SOCKET,
-                                usec);
 }

@@ -19,22 +19,29 @@ typedef struct ngx_broadcast_conn_s  ngx_broadcast_conn_t;
 
 /*
  * A queue of counted frames: a ring of pointers.  The ring is inside for two
- * frames, grows by doubling, and is given back when the queue is empty.
+ * frames, grows by doubling, and is given back when the queue is empty.  What
+ * one frame alone needs stands in front.
  */
 
 #define NGX_BROADCAST_OUTQ_INSIDE  2
 
 typedef struct {
-    ngx_broadcast_frame_t **ring;       /* owned, or NULL: inside */
-    uint32_t                size;       /* of the ring, a power of two */
-    uint32_t                head;
-    uint32_t                count;
-    uint32_t                offset;     /* bytes of the first frame that the
-                                           socket took */
-    uint32_t                held;       /* frames at the head that an answer
-                                           under way holds a copy of */
-    size_t                  bytes;      /* that still wait */
-    ngx_broadcast_frame_t  *inside[NGX_BROADCAST_OUTQ_INSIDE];
+    uint32_t                    count;
+    uint32_t                    offset;     /* bytes of the first frame that
+                                               the socket took */
+    uint32_t                    size;       /* of the ring, a power of two;
+                                               0: it is inside */
+    uint32_t                    head;
+    size_t                      bytes;      /* that still wait */
+
+    union {
+        ngx_broadcast_frame_t  *inside[NGX_BROADCAST_OUTQ_INSIDE];
+        ngx_broadcast_frame_t **ring;       /* owned */
+    };
+
+    uint32_t                    held;       /* frames at the head that an
+                                               answer under way holds a copy
+                                               of */
 } ngx_broadcast_outq_t;
 
 

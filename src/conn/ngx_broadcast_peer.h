@@ -165,20 +165,16 @@ typedef struct {
 
 
 /*
- * What a delivery looks at stands together, in front, and in the order in
- * which it does: between two deliveries the kernel uses all of the cache, and
- * each line of it that has to come from far costs as much as fifty
- * instructions.
+ * What a delivery looks at stands in the first two lines of the cache, where
+ * every connection begins with one: between two deliveries the kernel uses all
+ * of the cache, and each line of it that has to come from far costs as much as
+ * fifty instructions.
  */
 
 struct ngx_broadcast_conn_s {
-    ngx_broadcast_node_t        node;       /* by id */
     ngx_queue_t                 flush;
     uint64_t                    start;      /* offset in the log: only later
                                                records are for it */
-    ngx_broadcast_resume_t     *resume;     /* owned, or NULL */
-    ngx_broadcast_sequence_t   *sequence;   /* owned; NULL: the connection
-                                               goes with its socket */
 
     unsigned                    state:3;    /* ngx_broadcast_conn_state_e */
     unsigned                    protocol:2;
@@ -213,15 +209,22 @@ struct ngx_broadcast_conn_s {
                                                ?position= */
 
     ngx_broadcast_outq_t        outq;
-    ngx_msec_t                  sent;       /* last time something was queued */
-    ngx_msec_t                  progress;   /* last time that the socket took
-                                               something */
-    ngx_broadcast_transport_t  *transport;  /* static, NULL until attached */
-    void                       *data;       /* the transport's */
+    ngx_broadcast_resume_t     *resume;     /* owned, or NULL */
+    ngx_broadcast_sequence_t   *sequence;   /* owned; NULL: the connection
+                                               goes with its socket */
     ngx_broadcast_local_t      *hub;        /* borrowed, never freed */
     struct ngx_broadcast_invocation_s  *invocation;  /* owned, or NULL */
+    ngx_msec_t                  sent;       /* last time something was queued */
     ngx_socket_t                bare;       /* the transport's, or -1 */
+
+    /* the third line */
+
     ngx_broadcast_row_t         row;
+    ngx_broadcast_node_t        node;       /* by id */
+    ngx_msec_t                  progress;   /* while it is blocked: last time
+                                               that the socket took anything */
+    ngx_broadcast_transport_t  *transport;  /* static, NULL until attached */
+    void                       *data;       /* the transport's */
     union {
         ngx_broadcast_rights_t    *rights;  /* owned, or NULL: PLAIN */
         ngx_broadcast_position_t  *told;    /* owned, or NULL: of a hub's, the
@@ -273,28 +276,23 @@ void ngx_broadcast_fanout_delivered(ngx_broadcast_local_t *hub,
     ngx_uint_t type, size_t bytes, ngx_uint_t n);
 
 /*
- * Microseconds, wall clock: the event loop's time is too coarse and too old.
- * It is read anew behind stale(), and for some short writes of the list at a
- * time.
+ * The latency of a message that the socket took, added up for the turn as far
+ * as it is in one bucket.  The clock is looked at anew behind stale(), and for
+ * some short writes of the list at a time: the event loop's time is too coarse
+ * and too old.
  */
 
-uint64_t ngx_broadcast_fanout_now(void);
+void ngx_broadcast_fanout_observe(ngx_broadcast_frame_t *frame);
 void ngx_broadcast_fanout_stale(void);
 
 /* brings the lines of bc that a delivery needs into the cache; any address */
 
 #define NGX_BROADCAST_CONN_LINE  64         /* bytes */
 
-#define ngx_broadcast_conn_line(bc, i)                                        \
-    __builtin_prefetch((u_char *) (bc)                                        \
-                       + offsetof(ngx_broadcast_conn_t, flush)                \
-                       + (i) * NGX_BROADCAST_CONN_LINE, 1)
-
 #define ngx_broadcast_conn_near(bc)                                           \
     do {                                                                      \
-        ngx_broadcast_conn_line(bc, 0);                                       \
-        ngx_broadcast_conn_line(bc, 1);                                       \
-        ngx_broadcast_conn_line(bc, 2);                                       \
+        __builtin_prefetch((u_char *) (bc), 1);                               \
+        __builtin_prefetch((u_char *) (bc) + NGX_BROADCAST_CONN_LINE, 1);     \
     } while (0)
 
 

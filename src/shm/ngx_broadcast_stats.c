@@ -97,7 +97,22 @@ void
 ngx_broadcast_stats_observe(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
     ngx_uint_t histogram, uint64_t usec)
 {
-    ngx_uint_t                  i;
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_BROADCAST_BUCKETS; i++) {
+        if (usec <= ngx_broadcast_stats_bounds[i]) {
+            break;
+        }
+    }
+
+    ngx_broadcast_stats_observe_all(zone, slot, histogram, i, usec, 1);
+}
+
+
+void
+ngx_broadcast_stats_observe_all(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
+    ngx_uint_t histogram, ngx_uint_t bucket, uint64_t sum, ngx_uint_t n)
+{
     ngx_broadcast_histogram_t  *h;
 
     if (zone == NULL || histogram >= NGX_BROADCAST_HISTOGRAMS) {
@@ -106,15 +121,12 @@ ngx_broadcast_stats_observe(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
 
     h = &ngx_broadcast_stats_block(zone, slot)->histogram[histogram];
 
-    for (i = 0; i < NGX_BROADCAST_BUCKETS; i++) {
-        if (usec <= ngx_broadcast_stats_bounds[i]) {
-            ngx_broadcast_stats_word(slot, &h->bucket[i], 1);
-            break;
-        }
+    if (bucket < NGX_BROADCAST_BUCKETS) {
+        ngx_broadcast_stats_word(slot, &h->bucket[bucket], n);
     }
 
-    ngx_broadcast_stats_word(slot, &h->sum, usec);
-    ngx_broadcast_stats_word(slot, &h->count, 1);
+    ngx_broadcast_stats_word(slot, &h->sum, sum);
+    ngx_broadcast_stats_word(slot, &h->count, n);
 }
 
 

@@ -182,6 +182,10 @@ uint64_t ngx_broadcast_stats_sum(ngx_broadcast_zone_t *zone,
 
 void ngx_broadcast_stats_observe(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
     ngx_uint_t histogram, uint64_t usec);
+/* n of that bucket, or of none: beyond the last */
+void ngx_broadcast_stats_observe_all(ngx_broadcast_zone_t *zone,
+    ngx_uint_t slot, ngx_uint_t histogram, ngx_uint_t bucket, uint64_t sum,
+    ngx_uint_t n);
 void ngx_broadcast_stats_histogram(ngx_broadcast_zone_t *zone,
     ngx_uint_t histogram, ngx_broadcast_histogram_t *out);
 extern const uint64_t  ngx_broadcast_stats_bounds[NGX_BROADCAST_BUCKETS];

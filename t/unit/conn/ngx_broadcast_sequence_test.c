@@ -35,8 +35,7 @@ ngx_broadcast_stats_add(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
 
 
 void
-ngx_broadcast_stats_observe(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
-    ngx_uint_t histogram, uint64_t usec)
+ngx_broadcast_fanout_observe(ngx_broadcast_frame_t *frame)
 {
 }
 
@@ -45,13 +44,6 @@ void
 ngx_broadcast_fanout_delivered(ngx_broadcast_local_t *hub, ngx_uint_t type,
     size_t bytes, ngx_uint_t n)
 {
-}
-
-
-uint64_t
-ngx_broadcast_fanout_now(void)
-{
-    return 1;
 }
 
 

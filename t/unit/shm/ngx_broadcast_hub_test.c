@@ -443,6 +443,13 @@ counters(void)
        && h.bucket[1] == 1 && h.bucket[15] == 0,
        "a histogram has its bounds as the last of a bucket");
 
+    ngx_broadcast_stats_observe_all(zone, 1, 0, 1, 800, 4);
+    ngx_broadcast_stats_observe_all(zone, 1, 0, NGX_BROADCAST_BUCKETS, 1, 1);
+    ngx_broadcast_stats_histogram(zone, 0, &h);
+    ok(h.count == 8 && h.sum == 10001003 && h.bucket[0] == 1
+       && h.bucket[1] == 5 && h.bucket[15] == 0,
+       "several of one bucket are as many observations");
+
     ngx_broadcast_stats_call(zone, 0, 2, NGX_BROADCAST_OUTCOME_TIMEOUT);
     ngx_broadcast_stats_call(zone, 9, 2, NGX_BROADCAST_OUTCOME_TIMEOUT);
     is_int(ngx_broadcast_stats_calls(zone, 2, NGX_BROADCAST_OUTCOME_TIMEOUT),
