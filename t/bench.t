@@ -50,6 +50,7 @@ cmp_ok($json->{plans}[0]{runs}{floor}[0]{paced}{messages}, '>=', 1,
 
 for my $case ([ 'fanout: paced, server CPU per delivery, us'
                 => qw(floor events hub) ],
+              [ 'fanout:   with one worker, us' => qw(floor hub) ],
               [ 'fanout:   the floor in as many processes, us'
                 => qw(floor events hub) ],
               [ 'fanout: saturated, deliveries per second'

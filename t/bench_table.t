@@ -179,6 +179,19 @@ for my $without ([ 'its own', floor => [ floor() ] ], [ 'a floor' ]) {
 }
 
 
+# the hub with one worker is judged beside the hub with several
+
+my $lone = table('fanout', 1000, floor => [ floor() ], nchan => [ nchan() ],
+                 events => [ run(1) ], hub => [ run(2), { lone => run(1) } ]);
+my ($single) = grep { $_->{name} eq '  with one worker, us' } @{$lone->rows};
+
+is_deeply([ @{$single->{median}}{qw(floor nchan events hub)} ],
+          [ 4, undef, undef, 4 ],
+          'with one worker the hub has a figure of its own');
+is_deeply([ map { [ $_->{aim}, @{$_->{missed}} ] } @{$single->{aims}} ],
+          [ [ '<= 1.1 floor' ] ], 'which is judged by itself');
+
+
 # what the hub alone can do without stands beside what others do anyway
 
 my ($direct) = grep { $_->{name} eq '  without negotiate, us' }

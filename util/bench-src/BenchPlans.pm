@@ -21,6 +21,11 @@ my @batches = (100, 5000);
 
 sub batches { return @batches }
 
+# A second run of a column: the floor in several processes, the hub with one
+# worker.  Its figures stand beside the column's own.
+
+our %beside = (floor => 'floors', hub => 'lone');
+
 # more clients than this are not for the rows of the fan-out
 my $many = 20000;
 
@@ -89,8 +94,8 @@ sub plans {
         my %has = map { $_ => 1 } @{$plan->{columns} || \@columns};
         my @columns = grep { $has{$_} } @{$o{columns}};
 
-        $plan->{columns} = [ map { ($_, $plan->{load_of}{"${_}s"}
-                                        ? "${_}s" : ()) } @columns ];
+        $plan->{columns} = [ map { ($_, grep { $plan->{load_of}{$_} }
+                                        $beside{$_} // ()) } @columns ];
         $plan->{rounds} ||= rounds($plan->{kind}, %o);
         $plan->{runs} ||= {};
     }
@@ -157,7 +162,8 @@ sub fanouts {
 
 
 # "floors" is the floor in as many processes as the others have workers: what
-# sending from several costs by itself.
+# sending from several costs by itself.  "lone" is the hub with one worker, as
+# the floor is one process.
 
 sub fanout {
     my ($workers, $clients, $rate, $paced, $saturated, $storms) = @_;
@@ -171,7 +177,8 @@ sub fanout {
         rate    => $rate,
         load    => [ @paced, '--saturated', $saturated,
                      '--batched', $saturated, '--storms', $storms ],
-        load_of => { $workers > 1 ? (floors => \@paced) : () },
+        load_of => { $workers > 1 ? map { $_ => \@paced } values %beside
+                                  : () },
     };
 }
 

@@ -66,6 +66,8 @@ my %peers = (
     },
 );
 
+$peers{lone} = $peers{hub};
+
 
 # So many in a row that nobody has, below those that the kernel gives to clients.
 
@@ -99,6 +101,8 @@ my $negotiated = '{"negotiateVersion":1,"connectionId":"' . 'A' x 22
 
 sub start {
     my ($class, $peer, $plan, $workers) = @_;
+
+    $workers = 1 if $peer eq 'lone';
 
     my $self = bless {
         peer    => $peer,

@@ -20,6 +20,8 @@ my %rows = (
     fanout => [
         [ 'paced, server CPU per delivery, us', of('paced', 'cpu_us'), 2,
           { most => 1.10, base => 'floor' }, { below => 1, base => 'nchan' } ],
+        [ '  with one worker, us', lone('cpu_us'), 2,
+          { most => 1.10, base => 'floor' }, { needs => 'hub' } ],
         [ '  the floor in as many processes, us', floors('cpu_us'), 2,
           { needs => 'floor' } ],
         [ 'paced, publish to last client, p50, ms', of('paced', 'p50_ms'), 1 ],
@@ -124,6 +126,21 @@ sub floors {
 
         return if $peer !~ /floor|events|hub/;
         return $own->($peer eq 'floor' ? $run->{floors} || {} : $run);
+    };
+}
+
+
+# The hub with one worker, beside the floor of one process.
+
+sub lone {
+    my ($name) = @_;
+    my $own = of('paced', $name);
+
+    return sub {
+        my ($run, $peer) = @_;
+
+        return if $peer !~ /floor|hub/;
+        return $own->($peer eq 'hub' ? $run->{lone} || {} : $run);
     };
 }
 

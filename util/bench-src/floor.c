@@ -42,6 +42,11 @@
 #define FLOOR_LOSE     1
 #define FLOOR_TWICE    2
 
+/* a message is as long as those of the hub's clients */
+
+#define FLOOR_BEFORE   "{\"type\":1,\"target\":\"message\",\"arguments\":[\""
+#define FLOOR_BEHIND   "\"]}\x1e"
+
 
 typedef struct floor_group_s  floor_group_t;
 
@@ -388,27 +393,33 @@ static void
 floor_broadcast(floor_group_t *group, const char *body, size_t len)
 {
     int          i;
-    size_t       head;
-    static char  frame[4 + 65536];
+    char        *p;
+    size_t       size;
+    static char  frame[4 + 65535];
 
-    if (len > 65535) {
+    size = sizeof(FLOOR_BEFORE) - 1 + len + sizeof(FLOOR_BEHIND) - 1;
+
+    if (size > 65535) {
         return;
     }
 
-    frame[0] = (char) 0x81;
+    p = frame;
+    *p++ = (char) 0x81;
 
-    if (len < 126) {
-        head = 2;
-        frame[1] = len;
+    if (size < 126) {
+        *p++ = size;
 
     } else {
-        head = 4;
-        frame[1] = 126;
-        frame[2] = len >> 8;
-        frame[3] = len & 0xff;
+        *p++ = 126;
+        *p++ = size >> 8;
+        *p++ = size & 0xff;
     }
 
-    memcpy(frame + head, body, len);
+    p = mempcpy(p, FLOOR_BEFORE, sizeof(FLOOR_BEFORE) - 1);
+    p = mempcpy(p, body, len);
+    p = mempcpy(p, FLOOR_BEHIND, sizeof(FLOOR_BEHIND) - 1);
+
+    size = p - frame;
 
     for (i = 0; i < group->n; i++) {
 
@@ -418,10 +429,10 @@ floor_broadcast(floor_group_t *group, const char *body, size_t len)
                 continue;
             }
 
-            floor_send(group->subscribers[i]->fd, frame, head + len);
+            floor_send(group->subscribers[i]->fd, frame, size);
         }
 
-        floor_send(group->subscribers[i]->fd, frame, head + len);
+        floor_send(group->subscribers[i]->fd, frame, size);
     }
 }
 

@@ -62,6 +62,7 @@ END {
 }
 
 
+my %column = reverse %BenchPlans::beside;
 my $started = time;
 my $machine = BenchServer::machine();
 my @failed;
@@ -88,10 +89,11 @@ for my $plan (@plans) {
                 next;
             }
 
-            # the floor's, beside its own
+            # beside the column's own
 
-            ($peer, $run) = ('floor', { floors => $run })
-                if $peer eq 'floors';
+            if ($column{$peer}) {
+                ($peer, $run) = ($column{$peer}, { $peer => $run });
+            }
 
             push @{$plan->{runs}{$peer}}, $run;
         }
