@@ -24,7 +24,7 @@ use Broadcast::SSE;
 my $nginx = Broadcast::Nginx->new(
     tls => 1,
     http => 'broadcast_zone hubs 32m; broadcast_key 0123456789abcdef;
-             broadcast_queue 256k;',
+             broadcast_queue 256k; broadcast_client_timeout 10m;',
     server => <<'EOS')->start;
         location /client   { broadcast_hub anonymous; }
         location /events/  { broadcast_events anonymous; }
