@@ -29,7 +29,7 @@ use Broadcast::Plain ();
 use Broadcast::SSE ();
 
 my $again = 0.1;              # s, before it comes back
-my $silence = 60;             # s, without a byte
+my $silence = 300;            # s, without an event
 
 
 sub run {
