@@ -269,8 +269,19 @@ $pg->psql(q{select pg_logical_emit_message(true, 'broadcast',
                                            repeat('x', 200 << 20))},
           db => 'app', user => 'other');
 sql(q{select broadcast.send_all('chat', 'behind', '[]')});
-is($sse->event(15)->{event}, 'behind', 'nobody can stop what comes behind');
-is(database()->{wal_left_out}, $before + 9, '... what is too large is counted');
+is($sse->event(60)->{event}, 'behind', 'nobody can stop what comes behind');
+cmp_ok(database()->{wal_left_out}, '>=', $before + 9,
+       '... what is too large is counted');
+
+# A worker of a slow machine takes so long for it that another one relays
+# meanwhile, and reads it once more: until somebody has confirmed it.
+
+my $read = $pg->psql('select pg_current_wal_lsn()');
+ok((wait_for {
+    $pg->psql(qq{select confirmed_flush_lsn >= '$read'::pg_lsn - 1048576
+                   from pg_replication_slots
+                  where slot_name = 'broadcast'}) eq 't';
+} 60), '... and need not be read again');
 
 $pg->psql(q{update broadcast.setting set value = '33554432'
              where name = 'message_size'}, db => 'app');
