@@ -2962,6 +2962,14 @@ CREATE SEQUENCE IF NOT EXISTS broadcast.batches;
 COMMENT ON SEQUENCE broadcast.batches IS
 'Changes with each batch that is numbered, also with one that was rolled back';
 
+-- a version that does not take one may have been put back in between
+
+DO $$
+BEGIN
+    PERFORM nextval('broadcast.batches');
+END
+$$;
+
 
 CREATE OR REPLACE FUNCTION broadcast.number_keep(batch bigint, place bigint,
     hub text) RETURNS text

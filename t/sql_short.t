@@ -174,6 +174,19 @@ is($pg->psql(q{select m.epoch = h.epoch and m.seq = h.seq + 1
                 order by m.pos desc limit 1}, @at), 't',
    '... which has numbers of its own');
 
+# an older version of the file does not say that it has numbered
+
+warm('chat');
+$pg->psql(q{insert into broadcast.message
+            select pos + 1, hub, epoch, seq + 1, type, scope, source, name, grp,
+                   'older', arguments, detail, excluded, mark, ttl, size,
+                   created_at, xid, nth
+              from broadcast.message order by pos desc limit 1}, @at);
+$pg->file("$FindBin::Bin/../sql/broadcast.sql", @at);
+send_to('chat');
+is(batch(), 1, 'an older version was put back, and this one again');
+whole('... and goes on behind what that has numbered');
+
 warm('chat');
 my $newest = $pg->psql('select max(seq) from broadcast.message'
                        . q{ where hub = 'chat'}, @at);
