@@ -34,7 +34,7 @@ sub sql { return $pg->psql($_[0], @at) }
 my $nginx = Broadcast::Nginx->new(
     workers => 2,
     http    => 'broadcast_zone hubs 64m; broadcast_database "'
-             . $pg->conninfo('app', 'app') . '" timeout=3s;'
+             . $pg->conninfo('app', 'app') . '" timeout=20s;'
              . 'broadcast_source wal;',
     server  => <<'EOC')->start;
         location /events/  { broadcast_events anonymous; broadcast_queue 8m; }
@@ -296,7 +296,8 @@ $pg->psql(q{update broadcast.setting set value = '1048576'
 # --- positions ------------------------------------------------------------------
 
 sub resume {
-    return Broadcast::SSE->connect($port, "/events/chat?last_event_id=$_[0]");
+    return Broadcast::SSE->connect($port, "/events/chat?last_event_id=$_[0]",
+                                   timeout => 30);
 }
 
 my $open = $pg->session(@at);
@@ -336,9 +337,11 @@ sub unused {
     my ($kind, $hub) = @_;
     my $place = sql("select broadcast.position('$hub')");
 
-    return Broadcast::SSE->connect($port, "/events/$hub?last_event_id=$place")
+    return Broadcast::SSE->connect($port, "/events/$hub?last_event_id=$place",
+                                   timeout => 30)
         if $kind eq 'sse';
-    return Broadcast::Hub->connect($port, "/client?hub=$hub&position=$place");
+    return Broadcast::Hub->connect($port, "/client?hub=$hub&position=$place",
+                                   timeout => 30);
 }
 
 sub resumes { return http($port, 'GET', '/status?format=json')->{json}{resumes} }
@@ -350,7 +353,7 @@ my $stream = unused('sse', 'quiet');
 do { $record = $quiet->next } while $record && $record->{type} == 6;
 is("$record->{target} @{ $record->{arguments} }", 'broadcast.position 0-0',
    'the position of a hub in which nothing was sent is served');
-ok((wait_for { resumes()->{reads} >= $were->{reads} + 2 } 10),
+ok((wait_for { resumes()->{reads} >= $were->{reads} + 2 } 30),
    '... to an event stream, too');
 is(resumes()->{gaps}, $were->{gaps}, '... nobody is told of a gap');
 
@@ -364,8 +367,9 @@ $position = sql(q{begin; select broadcast.send_all('begun', 'own', '[1]');
                   select broadcast.send_all('begun', 'own', '[2]'); commit});
 $position =~ s/^\s+|\s+$//g;
 like($position, qr/^0-0\./, 'one of before the first number of a hub');
-is(Broadcast::SSE->connect($port, "/events/begun?last_event_id=$position")
-       ->event->{data}, '[2]', '... counts what was sent before, all the same');
+is(Broadcast::SSE->connect($port, "/events/begun?last_event_id=$position",
+                           timeout => 30)->event->{data}, '[2]',
+   '... counts what was sent before, all the same');
 
 
 # --- nothing is sent ---------------------------------------------------------
