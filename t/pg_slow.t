@@ -13,6 +13,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Test::More;
+use Time::HiRes qw(time);
 
 use Broadcast::HTTP qw(http);
 use Broadcast::Hub;
@@ -36,7 +37,7 @@ begin
 end $$;
 
 create function quick(event jsonb) returns jsonb language sql
-    as $$ select jsonb_build_object('body', pg_backend_pid()::text) $$;
+    as $$ select '{"body": "prompt"}'::jsonb $$;
 
 select broadcast.bind('http', 'gate'), broadcast.bind('http', 'quick');
 select broadcast.bind('http', 'gate', event => n)
@@ -76,15 +77,17 @@ EOC
 
     wait_for(sub {
         http($port, 'GET', '/status')->{json}{database}{state} eq 'up'
-    }, 15) or die "the database is not up\n";
+    }) or die "the database is not up\n";
 }
+
 
 # A call that is under way, and its answer's status and body.
 
 sub call {
-    my ($name) = @_;
+    my ($name, %o) = @_;
 
-    my $c = Broadcast::HTTP->connect($port);
+    my $c = Broadcast::HTTP->connect($port, %o);
+    $c->{since} = time;
     $c->request('GET', "/functions/$name");
 
     return $c;
@@ -99,11 +102,73 @@ sub answer {
     return $r->{status} == 200 ? $r->{body} : $r->{status};
 }
 
+
+# A prompt function that this machine does not let be prompt once, which took
+# more than 100 ms, rightly waits with those that are not known.  So a scene is
+# played until all is as it should be.  If it is not, though none of its prompt
+# calls took that long, that was not the machine; nor was it in ten scenes.
+
+my ($slowest, @facts);
+
+sub scene {
+    my ($settings, $play) = @_;
+
+    for my $left (reverse 0 .. 9) {
+        start($settings);
+        learn();
+        @facts = ();
+
+        my $played = eval { $play->() };
+        my $died = $@;
+
+        $session->run('select pg_advisory_unlock_all();');
+        $nginx->stop_ok;
+
+        $played || $died eq "not as it should be\n" or die $died;
+
+        last if $played || !$left || $slowest < 0.1;
+
+        diag(sprintf 'once more: %s, but a prompt call took %.3f s',
+             $facts[-1][2], $slowest);
+    }
+
+    is($_->[0], $_->[1], $_->[2]) for @facts;
+}
+
+
 # Which are surely known: a busy machine may make the first of them late.
 
 sub learn {
-    answer(call('quick')) for 1 .. 20;
+    for (1 .. 20) {
+        $slowest = 0;
+        my $c = call('quick');
+        answer($c);
+        took($c->{since});
+    }
 }
+
+
+# What has to be equal; what does not, ends a scene.
+
+sub fact {
+    my ($got, $want, $name) = @_;
+
+    push @facts, [ $got, $want, $name ];
+    return 1 if ($got // '') eq $want;
+
+    die "not as it should be\n";
+}
+
+
+# A prompt call has, of this machine's time.
+
+sub took {
+    my ($since) = @_;
+    my $took = time - $since;
+
+    $slowest = $took if $took > $slowest;
+}
+
 
 # All that wait for the lock, for longer than any prompt call takes.
 
@@ -115,60 +180,51 @@ sub waiting {
                     where wait_event = 'advisory'
                       and query_start < clock_timestamp() - interval '50 ms'",
                   @at) == $n
-    }, 15);
+    });
 }
 
-sub quick_ones {
-    my @calls = map { call('quick') } 1 .. 20;
+# How many of 20 calls are answered.  The first of them shows whether what was
+# learned before still holds.
 
-    return scalar grep { answer($_) =~ /^\d+$/ } @calls;
+sub quick_ones {
+    my @calls = map { call('quick', timeout => 15) } 1 .. 20;
+    my $n = 0;
+
+    for my $c (@calls) {
+        answer($c) eq 'prompt' or last;
+        took($c->{since});
+        $n++;
+    }
+
+    return $n;
 }
 
 
 # Two connections, the first of which is for publishers as well.
 
-start('pool=2 timeout=60s');
-learn();
-$session->run('select pg_advisory_lock(7);');
+scene('pool=2 timeout=60s', sub {
+    $session->run('select pg_advisory_lock(7);');
 
-my $first = call('first');
-is(quick_ones(), 20, 'an unknown function delays no prompt one, on the '
-                     . 'connection that has answered one just before');
-ok(waiting(1), '... though it waits');
+    my $first = call('first');
+    fact(quick_ones(), 20, 'an unknown function delays no prompt one, on the '
+                           . 'connection that has answered one just before');
+    fact(waiting(1), 1, '... though it waits');
 
-is(http($port, 'POST', '/publish/chat', body => 'x')->{status}, 200,
-   'a publish does not wait behind it');
+    fact(http($port, 'POST', '/publish/chat', body => 'x')->{status}, 200,
+         'a publish does not wait behind it');
 
-my $other = call('other');
-is(quick_ones(), 20, 'nor do prompt ones wait behind another unknown one, '
-                     . 'which has no connection yet');
-ok(waiting(1), '... and gets none');
+    my $other = call('other');
+    fact(quick_ones(), 20, 'nor do prompt ones wait behind another unknown '
+                           . 'one, which has no connection yet');
+    fact(waiting(1), 1, '... and gets none');
 
-$session->run('select pg_advisory_unlock(7);');
-is_deeply([ answer($first), answer($other) ], [ 'through', 'through' ],
-          'both go on when they can');
-$nginx->stop_ok;
+    $session->run('select pg_advisory_unlock(7);');
+    fact(join(' ', answer($first), answer($other)), 'through through',
+         'both go on when they can');
+});
 
 
 # Four: what was prompt is not any more while a call of it is late.
-
-start('pool=4 timeout=60s');
-learn();
-
-is(answer(call('gate')), 'through', 'a function runs promptly');
-
-$session->run('select pg_advisory_lock(7);');
-
-$first = call('gate');
-ok(waiting(1), 'and waits for a lock when it is called again');
-
-$other = call('gate');
-is(quick_ones(), 20, 'nothing goes behind the third call');
-ok(waiting(2), '... since the second is late by then');
-
-# Methods of a hub, which are called by statements of their own.
-
-my @hubs = map { Broadcast::Hub->connect($port, '/client?hub=chat') } 1 .. 3;
 
 sub invoke {
     my ($hub, $target, $x) = @_;
@@ -178,38 +234,66 @@ sub invoke {
 }
 
 sub completion {
-    my ($hub) = @_;
+    my ($hub, $since) = @_;
 
-    for (my $end = time + 20; time < $end; ) {
-        my $m = eval { $hub->next } or last;
-        return $m->{error} // $m->{result} if $m->{type} == 3;
+    while (my $m = eval { $hub->next(15) }) {
+        next if $m->{type} != 3;
+        took($since) if $since;
+        return $m->{error} // $m->{result};
     }
 
     return 'nothing';
 }
 
-for my $x (1 .. 20) {
-    invoke($hubs[1], 'quick', $x);
-    completion($hubs[1]);
-}
+scene('pool=4 timeout=60s', sub {
+    fact(answer(call('gate')), 'through', 'a function runs promptly');
 
-invoke($hubs[0], 'gate', 1);
+    $session->run('select pg_advisory_lock(7);');
 
-for my $x (1 .. 20) {
-    invoke($hubs[1], 'quick', $x);
-    invoke($hubs[2], 'quick', $x + 100);
-}
+    my $first = call('gate');
+    fact(waiting(1), 1, 'and waits for a lock when it is called again');
 
-is_deeply([ map { completion($_) } map { ($hubs[1], $hubs[2]) } 1 .. 20 ],
-          [ map { ($_, $_ + 100) } 1 .. 20 ],
-          'an unknown method delays none that is prompt');
-ok(waiting(3), '... though it waits, so all connections but one are taken');
+    my $other = call('gate');
+    fact(quick_ones(), 20, 'nothing goes behind the third call');
+    fact(waiting(2), 1, '... since the second is late by then');
 
-$session->run('select pg_advisory_unlock(7);');
-is(completion($hubs[0]), 1, 'it ends when it can');
-is_deeply([ answer($first), answer($other) ], [ 'through', 'through' ],
-          'and so do the others');
-$nginx->stop_ok;
+    # Methods of a hub, which are called by statements of their own.
+
+    my @hubs = map { Broadcast::Hub->connect($port, '/client?hub=chat') }
+               1 .. 3;
+
+    for my $x (1 .. 20) {
+        my $since = time;
+        invoke($hubs[1], 'quick', $x);
+        completion($hubs[1], $since);
+    }
+
+    invoke($hubs[0], 'gate', 1);
+
+    my $since = time;
+
+    for my $x (1 .. 20) {
+        invoke($hubs[1], 'quick', $x);
+        invoke($hubs[2], 'quick', $x + 100);
+    }
+
+    my @ended;
+
+    for (map { ($hubs[1], $hubs[2]) } 1 .. 20) {
+        push @ended, completion($_, $since);
+        last if $ended[-1] eq 'nothing';
+    }
+
+    fact("@ended", join(' ', map { ($_, $_ + 100) } 1 .. 20),
+         'an unknown method delays none that is prompt');
+    fact(waiting(3), 1, '... though it waits, so all connections but one are '
+                        . 'taken');
+
+    $session->run('select pg_advisory_unlock(7);');
+    fact(completion($hubs[0]), 1, 'it ends when it can');
+    fact(join(' ', answer($first), answer($other)), 'through through',
+         'and so do the others');
+});
 
 
 # One: prompt calls that never pause leave it to a slow one all the same.
@@ -260,7 +344,8 @@ is_deeply([ map { answer($_) } @calls ], [ 504, 504, 504 ],
 
 $session->run('select pg_advisory_unlock(7);');
 
-like(answer(call('quick')), qr/^(?:\d+)$/, 'the connection is of use again');
+ok(wait_for(sub { answer(call('quick')) eq 'prompt' }),
+   'the connection is of use again');
 is($pg->psql("select count(*) from ran where name = '3'", @at), 0,
    'a call that was not sent by then is not carried out');
 
