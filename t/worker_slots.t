@@ -21,6 +21,7 @@ use Broadcast::LongPoll;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Plain;
 use Broadcast::SSE;
+use Broadcast::Wait qw(children);
 
 my $places = 128;
 my $nginx = Broadcast::Nginx->new(
@@ -210,6 +211,11 @@ ok((wait_for { grep { $_->{pid} == $one && $_->{connections} == 2 }
                     @{ status()->{workers} } } 30),
    'it gets one, and its connections are counted there');
 
+# A connection that a worker which leaves has not accepted yet is reset.
+
+ok((wait_for { my @left = children($nginx->{pid}); @left == 2 }),
+   '... and all others have left, but for the new one');
+
 my $fresh = Broadcast::HTTP->connect($port);
 publish_at($fresh, 'has a place');
 $r = $poll->answer($waits, 15);
@@ -220,7 +226,8 @@ $waits = $poll->start;
 publish_at($fresh, 'elsewhere');
 $r = $poll->answer($waits, 15);
 is($r->{records}[0]{arguments}[0], 'elsewhere',
-   '... so does a poll at another worker');
+   '... so does a poll at another worker')
+    or diag('answered with ' . ($r->{status} // 'nothing'));
 
 $nginx->kill_worker($one);
 ok((wait_for { status()->{hubs}{chat}{connections}{websocket} == 0 } 15),
