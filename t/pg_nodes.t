@@ -130,14 +130,30 @@ $new->stop_ok;
 
 # --- one token, one connection ------------------------------------------------
 
-my $early = $cluster->hub($one, 'bob');
-soon(sub { sql('select count(*) from broadcast.connections') }, 1,
-     'a client has its row');
+# A token lives 15 s.  If this machine lets them go by before the second node is
+# asked, as the clock says, there is another one.
 
-my $ws = Broadcast::WebSocket->connect($two->port,
-    "/client?hub=chat&id=$early->{token}",
-    headers => [ Authorization => 'Bearer ' . $cluster->token('bob') ]);
+my ($early, $ws);
 
+for (1 .. 5) {
+    wait_for { sql('select count(*) from broadcast.connections') eq '0' };
+
+    my $began = time;
+
+    $early = $cluster->hub($one, 'bob');
+    wait_for { sql('select count(*) from broadcast.connections') eq '1' };
+
+    $ws = Broadcast::WebSocket->connect($two->port,
+        "/client?hub=chat&id=$early->{token}",
+        headers => [ Authorization => 'Bearer ' . $cluster->token('bob') ]);
+
+    last if $ws->{head}{status} == 101 || time - $began < 14;
+
+    $early->drop;
+}
+
+is(sql('select count(*) from broadcast.connections'), 1,
+   'a client has its row');
 is($ws->{head}{status}, 101, 'a token is used at a second node');
 $ws->text("{\"protocol\":\"json\",\"version\":1}\x1e");
 
