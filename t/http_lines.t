@@ -190,10 +190,17 @@ is published(), $before, 'of all these nothing was kept';
 
 # the REST API names them in its path, and nowhere else
 
-$r = publish([ line('rest', group => 'b'), line('end') ],
-             '?api-version=2022-06-01',
-             '/api/hubs/chat/groups/a/:send');
-is $r->{status}, 202, 'a send of the API takes its lines';
+for my $path ('/api/hubs/chat/:send', '/api/hubs/chat/groups/a/:send') {
+    $r = publish([ line('no'), line('no', group => 'b') ],
+                 '?api-version=2022-06-01', $path);
+    is "$r->{status} $r->{json}{target}", '400 line 2',
+       "a line of $path cannot name others";
+    like $r->{json}{message}, qr/request has named/, '... and why';
+}
+
+$r = publish([ line('rest', group => undef), line('end') ],
+             '?api-version=2022-06-01', '/api/hubs/chat/groups/a/:send');
+is $r->{status}, 202, 'a send of the API takes lines without them';
 is got($clients{a}[0]), 'message message message rest',
    'for whom its path names';
 

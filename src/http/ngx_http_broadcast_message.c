@@ -287,7 +287,7 @@ ngx_http_broadcast_batch_object(ngx_http_broadcast_batch_t *batch,
 
     rc = ngx_http_broadcast_batch_push(batch, &target, &arguments);
 
-    if (rc != NGX_OK || !batch->bare) {
+    if (rc != NGX_OK || batch->line == 0) {
         return rc;
     }
 

@@ -100,7 +100,8 @@ ngx_http_broadcast_scope_key(ngx_broadcast_scan_value_t *key)
 
 /*
  * Who lets others publish by the request's arguments has looked at these alone:
- * where they name somebody, a line cannot name somebody else.
+ * where they name somebody, a line cannot name somebody else.  Nor can one
+ * where the path has named them, as in the API, whose sends are not bare.
  */
 
 ngx_int_t
@@ -118,7 +119,7 @@ ngx_http_broadcast_scope_line(ngx_http_broadcast_batch_t *batch,
             continue;
         }
 
-        if (batch->scope.scope != NGX_BROADCAST_ALL) {
+        if (!batch->bare || batch->scope.scope != NGX_BROADCAST_ALL) {
             batch->error = "The request has named whom its lines are for.";
             return NGX_DECLINED;
         }
