@@ -3578,13 +3578,16 @@ BEGIN
 
     -- A function that was made, replaced, granted or dropped is another row;
     -- pg_proc has no index by schema, so it is read once.  Two ages have the
-    -- difference of their xids, at any time, and cost no text.
+    -- difference of their xids, at any time, and cost no text.  The oid is the
+    -- seed: hashint8() folds its halves, and the next oid by the next xid is
+    -- often the same to it.
 
     IF schemas <> '{}' THEN
-        SELECT sum(hashint8(r.oid::bigint << 32
-                   | coalesce(age('3'::xid)::bigint
-                              - nullif(age(r.xmin), 2147483647)
-                              & 4294967295, 0))::bigint
+        SELECT sum(hashint4extended((coalesce(age('3'::xid)::bigint
+                                        - nullif(age(r.xmin), 2147483647)
+                                        & 4294967295, 0)
+                                     - 2147483648)::int,
+                                    r.oid::bigint)
                    & 4294967295)::bigint & 4294967295
           INTO print
           FROM (SELECT p.oid, p.xmin FROM pg_proc p
