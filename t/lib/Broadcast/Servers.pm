@@ -29,8 +29,13 @@ sub add {
 }
 
 
+# At the very end, for a server in a global, all has been told, and Test::More is
+# no more: it must not keep the server from being stopped.
+
 sub gone {
     my ($server) = @_;
+
+    return if ${^GLOBAL_PHASE} eq 'DESTRUCT';
 
     delete $servers{ delete $server->{number} // return };
     show($server) if failed();
