@@ -16,7 +16,8 @@
 /*
  * The catalogue is read by one query at a time, or only its version is asked
  * for.  Who asks is told by a question that was sent behind it, at the latest
- * after the time that a call may take; calls meanwhile go by the old one.
+ * after the time that a call may take, or twice that if one before it stands
+ * still; calls meanwhile go by the old one.
  * Clients may ask as often as they like for what does not exist: they wait for
  * each other, so that there are few questions, and fewer while all is as it
  * was.  Nobody waits longer than a change may take anyway.
