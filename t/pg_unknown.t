@@ -80,12 +80,18 @@ sub kept {
 # the process that publishes, if this holds for it
 
 sub backend {
-    my ($what, $seconds) = @_;
+    my ($what) = @_;
+
+    return $pg->psql(qq{select pid from pg_stat_activity
+        where query ~ 'broadcast.stage' and pid <> pg_backend_pid()
+          and $what});
+}
+
+sub backend_soon {
+    my ($what) = @_;
     my $pid;
 
-    wait_for { $pid = $pg->psql(qq{select pid from pg_stat_activity
-        where query ~ 'broadcast.stage' and pid <> pg_backend_pid()
-          and $what}) } $seconds // 15;
+    wait_for { $pid = backend($what) };
 
     return $pid;
 }
@@ -151,7 +157,7 @@ my $pid;
 
 ok((wait_for {
     publish('again');
-    $pid = backend("state = 'idle'", 0.5);
+    $pid = backend("state = 'idle'");
 } 15), 'the process that publishes is idle');
 
 kill 'STOP', $pid;
@@ -171,7 +177,7 @@ for my $rest (0, 1) {
     ok((wait_for { publish('again')->{status} == 200 } 15), 'it goes on');
     $lock->run('begin; lock table broadcast.staging in exclusive mode');
     $c = begun("locked $rest", $rest);
-    terminate(backend(q{wait_event_type = 'Lock'}));
+    terminate(backend_soon(q{wait_event_type = 'Lock'}));
     told(ended($c), 503, "locked $rest", 0,
          ($rest ? 'a send' : 'a publish') . ' that is ended in the middle');
     $lock->run('rollback');
@@ -191,7 +197,7 @@ $pg->psql(q{
         execute function slowly()}, @at);
 
 $c = begun('slowly');
-terminate(backend(q{wait_event = 'PgSleep'}));
+terminate(backend_soon(q{wait_event = 'PgSleep'}));
 told(ended($c), 500, 'slowly', 0,
      'one that is ended inside of COMMIT, and is not committed');
 
@@ -218,7 +224,7 @@ sub written {
     ok((wait_for { publish('again')->{status} == 200 } 15), 'it goes on');
     standby('nobody');
     $c = begun($words, $rest);
-    terminate(backend(q{wait_event = 'SyncRep'}));
+    terminate(backend_soon(q{wait_event = 'SyncRep'}));
     my $r = ended($c);
     standby('');
     told($r, 500, $words, 1, $name);
