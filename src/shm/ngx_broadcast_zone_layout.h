@@ -511,6 +511,10 @@ void ngx_broadcast_row_info_locked(ngx_broadcast_zone_t *zone, uint32_t row,
 uint32_t ngx_broadcast_row_find_locked(ngx_broadcast_zone_t *zone,
     ngx_str_t *id);
 
+/* counts a connection more (n is 1) or less (-1) wherever it is counted */
+void ngx_broadcast_row_count_locked(ngx_broadcast_zone_t *zone,
+    ngx_broadcast_conn_row_t *conn, ngx_int_t n);
+
 /*
  * Ends a LIVE row; 1: only a piece of its memberships was taken off, again.
  * Frees a tombstone: `dirty` is set.

@@ -10,6 +10,7 @@
  *        src/shm/ngx_broadcast_cells.c src/shm/ngx_broadcast_hub.c
  *        src/shm/ngx_broadcast_record.c src/shm/ngx_broadcast_log.c
  *        src/shm/ngx_broadcast_log_read.c src/shm/ngx_broadcast_registry.c
+ *        src/shm/ngx_broadcast_claim.c src/shm/ngx_broadcast_slot_wake.c
  *        src/shm/ngx_broadcast_rows.c src/shm/ngx_broadcast_member.c
  *        src/shm/ngx_broadcast_slot.c src/shm/ngx_broadcast_stats.c
  *        src/shm/ngx_broadcast_lease.c src/shm/ngx_broadcast_binding.c
