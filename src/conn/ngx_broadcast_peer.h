@@ -348,6 +348,12 @@ ngx_broadcast_conn_t *ngx_broadcast_conn_adopt(ngx_broadcast_open_t *in,
 /* it lives on in another worker: out of all lists here, and freed later */
 void ngx_broadcast_conn_moved(ngx_broadcast_conn_t *bc);
 
+/* out of the index, and the registry's row given back: once */
+void ngx_broadcast_conn_leave(ngx_broadcast_conn_t *bc);
+
+/* its memory and all that it owns; of one that nobody has seen yet */
+void ngx_broadcast_conn_free(ngx_broadcast_conn_t *bc);
+
 /* frees what was closed, at exit */
 void ngx_broadcast_conn_bury_all(void);
 
