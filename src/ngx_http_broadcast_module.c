@@ -9,6 +9,7 @@
 #include "bus/ngx_broadcast_heir.h"
 #include "conn/ngx_broadcast_fanout.h"
 #include "http/ngx_http_broadcast_endpoint.h"
+#include "http/ngx_http_broadcast_mask.h"
 
 
 static ngx_int_t ngx_http_broadcast_preconfiguration(ngx_conf_t *cf);

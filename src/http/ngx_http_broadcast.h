@@ -365,12 +365,6 @@ ngx_int_t ngx_http_broadcast_after_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_broadcast_origin_handler(ngx_http_request_t *r);
 
 
-/* ngx_http_broadcast_mask.c */
-
-ngx_int_t ngx_http_broadcast_mask_error_handler(ngx_http_request_t *r);
-ngx_int_t ngx_http_broadcast_mask_log_handler(ngx_http_request_t *r);
-
-
 /* ngx_http_broadcast_wait.c: what a request waits for */
 
 /*
@@ -455,87 +449,15 @@ ngx_uint_t ngx_http_broadcast_transports(ngx_http_request_t *r,
     ngx_http_broadcast_ctx_t *ctx);
 
 
-/* ngx_http_broadcast_message.c: bodies that become records */
+/* ngx_http_broadcast_resume.c */
 
-typedef struct {
-    ngx_http_request_t        *r;
-    ngx_broadcast_record_t     scope;      /* all but target and arguments */
-    ngx_str_t                  target;     /* where a message names none */
-    ngx_uint_t                 bare;       /* the body is one argument, not a
-                                              message; a line that is one may
-                                              say whom it is for */
-    ngx_array_t                records;    /* out: ngx_broadcast_record_t */
-    const char                *error;      /* out: a sentence */
-    ngx_uint_t                 line;       /* out: of the error, 0: none */
-} ngx_http_broadcast_batch_t;
+/* a position that a client asks for, borrowed */
+void ngx_http_broadcast_resume(ngx_broadcast_open_t *in,
+    ngx_str_t *position);
 
-/* 1 if the body is a message in MessagePack, signalr.md 8.1 */
-ngx_uint_t ngx_http_broadcast_packed_type(ngx_http_request_t *r);
-
-/*
- * Makes records of ctx->body.  NGX_OK; NGX_DECLINED: error and line say why
- * it is 400; NGX_BUSY: too many messages (413); NGX_ERROR: no memory.
- */
-ngx_int_t ngx_http_broadcast_batch(ngx_http_broadcast_batch_t *batch);
-
-/*
- * Puts one more record, made of a JSON message, into batch->records, which
- * stands; with bare, what is no message is one argument.  Returns the same.
- */
-ngx_int_t ngx_http_broadcast_batch_message(ngx_http_broadcast_batch_t *batch,
-    ngx_str_t *text, ngx_uint_t bare);
-
-
-/* ngx_http_broadcast_scope.c: whom a publisher's messages are for */
-
-#define NGX_HTTP_BROADCAST_SCOPES  3       /* group, user, connection */
-
-/*
- * batch->scope by one of the arguments group, user and connection, or none of
- * them.  NGX_OK; NGX_DECLINED: error says why it is 400; NGX_ERROR: no memory.
- */
-ngx_int_t ngx_http_broadcast_scope_args(ngx_http_broadcast_batch_t *batch);
-
-/* which of a line's members this is, or NGX_HTTP_BROADCAST_SCOPES: none */
-ngx_uint_t ngx_http_broadcast_scope_key(ngx_broadcast_scan_value_t *key);
-
-/*
- * A record's scope by the values of such members, by their numbers, null where
- * there is none.  Returns as scope_args().
- */
-ngx_int_t ngx_http_broadcast_scope_line(ngx_http_broadcast_batch_t *batch,
-    ngx_broadcast_scan_value_t *values, ngx_broadcast_record_t *rec);
-
-
-/* ngx_http_broadcast_send.c: what publish and the API have in common */
-
-/* sends the records to the hub, which they need not name */
-ngx_int_t ngx_http_broadcast_send_to(ngx_http_request_t *r, ngx_str_t *hub,
-    ngx_array_t *records, ngx_uint_t want, ngx_http_broadcast_sent_pt sent);
-
-/*
- * Reads the body of a send, as ngx_http_broadcast_read_body() does, the
- * Idempotency-Key of the request into its ctx first; 400 if that is none.
- */
-ngx_int_t ngx_http_broadcast_read_send(ngx_http_request_t *r,
-    ngx_http_client_body_handler_pt handler);
-
-/*
- * The answer where they were sent: {"id","count"} with that status; {"count"}
- * with 202 where the number is late; else that of the next function.
- */
-ngx_int_t ngx_http_broadcast_sent(ngx_http_request_t *r,
-    ngx_broadcast_sent_t *sent, ngx_uint_t status);
-
-/*
- * The answer where nothing was sent, or nobody knows: 503, 500, 507; or a
- * repeat cannot be told what the first was: 409, 422.
- */
-ngx_int_t ngx_http_broadcast_not_sent(ngx_http_request_t *r,
-    ngx_broadcast_sent_t *sent);
-
-/* NGX_OK or NGX_ERROR: can it be a connection's id at all */
-ngx_int_t ngx_http_broadcast_connection_id(ngx_str_t *id);
+/* the same from the query, if it is there; NGX_ERROR: no memory */
+ngx_int_t ngx_http_broadcast_resume_arg(ngx_http_request_t *r,
+    const char *name, ngx_broadcast_open_t *in);
 
 
 /* content handlers */
@@ -560,51 +482,6 @@ u_char *ngx_http_broadcast_ticket(ngx_http_request_t *r);
  */
 ngx_int_t ngx_http_broadcast_ticket_verify(ngx_http_request_t *r,
     ngx_str_t *token, ngx_str_t *user, time_t *expires);
-
-
-/* ngx_http_broadcast_negotiate_url.c */
-
-/* NGX_OK, NGX_ABORT: broken encoding, NGX_ERROR; no value is an empty one */
-ngx_int_t ngx_http_broadcast_negotiate_value(ngx_http_request_t *r,
-    ngx_http_broadcast_value_t *value, ngx_str_t *text);
-
-/* the URL of the hub and the audience of tokens for it; returns the same */
-ngx_int_t ngx_http_broadcast_negotiate_url(ngx_http_request_t *r,
-    ngx_str_t *hub, ngx_str_t *url, ngx_str_t *aud);
-
-
-/* scheme and host of the request: what an absolute URL begins with */
-void ngx_http_broadcast_negotiate_host(ngx_http_request_t *r,
-    ngx_broadcast_buf_t *b);
-
-
-/* ngx_http_broadcast_hub.c, _hub_negotiate.c */
-
-/* what the last byte of a negotiated id tells */
-
-#define NGX_HTTP_BROADCAST_ID_WHOLE     0x01    /* the token is the public id:
-                                                   negotiate version 0 */
-#define NGX_HTTP_BROADCAST_ID_STATEFUL  0x02    /* a stateful reconnect was
-                                                   granted */
-#define NGX_HTTP_BROADCAST_ID_BITS      0x03
-
-/* ids and transports; ctx has hub and user */
-ngx_int_t ngx_http_broadcast_hub_negotiate(ngx_http_request_t *r);
-
-/* another WebSocket takes over the stateful connection of a LIVE row */
-ngx_int_t ngx_http_broadcast_again(ngx_http_request_t *r, ngx_str_t *id,
-    ngx_broadcast_row_info_t *row);
-
-/* 409 while the id's connection lives, else 404 */
-ngx_int_t ngx_http_broadcast_in_use(ngx_http_request_t *r, ngx_str_t *id);
-
-/* a position that a client asks for, borrowed */
-void ngx_http_broadcast_resume(ngx_broadcast_open_t *in,
-    ngx_str_t *position);
-
-/* the same from the query, if it is there; NGX_ERROR: no memory */
-ngx_int_t ngx_http_broadcast_resume_arg(ngx_http_request_t *r,
-    const char *name, ngx_broadcast_open_t *in);
 
 
 #endif /* _NGX_HTTP_BROADCAST_H_INCLUDED_ */

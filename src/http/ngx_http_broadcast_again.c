@@ -9,7 +9,7 @@
  */
 
 
-#include "http/ngx_http_broadcast.h"
+#include "http/ngx_http_broadcast_hub.h"
 #include "conn/ngx_broadcast_move.h"
 #include "transport/ngx_http_broadcast_transport.h"
 

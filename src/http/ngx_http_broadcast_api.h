@@ -8,7 +8,7 @@
 #define _NGX_HTTP_BROADCAST_API_H_INCLUDED_
 
 
-#include "http/ngx_http_broadcast.h"
+#include "http/ngx_http_broadcast_message.h"
 
 
 #define NGX_HTTP_BROADCAST_API_NAME_RULE                                      \

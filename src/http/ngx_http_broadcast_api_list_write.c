@@ -7,6 +7,7 @@
 
 
 #include "http/ngx_http_broadcast_api_list.h"
+#include "http/ngx_http_broadcast_negotiate.h"
 
 
 static ngx_int_t ngx_http_broadcast_list_link(ngx_http_request_t *r,

@@ -10,7 +10,7 @@
  */
 
 
-#include "http/ngx_http_broadcast.h"
+#include "http/ngx_http_broadcast_hub.h"
 #include "transport/ngx_http_broadcast_transport.h"
 
 

@@ -12,30 +12,15 @@
  *     POST    …?id=            messages of a client that cannot send else
  *     DELETE  …?id=            end of a long-polling connection
  *
- * Negotiate remembers nothing: the connection token proves itself.  Two bits
- * of its id tell what was agreed: with negotiate version 0 the token is the
- * public id too, with version 1 the public id is its first 22 characters; and
- * a stateful reconnect may have been granted.
+ * Negotiate remembers nothing: the connection token proves itself.
  */
 
 
-#include "http/ngx_http_broadcast.h"
+#include "http/ngx_http_broadcast_hub.h"
 #include "transport/ngx_http_broadcast_transport.h"
 
 
-#define NGX_HTTP_BROADCAST_NO_CONNECTION  "No Connection with that ID"
-
-#define NGX_HTTP_BROADCAST_POLL           90000     /* ms, signalr.md 2.4 */
-
-
-typedef struct {
-    ngx_str_t                 token;       /* as the client gave it */
-    ngx_str_t                 id;          /* public id of the connection */
-    time_t                    expires;     /* of the token */
-    ngx_uint_t                stateful;    /* negotiate granted it */
-    ngx_broadcast_row_info_t  row;         /* of a connection that it opened,
-                                              else FREE */
-} ngx_http_broadcast_hub_id_t;
+#define NGX_HTTP_BROADCAST_POLL  90000     /* ms, signalr.md 2.4 */
 
 
 static ngx_int_t ngx_http_broadcast_hub_name(ngx_http_request_t *r,
@@ -47,9 +32,6 @@ static ngx_int_t ngx_http_broadcast_hub_post(ngx_http_request_t *r);
 static void ngx_http_broadcast_hub_input(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_hub_publish(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_hub_delete(ngx_http_request_t *r);
-static ngx_int_t ngx_http_broadcast_hub_id(ngx_http_request_t *r,
-    ngx_http_broadcast_hub_id_t *id, ngx_uint_t *answered);
-static ngx_int_t ngx_http_broadcast_hub_no_connection(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_broadcast_hub_died(ngx_str_t *id);
 
 
@@ -166,123 +148,6 @@ ngx_http_broadcast_hub_name(ngx_http_request_t *r, ngx_uint_t *answered)
 
     ctx->hub.data = p;
     ctx->hub.len = name.len;
-
-    *answered = 0;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_broadcast_hub_no_connection(ngx_http_request_t *r)
-{
-    return ngx_http_broadcast_text(r, NGX_HTTP_NOT_FOUND,
-                                   NGX_HTTP_BROADCAST_NO_CONNECTION);
-}
-
-
-/*
- * The connection token of the request, proved: by the row of the connection
- * that it has opened, else by the request's own hub and user.
- */
-
-static ngx_int_t
-ngx_http_broadcast_hub_id(ngx_http_request_t *r,
-    ngx_http_broadcast_hub_id_t *id, ngx_uint_t *answered)
-{
-    u_char                      raw[NGX_BROADCAST_ID_BYTES];
-    ngx_int_t                   rc;
-    ngx_str_t                   user;
-    ngx_http_broadcast_ctx_t   *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
-
-    *answered = 1;
-
-    rc = ngx_http_broadcast_arg(r, "id", &id->token);
-
-    if (rc == NGX_ERROR) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (rc == NGX_DECLINED || (rc == NGX_OK && id->token.len == 0)) {
-        return ngx_http_broadcast_text(r, NGX_HTTP_BAD_REQUEST,
-                                       "Connection ID required");
-    }
-
-    if (rc == NGX_ABORT
-        || ngx_broadcast_ticket_read(&id->token, raw, &id->expires) != NGX_OK)
-    {
-        return ngx_http_broadcast_hub_no_connection(r);
-    }
-
-    id->id = id->token;
-
-    id->stateful = (raw[NGX_BROADCAST_ID_BYTES - 1]
-                    & NGX_HTTP_BROADCAST_ID_STATEFUL) ? 1 : 0;
-
-    if (!(raw[NGX_BROADCAST_ID_BYTES - 1] & NGX_HTTP_BROADCAST_ID_WHOLE)) {
-        id->id.data = ngx_pnalloc(r->pool, NGX_BROADCAST_ID_LEN);
-        if (id->id.data == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        id->id.len = ngx_broadcast_base64url(id->id.data, raw,
-                                             NGX_BROADCAST_ID_BYTES);
-    }
-
-    ctx->id = id->id;
-
-    if (ngx_broadcast_registry_find(ngx_broadcast_bus.zone, &id->id, &id->row)
-        != NGX_OK)
-    {
-        id->row.state = NGX_BROADCAST_ROW_FREE;
-
-        rc = ngx_http_broadcast_ticket_verify(r, &id->token, &ctx->user,
-                                              &id->expires);
-        if (rc == NGX_ERROR) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        if (rc != NGX_OK) {
-            return ngx_http_broadcast_hub_no_connection(r);
-        }
-
-        *answered = 0;
-        return NGX_OK;
-    }
-
-    rc = ngx_http_broadcast_ticket_verify(r, &id->token, &ctx->user,
-                                          &id->expires);
-    if (rc == NGX_ERROR) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (rc == NGX_DECLINED) {
-
-        /* another user's: only who knows the secret token is told so */
-
-        user.data = id->row.user;
-        user.len = id->row.user_len;
-
-        rc = ngx_http_broadcast_ticket_verify(r, &id->token, &user,
-                                              &id->expires);
-
-        if ((rc != NGX_OK && rc != NGX_BUSY)
-            || id->row.state != NGX_BROADCAST_ROW_LIVE)
-        {
-            return ngx_http_broadcast_hub_no_connection(r);
-        }
-
-        ngx_broadcast_count(NGX_BROADCAST_REFUSED_TOKEN, 1);
-
-        return ngx_http_broadcast_text(r, NGX_HTTP_FORBIDDEN,
-                                       "The connection is another user's.");
-    }
-
-    if (id->row.state != NGX_BROADCAST_ROW_LIVE) {
-        return ngx_http_broadcast_hub_no_connection(r);
-    }
 
     *answered = 0;
 
@@ -414,86 +279,6 @@ ngx_http_broadcast_hub_poll(ngx_http_request_t *r,
     }
 
     return ngx_http_broadcast_longpoll(r, &lp);
-}
-
-
-/* the id was claimed before: 409 while its connection lives, then 404 */
-
-ngx_int_t
-ngx_http_broadcast_in_use(ngx_http_request_t *r, ngx_str_t *id)
-{
-    ngx_str_t                 none = ngx_null_string;
-    ngx_broadcast_row_info_t  row;
-
-    if (ngx_broadcast_registry_find(ngx_broadcast_bus.zone, id, &row) == NGX_OK
-        && row.state == NGX_BROADCAST_ROW_LIVE)
-    {
-        return ngx_http_broadcast_answer(r, NGX_HTTP_CONFLICT, "text/plain",
-                                         &none);
-    }
-
-    return ngx_http_broadcast_hub_no_connection(r);
-}
-
-
-ngx_int_t
-ngx_http_broadcast_resume_arg(ngx_http_request_t *r, const char *name,
-    ngx_broadcast_open_t *in)
-{
-    ngx_int_t  rc;
-    ngx_str_t  position;
-
-    rc = ngx_http_broadcast_arg(r, name, &position);
-
-    switch (rc) {
-
-    case NGX_ERROR:
-        return NGX_ERROR;
-
-    case NGX_DECLINED:
-        return NGX_OK;
-
-    case NGX_ABORT:
-
-        /* not well encoded: as it stands, it is no position anyway */
-
-        (void) ngx_broadcast_query_get(&r->args, name, &position);
-    }
-
-    ngx_http_broadcast_resume(in, &position);
-
-    return NGX_OK;
-}
-
-
-/*
- * What is no position is one that cannot be served: a gap.  An empty one is
- * that of a plain subscriber which has none; a hub's client that gives it asks
- * to be told.
- */
-
-void
-ngx_http_broadcast_resume(ngx_broadcast_open_t *in, ngx_str_t *position)
-{
-    if (position->len == 0 && in->protocol == NGX_BROADCAST_PLAIN) {
-        return;
-    }
-
-    in->has_resume = 1;
-    in->requested = *position;
-
-    if (position->len == 0) {
-        return;
-    }
-
-    if (ngx_broadcast_position_split(position, &in->resume, &in->suffix)
-        != NGX_OK)
-    {
-        in->resume.epoch = 0;
-        in->resume.seq = (uint64_t) -1;
-
-        ngx_str_null(&in->suffix);
-    }
 }
 
 

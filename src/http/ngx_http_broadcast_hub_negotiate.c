@@ -6,7 +6,7 @@
 /* The hub's own negotiate: ids and transports, signalr.md 1.3 and 1.4. */
 
 
-#include "http/ngx_http_broadcast.h"
+#include "http/ngx_http_broadcast_hub.h"
 #include "proto/ngx_broadcast_negotiate.h"
 
 

@@ -10,7 +10,7 @@
  */
 
 
-#include "http/ngx_http_broadcast.h"
+#include "http/ngx_http_broadcast_negotiate.h"
 #include "proto/ngx_broadcast_negotiate.h"
 
 

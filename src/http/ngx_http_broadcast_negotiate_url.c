@@ -7,6 +7,7 @@
 
 
 #include "http/ngx_http_broadcast_endpoint.h"
+#include "http/ngx_http_broadcast_negotiate.h"
 
 
 static ngx_int_t ngx_http_broadcast_negotiate_position(ngx_http_request_t *r,

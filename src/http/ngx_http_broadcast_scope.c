@@ -4,7 +4,7 @@
  */
 
 
-#include "http/ngx_http_broadcast.h"
+#include "http/ngx_http_broadcast_message.h"
 
 
 /*

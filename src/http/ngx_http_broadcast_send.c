@@ -6,7 +6,7 @@
 /* What publish and the REST API have in common behind their bodies. */
 
 
-#include "http/ngx_http_broadcast.h"
+#include "http/ngx_http_broadcast_message.h"
 
 
 #define NGX_HTTP_BROADCAST_KEY_MAX        255
