@@ -189,17 +189,8 @@ ngx_broadcast_plain_record(ngx_broadcast_conn_t *bc, ngx_pool_t *pool,
         return "the target is not valid";
     }
 
-    /* raw line breaks would end a line of an event stream */
-
-    if (ngx_broadcast_scan_compact_needed(&rec->arguments)) {
-        rec->arguments.data = ngx_pnalloc(pool, f->arguments.len);
-
-        if (rec->arguments.data == NULL) {
-            return "no memory";
-        }
-
-        rec->arguments.len = ngx_broadcast_scan_compact(rec->arguments.data,
-                                                        &f->arguments);
+    if (ngx_broadcast_scan_one_line(&rec->arguments, pool) != NGX_OK) {
+        return "no memory";
     }
 
     return NULL;

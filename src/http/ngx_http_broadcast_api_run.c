@@ -238,8 +238,7 @@ ngx_http_broadcast_api_body(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_broadcast_api_message(ngx_http_request_t *r)
 {
-    u_char                      *p;
-    ngx_str_t                    target;
+    ngx_int_t                    rc;
     ngx_http_broadcast_api_t    *api;
     ngx_http_broadcast_ctx_t    *ctx;
     ngx_http_broadcast_batch_t   batch;
@@ -255,37 +254,10 @@ ngx_http_broadcast_api_message(ngx_http_request_t *r)
 
     ngx_http_broadcast_api_scope(api, &batch.scope);
 
-    switch (ngx_http_broadcast_batch(&batch)) {
+    rc = ngx_http_broadcast_batch(&batch);
 
-    case NGX_OK:
-        break;
-
-    case NGX_DECLINED:
-        ngx_str_null(&target);
-
-        if (batch.line) {
-            p = ngx_pnalloc(r->pool, sizeof("line ") - 1 + NGX_INT_T_LEN);
-            if (p == NULL) {
-                return NGX_HTTP_INTERNAL_SERVER_ERROR;
-            }
-
-            target.data = p;
-            target.len = ngx_sprintf(p, "line %ui", batch.line) - p;
-        }
-
-        return ngx_http_broadcast_error(r, NGX_HTTP_BAD_REQUEST, "BadRequest",
-                                        batch.error, &target);
-
-    case NGX_BUSY:
-        ngx_broadcast_count(NGX_BROADCAST_REFUSED_SIZE, 1);
-
-        return ngx_http_broadcast_error(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                        "PayloadTooLarge",
-                                        "Too many messages in one body.",
-                                        NULL);
-
-    default:
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (rc != NGX_OK) {
+        return ngx_http_broadcast_batch_refused(&batch, rc);
     }
 
     if (ngx_http_broadcast_content_type(r, "application/x-ndjson")) {

@@ -121,7 +121,6 @@ static ngx_int_t
 ngx_http_broadcast_stream_value(ngx_http_request_t *r, ngx_str_t *item,
     const char **error)
 {
-    u_char                      *p;
     ngx_http_broadcast_ctx_t    *ctx;
     ngx_broadcast_scan_value_t   value;
 
@@ -138,20 +137,7 @@ ngx_http_broadcast_stream_value(ngx_http_request_t *r, ngx_str_t *item,
 
     *item = value.text;
 
-    /* a line of an event stream must not break */
-
-    if (ngx_broadcast_scan_compact_needed(item)) {
-
-        p = ngx_pnalloc(r->pool, item->len);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        item->len = ngx_broadcast_scan_compact(p, item);
-        item->data = p;
-    }
-
-    return NGX_OK;
+    return ngx_broadcast_scan_one_line(item, r->pool);
 }
 
 

@@ -6,7 +6,7 @@
 
 #include "http/ngx_http_broadcast_message.h"
 #include "proto/ngx_broadcast_packed.h"
-#include "proto/ngx_broadcast_sse.h"
+#include "proto/ngx_broadcast_plain.h"
 
 
 /* the members of a message as they came; a type of NULL is as good as none */
@@ -104,43 +104,22 @@ static ngx_int_t
 ngx_http_broadcast_batch_lines(ngx_http_broadcast_batch_t *batch,
     ngx_str_t *body)
 {
-    u_char     *p, *last, *end;
-    ngx_int_t   rc;
-    ngx_str_t   line;
+    ngx_int_t  rc;
+    ngx_str_t  rest, line;
 
-    p = body->data;
-    last = p + body->len;
+    rest = *body;
 
-    while (p < last) {
+    while (ngx_broadcast_plain_line(&rest, &line, &batch->line) == NGX_OK) {
 
-        end = ngx_strlchr(p, last, LF);
-        if (end == NULL) {
-            end = last;
+        if (batch->records.nelts == NGX_BROADCAST_BATCH_MAX) {
+            return NGX_BUSY;
         }
 
-        batch->line++;
+        rc = ngx_http_broadcast_batch_message(batch, &line, 1);
 
-        line.data = p;
-        line.len = end - p;
-
-        if (line.len && line.data[line.len - 1] == CR) {
-            line.len--;
+        if (rc != NGX_OK) {
+            return rc;
         }
-
-        if (line.len) {
-
-            if (batch->records.nelts == NGX_BROADCAST_BATCH_MAX) {
-                return NGX_BUSY;
-            }
-
-            rc = ngx_http_broadcast_batch_message(batch, &line, 1);
-
-            if (rc != NGX_OK) {
-                return rc;
-            }
-        }
-
-        p = end + 1;
     }
 
     batch->line = 0;
@@ -413,15 +392,10 @@ static ngx_int_t
 ngx_http_broadcast_batch_push(ngx_http_broadcast_batch_t *batch,
     ngx_str_t *target, ngx_str_t *arguments)
 {
-    u_char                  *p;
     struct timeval           tv;
     ngx_broadcast_record_t  *rec;
 
-    /* a target is a line of its own in an event stream */
-
-    if (ngx_broadcast_target(target) != NGX_OK
-        || !ngx_broadcast_sse_field_ok(target))
-    {
+    if (ngx_broadcast_target(target) != NGX_OK) {
         return ngx_http_broadcast_refuse(batch, "The target is no good name: "
                                          "1 to 1024 bytes of UTF-8 without "
                                          "line breaks.");
@@ -438,15 +412,10 @@ ngx_http_broadcast_batch_push(ngx_http_broadcast_batch_t *batch,
     rec->target = *target;
     rec->arguments = *arguments;
 
-    if (ngx_broadcast_scan_compact_needed(arguments)) {
-
-        p = ngx_pnalloc(batch->r->pool, arguments->len);
-        if (p == NULL) {
-            return NGX_ERROR;
-        }
-
-        rec->arguments.data = p;
-        rec->arguments.len = ngx_broadcast_scan_compact(p, arguments);
+    if (ngx_broadcast_scan_one_line(&rec->arguments, batch->r->pool)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
     }
 
     ngx_gettimeofday(&tv);

@@ -65,6 +65,10 @@ ngx_int_t ngx_http_broadcast_scope_line(ngx_http_broadcast_batch_t *batch,
 
 /* ngx_http_broadcast_send.c: what publish and the API have in common */
 
+/* the answer where a batch is refused: 400 with error and line, 413, 500 */
+ngx_int_t ngx_http_broadcast_batch_refused(ngx_http_broadcast_batch_t *batch,
+    ngx_int_t rc);
+
 /* sends the records to the hub, which they need not name */
 ngx_int_t ngx_http_broadcast_send_to(ngx_http_request_t *r, ngx_str_t *hub,
     ngx_array_t *records, ngx_uint_t want, ngx_http_broadcast_sent_pt sent);

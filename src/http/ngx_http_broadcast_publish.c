@@ -11,8 +11,6 @@ static void ngx_http_broadcast_publish_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_publish(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_publish_sent(ngx_http_request_t *r,
     ngx_broadcast_sent_t *sent);
-static ngx_int_t ngx_http_broadcast_publish_bad(ngx_http_request_t *r,
-    const char *error, ngx_uint_t line);
 
 
 ngx_int_t
@@ -45,8 +43,8 @@ ngx_http_broadcast_publish_handler(ngx_http_request_t *r)
     }
 
     if (rc == NGX_ABORT) {
-        return ngx_http_broadcast_publish_bad(r, "The hub is no good name.",
-                                              0);
+        return ngx_http_broadcast_error(r, NGX_HTTP_BAD_REQUEST, "BadRequest",
+                                        "The hub is no good name.", NULL);
     }
 
     return ngx_http_broadcast_read_send(r, ngx_http_broadcast_publish_body);
@@ -79,8 +77,9 @@ ngx_http_broadcast_publish(ngx_http_request_t *r)
     batch.scope.source = NGX_BROADCAST_SRC_PUBLISH;
 
     if (ngx_http_broadcast_arg(r, "target", &batch.target) == NGX_ABORT) {
-        return ngx_http_broadcast_publish_bad(r, "The target is not well "
-                                              "encoded.", 0);
+        return ngx_http_broadcast_error(r, NGX_HTTP_BAD_REQUEST, "BadRequest",
+                                        "The target is not well encoded.",
+                                        NULL);
     }
 
     if (batch.target.len == 0) {
@@ -93,24 +92,8 @@ ngx_http_broadcast_publish(ngx_http_request_t *r)
         rc = ngx_http_broadcast_batch(&batch);
     }
 
-    switch (rc) {
-
-    case NGX_OK:
-        break;
-
-    case NGX_DECLINED:
-        return ngx_http_broadcast_publish_bad(r, batch.error, batch.line);
-
-    case NGX_BUSY:
-        ngx_broadcast_count(NGX_BROADCAST_REFUSED_SIZE, 1);
-
-        return ngx_http_broadcast_error(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
-                                        "PayloadTooLarge",
-                                        "Too many messages in one body.",
-                                        NULL);
-
-    default:
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    if (rc != NGX_OK) {
+        return ngx_http_broadcast_batch_refused(&batch, rc);
     }
 
     return ngx_http_broadcast_send_to(r, &ctx->hub, &batch.records,
@@ -124,28 +107,4 @@ ngx_http_broadcast_publish_sent(ngx_http_request_t *r,
     ngx_broadcast_sent_t *sent)
 {
     return ngx_http_broadcast_sent(r, sent, NGX_HTTP_OK);
-}
-
-
-static ngx_int_t
-ngx_http_broadcast_publish_bad(ngx_http_request_t *r, const char *error,
-    ngx_uint_t line)
-{
-    u_char     *p;
-    ngx_str_t   target;
-
-    ngx_str_null(&target);
-
-    if (line) {
-        p = ngx_pnalloc(r->pool, sizeof("line ") - 1 + NGX_INT_T_LEN);
-        if (p == NULL) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        target.data = p;
-        target.len = ngx_sprintf(p, "line %ui", line) - p;
-    }
-
-    return ngx_http_broadcast_error(r, NGX_HTTP_BAD_REQUEST, "BadRequest",
-                                    error, &target);
 }

@@ -20,6 +20,48 @@ static ngx_int_t ngx_http_broadcast_key_value(ngx_http_request_t *r,
 
 
 ngx_int_t
+ngx_http_broadcast_batch_refused(ngx_http_broadcast_batch_t *batch,
+    ngx_int_t rc)
+{
+    u_char              *p;
+    ngx_str_t            target;
+    ngx_http_request_t  *r;
+
+    r = batch->r;
+
+    switch (rc) {
+
+    case NGX_DECLINED:
+        ngx_str_null(&target);
+
+        if (batch->line) {
+            p = ngx_pnalloc(r->pool, sizeof("line ") - 1 + NGX_INT_T_LEN);
+            if (p == NULL) {
+                return NGX_HTTP_INTERNAL_SERVER_ERROR;
+            }
+
+            target.data = p;
+            target.len = ngx_sprintf(p, "line %ui", batch->line) - p;
+        }
+
+        return ngx_http_broadcast_error(r, NGX_HTTP_BAD_REQUEST, "BadRequest",
+                                        batch->error, &target);
+
+    case NGX_BUSY:
+        ngx_broadcast_count(NGX_BROADCAST_REFUSED_SIZE, 1);
+
+        return ngx_http_broadcast_error(r, NGX_HTTP_REQUEST_ENTITY_TOO_LARGE,
+                                        "PayloadTooLarge",
+                                        "Too many messages in one body.",
+                                        NULL);
+
+    default:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+}
+
+
+ngx_int_t
 ngx_http_broadcast_send_to(ngx_http_request_t *r, ngx_str_t *hub,
     ngx_array_t *records, ngx_uint_t want, ngx_http_broadcast_sent_pt sent)
 {

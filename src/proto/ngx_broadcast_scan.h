@@ -142,9 +142,15 @@ ngx_int_t ngx_broadcast_scan_int64(const ngx_broadcast_scan_value_t *v,
 
 /*
  * Raw line breaks between tokens are JSON, but would break a line of an event
- * stream.  Once, when a message is published: if compact_needed, compact()
- * copies the checked text without white space between tokens; dst has room for
- * text->len bytes and may be text->data itself; returns the bytes written.
+ * stream.  Once, when a message is published: a checked text that has some is
+ * pointed to a copy in the pool, without white space between tokens.
+ * NGX_ERROR: no memory.
+ */
+ngx_int_t ngx_broadcast_scan_one_line(ngx_str_t *text, ngx_pool_t *pool);
+
+/*
+ * Its two halves: is a copy needed, and the copy.  dst has room for text->len
+ * bytes and may be text->data itself; returns the bytes written.
  */
 ngx_uint_t ngx_broadcast_scan_compact_needed(const ngx_str_t *text);
 size_t ngx_broadcast_scan_compact(u_char *dst, const ngx_str_t *text);

@@ -176,6 +176,27 @@ ngx_broadcast_scan_int64(const ngx_broadcast_scan_value_t *v, int64_t *n)
 }
 
 
+ngx_int_t
+ngx_broadcast_scan_one_line(ngx_str_t *text, ngx_pool_t *pool)
+{
+    u_char  *p;
+
+    if (!ngx_broadcast_scan_compact_needed(text)) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(pool, text->len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text->len = ngx_broadcast_scan_compact(p, text);
+    text->data = p;
+
+    return NGX_OK;
+}
+
+
 ngx_uint_t
 ngx_broadcast_scan_compact_needed(const ngx_str_t *text)
 {

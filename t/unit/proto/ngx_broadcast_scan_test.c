@@ -619,10 +619,10 @@ test_numbers(void)
 
 
 static void
-test_compact(void)
+test_compact(ngx_pool_t *pool)
 {
     size_t      i, n;
-    u_char      b[128];
+    u_char      b[128], *p;
     ngx_str_t   text;
     static struct {
         const char  *text;
@@ -644,6 +644,19 @@ test_compact(void)
     };
 
     for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        text = tap_str(rows[i].text);
+        p = text.data;
+
+        is_int(ngx_broadcast_scan_one_line(&text, pool), NGX_OK,
+               "on one line");
+        ok((text.data != p) == rows[i].needed,
+           "by a copy where one is needed");
+
+        if (rows[i].needed) {
+            is_mem(text.data, text.len, rows[i].want, strlen(rows[i].want),
+                   "which is compact");
+        }
+
         text = tap_str(rows[i].text);
 
         is_int(ngx_broadcast_scan_compact_needed(&text), rows[i].needed,
@@ -810,7 +823,7 @@ main(void)
     test_walk();
     test_strings(pool);
     test_numbers();
-    test_compact();
+    test_compact(pool);
     test_quoted();
     test_words();
 
