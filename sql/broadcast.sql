@@ -77,6 +77,91 @@ COMMENT ON SCHEMA broadcast IS
 
 
 --
+-- What a relay holds and wants in the order of its statements this file wants
+-- in the order of its lines: each would wait for the other.  So all is taken
+-- at once, or given back.  Nobody waits for a part of it for so long that the
+-- server looks for a deadlock; who comes meanwhile goes on between two tries.
+--
+
+DO $$
+DECLARE
+    ms int := (SELECT s.setting::int FROM pg_catalog.pg_settings s
+                WHERE s.name = 'deadlock_timeout');
+    was text := current_setting('lock_timeout');
+    upto timestamptz := clock_timestamp() + interval '1 minute';
+    pause float := 0.01;
+    alone text;
+    at oid;
+    t timestamptz;
+    r record;
+BEGIN
+    LOOP
+        BEGIN
+            -- a vacuum that nobody asked for makes room after that time, for
+            -- who holds nothing meanwhile
+
+            IF alone IS NOT NULL THEN
+                PERFORM set_config('lock_timeout', (ms + 1000)::text, true);
+                EXECUTE alone;
+                RAISE lock_not_available;
+            END IF;
+
+            t := clock_timestamp()
+                 + least(ms / 2, 500, 100 + pause * 1000) * interval '1 ms';
+
+            FOR r IN
+                SELECT c.oid, format('LOCK TABLE %s%s IN ACCESS EXCLUSIVE MODE',
+                                     CASE c.relkind WHEN 'p' THEN 'ONLY '
+                                                    ELSE '' END,
+                                     c.oid::regclass) AS words
+                  FROM pg_catalog.pg_class c
+                 WHERE c.relnamespace = 'broadcast'::regnamespace
+                   AND c.relkind IN ('r', 'p', 'v')
+                   AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
+                 ORDER BY c.relname <> 'staging', c.relkind <> 'p', c.oid
+            LOOP
+                at := r.oid;
+                PERFORM set_config('lock_timeout',
+                    greatest(1, ceil(extract(epoch FROM t - clock_timestamp())
+                                     * 1000))::text, true);
+                EXECUTE r.words;
+            END LOOP;
+
+            PERFORM set_config('lock_timeout', was, true);
+            RETURN;
+
+        EXCEPTION
+            WHEN lock_not_available OR deadlock_detected OR undefined_table
+            THEN
+                NULL;
+        END;
+
+        IF clock_timestamp() > upto THEN
+            RAISE EXCEPTION '% was in use for a minute, now by the server''s processes %',
+                at::regclass,
+                (SELECT coalesce(string_agg(DISTINCT l.pid::text, ', '), '-')
+                   FROM pg_catalog.pg_locks l
+                   JOIN pg_catalog.pg_database d ON d.oid = l.database
+                  WHERE l.relation = at AND l.granted
+                    AND d.datname = current_database())
+                USING ERRCODE = 'lock_not_available',
+                      HINT = 'A transaction stays open. Nothing was changed: end it, and install again.';
+        END IF;
+
+        SELECT CASE WHEN alone IS NULL THEN r.words END INTO alone
+          FROM pg_catalog.pg_locks l
+         WHERE l.relation = at AND l.granted
+           AND l.mode = 'ShareUpdateExclusiveLock'
+         LIMIT 1;
+
+        PERFORM pg_sleep(pause * (0.5 + random()));
+        pause := least(pause * 2, 0.5);
+    END LOOP;
+END
+$$;
+
+
+--
 -- Tables
 --
 
