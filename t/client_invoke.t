@@ -75,10 +75,7 @@ my $port = $nginx->port;
 my $ours = http($port, 'POST', '/client/negotiate?hub=chat&negotiateVersion=1',
                 body => '')->{json}{availableTransports};
 
-ok wait_for(sub {
-    my $db = http($port, 'GET', '/status')->{json}{database};
-    $db->{state} eq 'up' && $db->{relay} eq 'leader'
-}, 15), 'the database is up, and a relay leads';
+ok $nginx->leads, 'the database is up, and a relay leads';
 
 my %number = (WebSockets => 1, ServerSentEvents => 2, LongPolling => 4);
 

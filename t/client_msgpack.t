@@ -14,7 +14,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 
 use Broadcast::HTTP qw(http);
-use Broadcast::Nginx qw(wait_for);
+use Broadcast::Nginx;
 use Broadcast::Node qw(program);
 use Broadcast::Postgres;
 
@@ -62,10 +62,7 @@ EOC
 
 my $port = $nginx->port;
 
-ok wait_for(sub {
-    my $db = http($port, 'GET', '/status?format=json')->{json}{database};
-    $db->{state} eq 'up' && $db->{relay} eq 'leader'
-}, 15), 'the database is up, and a relay leads';
+ok $nginx->leads, 'the database is up, and a relay leads';
 
 my $offered = http($port, 'POST',
     '/client/negotiate?hub=chat&negotiateVersion=1', body => '')

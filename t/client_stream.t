@@ -13,8 +13,7 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
-use Broadcast::HTTP qw(http);
-use Broadcast::Nginx qw(wait_for);
+use Broadcast::Nginx;
 use Broadcast::Node qw(program);
 use Broadcast::Postgres;
 
@@ -161,10 +160,7 @@ sub nginx {
             location = /status { broadcast_status json; }
 EOC
 
-    ok wait_for(sub {
-        my $db = http($nginx->port, 'GET', '/status')->{json}{database};
-        $db->{state} eq 'up' && $db->{relay} eq 'leader'
-    }, 15), 'the database is up, and a relay leads';
+    ok $nginx->leads, 'the database is up, and a relay leads';
 
     return $nginx;
 }

@@ -53,10 +53,7 @@ EOC
 
 my $port = $nginx->port;
 
-ok wait_for(sub {
-    my $db = http($port, 'GET', '/status')->{json}{database};
-    $db->{state} eq 'up' && $db->{relay} eq 'leader'
-}, 15), 'the database is up, and a relay leads';
+ok $nginx->leads, 'the database is up, and a relay leads';
 
 my $hub = Broadcast::Hub->connect($port, '/client?hub=chat');
 my $session = $pg->session(@at);

@@ -15,6 +15,7 @@ use Test::More;
 
 use Broadcast::Matrix;
 use Broadcast::Nginx qw(wait_for);
+use Broadcast::Wait qw(gone);
 
 my $m = Broadcast::Matrix->new(http => 'broadcast_drain 500ms;',
                                options => { daemon => 1 });
@@ -52,7 +53,7 @@ $m->row('binary upgrade', sub {
 
     kill 'QUIT', $old;
     $run->flows;
-    ok(Broadcast::Nginx::gone($old, 20), 'the first one ends');
+    ok(gone($old, 20), 'the first one ends');
     $run->flows;
 
 }, then => sub {

@@ -39,7 +39,7 @@ EOC
 
 my $port = $nginx->port;
 
-sub status { http($port, 'GET', '/status?format=json')->{json} }
+sub status { $nginx->status }
 
 sub sends {
     my ($target, $words) = @_;
@@ -52,19 +52,13 @@ sub sends {
 
 sub is_missed {
     my ($hub, $name) = @_;
-    my $record;
 
-    while ($record = $hub->next) {
-        last if $record->{type} == 7;
-    }
-
-    is($record && $record->{allowReconnect}, JSON::PP::true(), $name);
+    is(($hub->closing // {})->{allowReconnect}, JSON::PP::true(), $name);
 }
 
 sub seq { ($_[0] // '') =~ /-(\d+)$/ ? $1 : undef }
 
-ok((wait_for { status()->{database}{relay} eq 'leader' } 10),
-   'the relay leads');
+ok($nginx->leads, 'the relay leads');
 
 
 # --- a message larger than the log ------------------------------------------

@@ -15,9 +15,8 @@ use lib "$FindBin::Bin/lib";
 use File::Temp ();
 use Test::More;
 
-use Broadcast::HTTP qw(http);
 use Broadcast::Hub;
-use Broadcast::Nginx qw(wait_for);
+use Broadcast::Nginx;
 use Broadcast::Postgres;
 
 my $locale = 'de_DE.UTF-8';
@@ -84,10 +83,7 @@ EOC
 
 my $port = $nginx->port;
 
-ok wait_for(sub {
-    my $db = http($port, 'GET', '/status')->{json}{database};
-    $db->{state} eq 'up' && $db->{relay} eq 'leader'
-}, 15), 'the database is up, and a relay leads';
+ok $nginx->leads, 'the database is up, and a relay leads';
 
 my $hub = Broadcast::Hub->connect($port, '/client?hub=chat');
 my $last = 0;

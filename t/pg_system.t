@@ -16,7 +16,6 @@ use lib "$FindBin::Bin/lib";
 
 use Test::More;
 
-use Broadcast::HTTP qw(http);
 use Broadcast::Hub;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Postgres;
@@ -46,7 +45,7 @@ EOC
 
 my $port = $nginx->port;
 
-sub status { http($port, 'GET', '/status?format=json')->{json} }
+sub status { $nginx->status }
 
 sub sends {
     $pg->psql("select broadcast.send_all('chat', '$_[0]', '[]')", @at);
@@ -96,17 +95,11 @@ sub heard {
 
 sub is_closed {
     my ($hub, $name) = @_;
-    my $record;
 
-    while ($record = $hub->next) {
-        last if $record->{type} == 7;
-    }
-
-    is($record && $record->{allowReconnect}, JSON::PP::true(), $name);
+    is(($hub->closing // {})->{allowReconnect}, JSON::PP::true(), $name);
 }
 
-ok((wait_for { status()->{database}{relay} eq 'leader' } 10),
-   'the relay leads');
+ok($nginx->leads, 'the relay leads');
 
 my $sse = Broadcast::SSE->connect($port, '/events/chat');
 my $hub = Broadcast::Hub->connect($port, '/client?hub=chat');

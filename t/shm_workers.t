@@ -329,7 +329,7 @@ $nginx = Broadcast::Nginx->new(
 {
     # there is no worker to wait for, it is the process itself
 
-    no warnings 'redefine';
+    no warnings qw(redefine once);
     local *Broadcast::Nginx::workers = sub {
         return (grep { cmdline_is_nginx($_) } $_[0]{pid});
     };

@@ -14,6 +14,7 @@ package Broadcast::Hub;
 #   on => $http                     # for both: a connection that was made
 #   $hub->next                      # next record, parsed; undef: closed
 #   $hub->invocation('newMessage')  # next invocation of it; pings passed over
+#   $hub->closing                   # the record that closes it
 #   $hub->send({ type => 1, target => 'Echo', arguments => [ 1 ] });
 #   $hub->invoke('Echo', 1)         # its result, or error
 #   $hub->stream('Count', 3)        # its items, joined by ', ', or error
@@ -173,6 +174,20 @@ sub invocation {
         return $record->{arguments}
             if $record->{type} == 1 && $record->{target} eq $target;
         return undef if $record->{type} == 7;
+    }
+
+    return undef;
+}
+
+
+# The record that closes the connection, whatever comes before it; undef if it
+# ends without one.
+
+sub closing {
+    my ($self) = @_;
+
+    while (my $record = $self->next) {
+        return $record if $record->{type} == 7;
     }
 
     return undef;

@@ -24,6 +24,7 @@ package Broadcast::Nginx;
 #
 #   $nginx->start;                       # dies with the log if it does not
 #   $nginx->reload; $nginx->upgrade; $nginx->crash; $nginx->behead;
+#   $nginx->leads                        # database and relay are there
 #   $nginx->port, $nginx->port('name')   # free ports, %%PORT%%, %%PORT name%%
 #   $nginx->stop_ok;                     # a check: ends, with a clean log
 #
@@ -38,11 +39,15 @@ use Exporter 'import';
 use File::Basename ();
 use File::Path ();
 use File::Temp ();
+use IO::Socket::INET ();
+use POSIX ();
 use Test::More ();
 
+use Broadcast::HTTP ();
 use Broadcast::Servers ();
-use Broadcast::Wait
-    qw(wait_for within free_port children cmdline spawn reap slurp);
+use Broadcast::Wait qw(wait_for free_port spawn reap gone slurp);
+
+use parent qw(Broadcast::Nginx::Conf Broadcast::Nginx::Process);
 
 our @EXPORT_OK = qw(wait_for free_port);
 
@@ -120,78 +125,6 @@ sub configure {
     $conf =~ s/%%DIR%%/$self->{dir}/g;
 
     $self->write('nginx.conf', $conf);
-}
-
-
-sub standard_conf {
-    my ($self) = @_;
-
-    my $daemon = $self->{daemon} ? 'on' : 'off';
-    my $spread = $self->{spread} ? ' reuseport' : '';
-
-    # for the binary that an upgrade runs
-
-    my $env = join ' ', map { "env $_;" }
-              $self->{daemon} ? sort keys %{ $self->{env} } : ();
-    my $load = $self->{module} eq '' ? '' : "load_module $self->{module};";
-    my $user = $> == 0 ? "user $self->{user};"
-             : '' if defined $self->{user};
-    $user //= $> == 0 ? 'user www-data;' : '';
-
-    # a client that a test does not read from for a while answers no ping
-
-    my $all = join ' ', @$self{qw(http server)};
-    my $patience = $all =~ /broadcast_zone/ && $all !~ /broadcast_client_timeout/
-                 ? 'broadcast_client_timeout 5m;' : '';
-
-    my $tls = !$self->{tls} ? '' : <<"";
-        listen 127.0.0.1:%%PORT tls%% ssl http2$spread;
-        ssl_certificate     %%DIR%%/tls.crt;
-        ssl_certificate_key %%DIR%%/tls.key;
-
-    return <<"";
-$load
-$user
-daemon $daemon;
-pid %%DIR%%/nginx.pid;
-lock_file %%DIR%%/nginx.lock;
-error_log %%DIR%%/error.log $self->{log};
-worker_processes $self->{workers};
-$env
-$self->{main}
-events {
-    worker_connections 4096;
-    $self->{events}
-}
-http {
-    access_log %%DIR%%/access.log;
-    client_body_temp_path %%DIR%%/body;
-    proxy_temp_path %%DIR%%/proxy;
-    fastcgi_temp_path %%DIR%%/fastcgi;
-    uwsgi_temp_path %%DIR%%/uwsgi;
-    scgi_temp_path %%DIR%%/scgi;
-    $patience
-    $self->{http}
-    server {
-        listen 127.0.0.1:%%PORT%%$spread;
-        $tls
-        server_name localhost;
-        root %%DIR%%/html;
-        $self->{server}
-    }
-}
-
-}
-
-
-sub make_certificate {
-    my ($self) = @_;
-
-    system("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -batch"
-           . " -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
-           . " -keyout $self->{dir}/tls.key -out $self->{dir}/tls.crt"
-           . " >$self->{dir}/openssl.log 2>&1") == 0
-        or die slurp("$self->{dir}/openssl.log");
 }
 
 
@@ -299,21 +232,6 @@ sub listens {
 }
 
 
-# Pids of the workers that take connections; of those too that are shutting
-# down with workers(1).
-
-sub workers {
-    my ($self, $all) = @_;
-
-    return () unless $self->{pid};
-
-    return grep {
-        my $line = cmdline($_);
-        $line =~ /worker process/ && ($all || $line !~ /shutting down/)
-    } children($self->{pid});
-}
-
-
 # Reloads; returns when the new workers run.  The old ones may go on.
 
 sub reload {
@@ -374,22 +292,37 @@ sub second {
 }
 
 
-# Kills a worker; its end is no fault of nginx then.
-
-sub kill_worker {
-    my ($self, $pid, $signal) = @_;
-
-    push @{ $self->{allowed} }, qr/process $pid exited on signal/;
-    kill $signal // 'KILL', $pid;
-}
-
-
 # A line that the log may hold at stop though it is an alert.
 
 sub allow {
     my ($self, @patterns) = @_;
 
     push @{ $self->{allowed} }, @patterns;
+}
+
+
+# The status page at /status, and what it says of the database.
+
+sub status {
+    my ($self) = @_;
+
+    return Broadcast::HTTP::http($self->port, 'GET',
+                                 '/status?format=json')->{json};
+}
+
+
+sub database { $_[0]->status->{database} }
+
+
+# Waits until the database is up, and this node's relay numbers for all.
+
+sub leads {
+    my ($self, $seconds) = @_;
+
+    return wait_for {
+        my $db = $self->database;
+        $db->{state} eq 'up' && $db->{relay} eq 'leader';
+    } $seconds // 15;
 }
 
 
@@ -461,106 +394,6 @@ sub stop {
     $self->{pid} = undef;
 
     return (@wrong, $self->complaints);
-}
-
-
-# As reap(), also for processes that are not our children.
-
-sub gone {
-    my ($pid, $seconds) = @_;
-
-    return within(sub { waitpid($pid, POSIX::WNOHANG()) > 0 || !kill 0, $pid },
-                  $seconds // 30);
-}
-
-
-# Kills the master and all workers at once, as a power cut does.
-
-sub crash {
-    my ($self) = @_;
-
-    my $pid = $self->{pid} or return;
-
-    kill 'STOP', $pid;
-    my @all = ($pid, $self->workers(1), children($pid));
-    kill 'KILL', @all;
-    reap($pid, 10);
-    wait_for { !grep { kill 0, $_ } @all } 10;
-    $self->{pid} = undef;
-}
-
-
-# Kills the master alone; the pids of its workers, which go on.
-
-sub behead {
-    my ($self) = @_;
-
-    my $pid = $self->{pid};
-    my @workers = $self->workers(1);
-
-    kill 'KILL', $pid;
-    reap($pid, 10);
-    $self->{pid} = undef;
-
-    return @workers;
-}
-
-
-# What must not grow: descriptors of the master, of the workers by kind (sockets
-# apart, they come and go with clients), mappings of shared memory of the master
-# and of the workers, workers.
-
-sub level {
-    my ($self) = @_;
-
-    my $count = sub {
-        my ($kind, @pids) = @_;
-        my $n = 0;
-
-        for my $pid (@pids) {
-            for my $fd (glob "/proc/$pid/fd/*") {
-                my $is = readlink($fd) // next;
-                $n++ if ($is =~ /^socket:/ ? 'socket' : 'other') eq $kind;
-            }
-        }
-
-        return $n;
-    };
-
-    my $shared = sub {
-        return scalar map { grep { / rw-s / } split /\n/,
-                            slurp("/proc/$_/maps") // '' } @_;
-    };
-
-    my @workers = $self->workers(1);
-    my $master = $self->{pid};
-
-    return {
-        workers => scalar @workers,
-        'descriptors of the master' => $count->('other', $master)
-                                       + $count->('socket', $master),
-        'sockets of the workers' => $count->('socket', @workers),
-        'other descriptors of the workers' => $count->('other', @workers),
-        'shared mappings of the master' => $shared->($master),
-        'shared mappings of the workers' => $shared->(@workers),
-    };
-}
-
-
-# Processes stand still: their sockets stay open, and nobody reads them.
-
-sub freeze {
-    my ($self) = @_;
-
-    kill 'STOP', $self->{pid};
-    kill 'STOP', children($self->{pid});
-}
-
-
-sub thaw {
-    my ($self) = @_;
-
-    kill 'CONT', children($self->{pid}), $self->{pid};
 }
 
 

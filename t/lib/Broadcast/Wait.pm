@@ -13,7 +13,8 @@ use POSIX ();
 use Time::HiRes qw(time sleep);
 
 our @EXPORT_OK = qw(
-    wait_for within free_port children cmdline spawn become alone reap slurp);
+    wait_for within free_port children cmdline spawn become alone reap gone
+    slurp);
 
 
 # wait_for(sub, seconds): the first true value of sub, or undef at the deadline,
@@ -142,6 +143,16 @@ sub reap {
     my ($pid, $seconds) = @_;
 
     return within(sub { waitpid($pid, POSIX::WNOHANG()) != 0 },
+                  $seconds // 30);
+}
+
+
+# As reap(), also for processes that are not our children.
+
+sub gone {
+    my ($pid, $seconds) = @_;
+
+    return within(sub { waitpid($pid, POSIX::WNOHANG()) > 0 || !kill 0, $pid },
                   $seconds // 30);
 }
 
