@@ -9,6 +9,21 @@
 #include "ngx_http_broadcast_conf.h"
 
 
+/* a parameter of broadcast_database that is a number or a time */
+
+typedef struct {
+    const char   *name;
+    size_t        offset;       /* of an ngx_uint_t or ngx_msec_t, which are
+                                   the same, in ngx_broadcast_pg_conf_t */
+    ngx_uint_t    time;         /* 1: read as milliseconds */
+    ngx_int_t     min;
+    ngx_int_t     max;
+    const char   *error;
+} ngx_http_broadcast_bound_t;
+
+
+static ngx_int_t ngx_http_broadcast_bounded(ngx_conf_t *cf,
+    ngx_broadcast_pg_conf_t *pg, ngx_str_t *arg, ngx_uint_t *seen);
 static ngx_int_t ngx_http_broadcast_role_claim(ngx_conf_t *cf,
     ngx_broadcast_pg_conf_t *pg, ngx_str_t *value);
 static ngx_int_t ngx_http_broadcast_wal_name(ngx_str_t *name);
@@ -16,12 +31,33 @@ static ngx_str_t *ngx_http_broadcast_hub_arg(ngx_conf_t *cf,
     ngx_str_t *name);
 
 
+static ngx_http_broadcast_bound_t  ngx_http_broadcast_bounds[] = {
+
+    { "pool", offsetof(ngx_broadcast_pg_conf_t, pool), 0, 1, 1000,
+      "it must be 1 to 1000" },
+
+    { "timeout", offsetof(ngx_broadcast_pg_conf_t, timeout), 1, 1,
+      NGX_MAX_INT_T_VALUE, "it must be a time above 0" },
+
+    { "queue", offsetof(ngx_broadcast_pg_conf_t, queue), 0, 0, 1000000,
+      "it must be 0 to 1000000" },
+
+    { "streams", offsetof(ngx_broadcast_pg_conf_t, streams), 0, 0, 100,
+      "it must be 0 to 100" },
+
+    { "stream_timeout", offsetof(ngx_broadcast_pg_conf_t, stream_timeout), 1,
+      1, 86400000, "it must be a time of 1 day at most" },
+
+    { NULL, 0, 0, 0, 0, NULL }
+};
+
+
 char *
 ngx_http_broadcast_database(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_broadcast_main_conf_t *bmcf = conf;
 
-    ngx_int_t                 n;
+    ngx_int_t                 rc;
     ngx_str_t                *value, v;
     ngx_uint_t                i, seen;
     ngx_broadcast_pg_conf_t  *pg;
@@ -47,69 +83,18 @@ ngx_http_broadcast_database(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 2; i < cf->args->nelts; i++) {
 
-        if (!(seen & 1)
-            && ngx_http_broadcast_option(&value[i], "pool", &v))
-        {
-            n = ngx_atoi(v.data, v.len);
-            if (n < 1 || n > 1000) {
-                return ngx_http_broadcast_bad(cf, &value[i],
-                                              "it must be 1 to 1000");
-            }
+        rc = ngx_http_broadcast_bounded(cf, pg, &value[i], &seen);
 
-            pg->pool = n;
-            seen |= 1;
+        if (rc == NGX_OK) {
+            continue;
+        }
 
-        } else if (!(seen & 2)
-                   && ngx_http_broadcast_option(&value[i], "timeout", &v))
-        {
-            n = ngx_parse_time(&v, 0);
-            if (n == NGX_ERROR || n == 0) {
-                return ngx_http_broadcast_bad(cf, &value[i],
-                                              "it must be a time above 0");
-            }
+        if (rc == NGX_ERROR) {
+            return NGX_CONF_ERROR;
+        }
 
-            pg->timeout = n;
-            seen |= 2;
-
-        } else if (!(seen & 4)
-                   && ngx_http_broadcast_option(&value[i], "queue", &v))
-        {
-            n = ngx_atoi(v.data, v.len);
-            if (n == NGX_ERROR || n > 1000000) {
-                return ngx_http_broadcast_bad(cf, &value[i],
-                                              "it must be 0 to 1000000");
-            }
-
-            pg->queue = n;
-            seen |= 4;
-
-        } else if (!(seen & 8)
-                   && ngx_http_broadcast_option(&value[i], "streams", &v))
-        {
-            n = ngx_atoi(v.data, v.len);
-            if (n == NGX_ERROR || n > 100) {
-                return ngx_http_broadcast_bad(cf, &value[i],
-                                              "it must be 0 to 100");
-            }
-
-            pg->streams = n;
-            seen |= 8;
-
-        } else if (!(seen & 16)
-                   && ngx_http_broadcast_option(&value[i], "stream_timeout",
-                                                &v))
-        {
-            n = ngx_parse_time(&v, 0);
-            if (n == NGX_ERROR || n == 0 || n > 86400000) {
-                return ngx_http_broadcast_bad(cf, &value[i],
-                                         "it must be a time of 1 day at most");
-            }
-
-            pg->stream_timeout = n;
-            seen |= 16;
-
-        } else if (!pg->role_claim.len
-                   && ngx_http_broadcast_option(&value[i], "role_claim", &v))
+        if (!pg->role_claim.len
+            && ngx_http_broadcast_option(&value[i], "role_claim", &v))
         {
             if (ngx_http_broadcast_role_claim(cf, pg, &v) != NGX_OK) {
                 return ngx_http_broadcast_bad(cf, &value[i],
@@ -124,6 +109,47 @@ ngx_http_broadcast_database(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* NGX_OK; NGX_DECLINED: it is none of these, or given twice; NGX_ERROR */
+
+static ngx_int_t
+ngx_http_broadcast_bounded(ngx_conf_t *cf, ngx_broadcast_pg_conf_t *pg,
+    ngx_str_t *arg, ngx_uint_t *seen)
+{
+    ngx_int_t                    n;
+    ngx_str_t                    v;
+    ngx_uint_t                   i;
+    ngx_http_broadcast_bound_t  *bound;
+
+    for (i = 0; ngx_http_broadcast_bounds[i].name; i++) {
+        bound = &ngx_http_broadcast_bounds[i];
+
+        if (!(*seen & ((ngx_uint_t) 1 << i))
+            && ngx_http_broadcast_option(arg, bound->name, &v))
+        {
+            break;
+        }
+    }
+
+    bound = &ngx_http_broadcast_bounds[i];
+
+    if (bound->name == NULL) {
+        return NGX_DECLINED;
+    }
+
+    n = bound->time ? ngx_parse_time(&v, 0) : ngx_atoi(v.data, v.len);
+
+    if (n < bound->min || n > bound->max) {
+        (void) ngx_http_broadcast_bad(cf, arg, bound->error);
+        return NGX_ERROR;
+    }
+
+    *(ngx_uint_t *) ((char *) pg + bound->offset) = n;
+    *seen |= (ngx_uint_t) 1 << i;
+
+    return NGX_OK;
 }
 
 
