@@ -40,6 +40,8 @@ typedef struct {
 
 static void ngx_broadcast_history_end(ngx_broadcast_job_t *job,
     ngx_uint_t status, PGresult *result);
+static ngx_int_t ngx_broadcast_history_head(ngx_broadcast_replayer_t *r,
+    PGresult *result, ngx_broadcast_history_t *history);
 static void ngx_broadcast_history_rows(ngx_broadcast_replayer_t *r,
     PGresult *result, ngx_broadcast_history_t *history);
 
@@ -121,10 +123,67 @@ ngx_broadcast_history_end(ngx_broadcast_job_t *job, ngx_uint_t status,
 
 
 /*
- * Every row begins with the hub's epoch, its oldest and its newest number;
- * the message is null where there is none.  Numbers have no holes: a row that
- * is not the next one after the last says that some were removed.  A hole
- * ends the page, and the next page begins with the gap: so a gap is told
+ * Every row begins with the hub's epoch, its oldest and its newest number:
+ * whether what is behind r->after can be told at all.  NGX_OK; NGX_DECLINED: it
+ * cannot, *history says why.
+ */
+
+static ngx_int_t
+ngx_broadcast_history_head(ngx_broadcast_replayer_t *r, PGresult *result,
+    ngx_broadcast_history_t *history)
+{
+    if (PQntuples(result) == 0) {
+
+        /* a hub that the database does not know (any more) */
+
+        history->gap = (r->after.epoch || r->after.seq);
+        history->unsettled = r->suffix;
+        return NGX_DECLINED;
+    }
+
+    history->oldest.epoch = ngx_broadcast_pg_number(result, 0,
+                                                NGX_BROADCAST_HISTORY_EPOCH);
+    history->oldest.seq = ngx_broadcast_pg_number(result, 0,
+                                                NGX_BROADCAST_HISTORY_OLDEST);
+    history->newest = ngx_broadcast_pg_number(result, 0,
+                                                NGX_BROADCAST_HISTORY_NEWEST);
+
+    /* "0-0" is the position of a hub in which nothing was sent yet */
+
+    if (r->after.epoch == 0 && r->after.seq == 0) {
+        r->after.epoch = history->oldest.epoch;
+        history->reached = r->after;
+    }
+
+    if (history->oldest.epoch != r->after.epoch
+        || r->after.seq > history->newest
+        || history->oldest.seq > r->after.seq + 1)
+    {
+        history->gap = 1;
+        return NGX_DECLINED;
+    }
+
+    if (PQgetisnull(result, 0, NGX_BROADCAST_HISTORY_SETTLED)) {
+
+        /* it only looks like a suffix */
+
+        history->gap = 1;
+        return NGX_DECLINED;
+    }
+
+    if (*PQgetvalue(result, 0, NGX_BROADCAST_HISTORY_SETTLED) != 't') {
+        history->unsettled = 1;
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * The message of a row is null where there is none.  Numbers have no holes: a
+ * row that is not the next one after the last says that some were removed.  A
+ * hole ends the page, and the next page begins with the gap: so a gap is told
  * before any message that lies behind it.
  */
 
@@ -134,57 +193,16 @@ ngx_broadcast_history_rows(ngx_broadcast_replayer_t *r, PGresult *result,
 {
     int                        i, n;
     size_t                     bytes;
-    uint64_t                   newest, seq, end;
+    uint64_t                   seq;
     ngx_broadcast_record_t     rec;
     ngx_broadcast_position_t  *reached;
 
+    if (ngx_broadcast_history_head(r, result, history) != NGX_OK) {
+        return;
+    }
+
     n = PQntuples(result);
     reached = &history->reached;
-
-    if (n == 0) {
-
-        /* a hub that the database does not know (any more) */
-
-        history->gap = (r->after.epoch || r->after.seq);
-        history->unsettled = r->suffix;
-        return;
-    }
-
-    history->oldest.epoch = ngx_broadcast_pg_number(result, 0,
-                                                NGX_BROADCAST_HISTORY_EPOCH);
-    history->oldest.seq = ngx_broadcast_pg_number(result, 0,
-                                                NGX_BROADCAST_HISTORY_OLDEST);
-    newest = ngx_broadcast_pg_number(result, 0, NGX_BROADCAST_HISTORY_NEWEST);
-
-    history->newest = newest;
-    end = ngx_min(r->upto, newest);
-
-    /* "0-0" is the position of a hub in which nothing was sent yet */
-
-    if (r->after.epoch == 0 && r->after.seq == 0) {
-        r->after.epoch = history->oldest.epoch;
-        *reached = r->after;
-    }
-
-    if (history->oldest.epoch != r->after.epoch || r->after.seq > newest
-        || history->oldest.seq > r->after.seq + 1)
-    {
-        history->gap = 1;
-        return;
-    }
-
-    if (PQgetisnull(result, 0, NGX_BROADCAST_HISTORY_SETTLED)) {
-
-        /* it only looks like a suffix */
-
-        history->gap = 1;
-        return;
-    }
-
-    if (*PQgetvalue(result, 0, NGX_BROADCAST_HISTORY_SETTLED) != 't') {
-        history->unsettled = 1;
-        return;
-    }
 
     if (PQgetisnull(result, 0, NGX_BROADCAST_HISTORY_MESSAGE)) {
         n = 0;
@@ -228,7 +246,7 @@ ngx_broadcast_history_rows(ngx_broadcast_replayer_t *r, PGresult *result,
         reached->seq = seq;
     }
 
-    if (reached->seq >= end) {
+    if (reached->seq >= ngx_min(r->upto, history->newest)) {
         return;
     }
 
@@ -241,7 +259,7 @@ ngx_broadcast_history_rows(ngx_broadcast_replayer_t *r, PGresult *result,
 
     if (n == 0) {
         history->gap = 1;
-        history->oldest.seq = newest + 1;
+        history->oldest.seq = history->newest + 1;
 
     } else {
         history->more = 1;

@@ -39,6 +39,7 @@ static void ngx_broadcast_stage_next(ngx_event_t *ev);
 static ngx_uint_t ngx_broadcast_stage_collect(void);
 static void ngx_broadcast_stage_done(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
+static ngx_uint_t ngx_broadcast_stage_failed(PGresult *result);
 static ngx_uint_t ngx_broadcast_stage_divide(PGresult *result);
 
 
@@ -345,7 +346,6 @@ static void
 ngx_broadcast_stage_done(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
     PGresult *result)
 {
-    ngx_str_t                state;
     ngx_uint_t               told, divide;
     ngx_queue_t              group, *q;
     ngx_broadcast_stage_t   *stage = &ngx_broadcast_stage;
@@ -372,20 +372,7 @@ ngx_broadcast_stage_done(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
 
     case NGX_BROADCAST_PG_FAILED:
         told = NGX_BROADCAST_NOT_SENT;
-
-        state = ngx_broadcast_pg_sqlstate(result);
-        ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
-
-        if (stage->logged != ngx_time()) {
-            stage->logged = ngx_time();
-            ngx_log_error(NGX_LOG_ERR, stage->log, 0,
-                          "broadcast: the database did not take a message, "
-                          "SQLSTATE %V", &state);
-        }
-
-        divide = ngx_queue_head(&stage->group)
-                     != ngx_queue_last(&stage->group)
-                 && ngx_broadcast_stage_divide(result);
+        divide = ngx_broadcast_stage_failed(result);
         break;
 
     case NGX_BROADCAST_PG_AWAY:
@@ -445,6 +432,30 @@ ngx_broadcast_stage_done(ngx_broadcast_pg_query_t *query, ngx_uint_t status,
 
     stage->busy = 0;
     ngx_broadcast_stage_post();
+}
+
+
+/* 1: the group is to be sent again, each sender for itself */
+
+static ngx_uint_t
+ngx_broadcast_stage_failed(PGresult *result)
+{
+    ngx_str_t               state;
+    ngx_broadcast_stage_t  *stage = &ngx_broadcast_stage;
+
+    ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
+
+    if (stage->logged != ngx_time()) {
+        stage->logged = ngx_time();
+        state = ngx_broadcast_pg_sqlstate(result);
+
+        ngx_log_error(NGX_LOG_ERR, stage->log, 0,
+                      "broadcast: the database did not take a message, "
+                      "SQLSTATE %V", &state);
+    }
+
+    return ngx_queue_head(&stage->group) != ngx_queue_last(&stage->group)
+           && ngx_broadcast_stage_divide(result);
 }
 
 
