@@ -23,6 +23,8 @@
 #define NGX_BROADCAST_TICKET_MARGIN  2
 
 
+static void ngx_broadcast_conn_claim(ngx_broadcast_open_t *in,
+    ngx_uint_t index, ngx_broadcast_claim_t *claim);
 static ngx_broadcast_conn_t *ngx_broadcast_conn_make(ngx_broadcast_open_t *in,
     ngx_uint_t index, ngx_broadcast_claimed_t *claimed);
 static ngx_int_t ngx_broadcast_conn_enter(ngx_broadcast_conn_t *bc,
@@ -46,30 +48,7 @@ ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
         return rc;
     }
 
-    ngx_memzero(&claim, sizeof(ngx_broadcast_claim_t));
-
-    claim.id = in->id;
-    claim.hub = index;
-    claim.user = in->user;
-    claim.expires = in->ticket_expires + NGX_BROADCAST_TICKET_MARGIN;
-    claim.plain = !ngx_broadcast_is_hub(in->protocol);
-    claim.limit = in->limit;
-    claim.hub_limit = in->hub_limit;
-    claim.key = in->key;
-
-    switch (in->framing) {
-    case NGX_BROADCAST_FRAME_WS:
-        claim.transport = NGX_BROADCAST_WEBSOCKET;
-        break;
-
-    case NGX_BROADCAST_FRAME_BYTES:
-        claim.transport = NGX_BROADCAST_LONGPOLL;
-        break;
-
-    default:
-        claim.transport = NGX_BROADCAST_SSE;
-        break;
-    }
+    ngx_broadcast_conn_claim(in, index, &claim);
 
     rc = ngx_broadcast_registry_claim(ngx_broadcast_bus.zone,
                                       ngx_broadcast_bus.owner, &claim,
@@ -114,6 +93,38 @@ ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
     *bcp = bc;
 
     return NGX_OK;
+}
+
+
+static void
+ngx_broadcast_conn_claim(ngx_broadcast_open_t *in, ngx_uint_t index,
+    ngx_broadcast_claim_t *claim)
+{
+    ngx_memzero(claim, sizeof(ngx_broadcast_claim_t));
+
+    claim->id = in->id;
+    claim->hub = index;
+    claim->user = in->user;
+    claim->expires = in->ticket_expires + NGX_BROADCAST_TICKET_MARGIN;
+    claim->plain = !ngx_broadcast_is_hub(in->protocol);
+    claim->limit = in->limit;
+    claim->hub_limit = in->hub_limit;
+    claim->key = in->key;
+
+    switch (in->framing) {
+
+    case NGX_BROADCAST_FRAME_WS:
+        claim->transport = NGX_BROADCAST_WEBSOCKET;
+        break;
+
+    case NGX_BROADCAST_FRAME_BYTES:
+        claim->transport = NGX_BROADCAST_LONGPOLL;
+        break;
+
+    default:
+        claim->transport = NGX_BROADCAST_SSE;
+        break;
+    }
 }
 
 
