@@ -436,6 +436,12 @@ ngx_int_t ngx_http_broadcast_when_read(ngx_http_request_t *r,
 ngx_int_t ngx_http_broadcast_connect(ngx_http_request_t *r,
     ngx_broadcast_open_t *in, ngx_uint_t transport);
 
+/*
+ * A random id, in ctx too, for a connection that was not negotiated; NGX_ERROR:
+ * no memory, or no random bytes.
+ */
+ngx_int_t ngx_http_broadcast_new_id(ngx_http_request_t *r, ngx_str_t *id);
+
 /* NGX_BROADCAST_WEBSOCKET, _SSE or _LONGPOLL; else a status in *refuse */
 ngx_uint_t ngx_http_broadcast_transport(ngx_http_request_t *r,
     ngx_int_t *refuse);

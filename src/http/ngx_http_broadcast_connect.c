@@ -20,6 +20,8 @@ typedef struct {
 } ngx_http_broadcast_connect_t;
 
 
+static void ngx_http_broadcast_connect_token(ngx_broadcast_jwt_t *jwt,
+    ngx_broadcast_open_t *in, ngx_uint_t transport);
 static ngx_int_t ngx_http_broadcast_connect_ready(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_connect_event(ngx_http_request_t *r,
     ngx_broadcast_open_t *in, ngx_str_t *event);
@@ -39,7 +41,6 @@ ngx_int_t
 ngx_http_broadcast_connect(ngx_http_request_t *r, ngx_broadcast_open_t *in,
     ngx_uint_t transport)
 {
-    ngx_str_t                       role;
     ngx_broadcast_buf_t             b;
     ngx_http_broadcast_ctx_t       *ctx;
     ngx_http_broadcast_connect_t   *cn;
@@ -79,35 +80,7 @@ ngx_http_broadcast_connect(ngx_http_request_t *r, ngx_broadcast_open_t *in,
     }
 
     if (ctx->jwt) {
-        /*
-         * A stream would not notice that its POSTs fail, signalr.md 7.5.  A
-         * token that is good by its leeway alone has no more than that, nor
-         * have polls, each of which shows it.
-         */
-
-        in->token_expires = ctx->jwt->exp;
-
-        if (in->token_expires <= ngx_time()
-            || transport == NGX_BROADCAST_LONGPOLL)
-        {
-            in->token_expires += NGX_BROADCAST_JWT_LEEWAY;
-        }
-
-        if (transport == NGX_BROADCAST_WEBSOCKET) {
-            in->token_expires = ctx->jwt->close_at;
-        }
-
-        in->handshake = ctx->jwt->handshake;
-
-        ngx_str_set(&role, "broadcast.join");
-        if (ngx_broadcast_jwt_has_role(ctx->jwt, &role)) {
-            in->roles |= NGX_BROADCAST_MAY_JOIN;
-        }
-
-        ngx_str_set(&role, "broadcast.send");
-        if (ngx_broadcast_jwt_has_role(ctx->jwt, &role)) {
-            in->roles |= NGX_BROADCAST_MAY_SEND;
-        }
+        ngx_http_broadcast_connect_token(ctx->jwt, in, transport);
     }
 
     /* nobody would read a description */
@@ -124,6 +97,69 @@ ngx_http_broadcast_connect(ngx_http_request_t *r, ngx_broadcast_open_t *in,
     }
 
     return ngx_http_broadcast_when_ready(r, ngx_http_broadcast_connect_ready);
+}
+
+
+ngx_int_t
+ngx_http_broadcast_new_id(ngx_http_request_t *r, ngx_str_t *id)
+{
+    u_char                     raw[NGX_BROADCAST_ID_BYTES];
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    id->data = ngx_pnalloc(r->pool, NGX_BROADCAST_ID_LEN);
+
+    if (id->data == NULL
+        || ngx_broadcast_id_random(raw, NGX_BROADCAST_ID_BYTES) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    id->len = ngx_broadcast_base64url(id->data, raw, NGX_BROADCAST_ID_BYTES);
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    ctx->id = *id;
+
+    return NGX_OK;
+}
+
+
+/* until when the token lets it be, and what its roles are good for */
+
+static void
+ngx_http_broadcast_connect_token(ngx_broadcast_jwt_t *jwt,
+    ngx_broadcast_open_t *in, ngx_uint_t transport)
+{
+    ngx_str_t  role;
+
+    /*
+     * A stream would not notice that its POSTs fail, signalr.md 7.5.  A
+     * token that is good by its leeway alone has no more than that, nor
+     * have polls, each of which shows it.
+     */
+
+    in->token_expires = jwt->exp;
+
+    if (in->token_expires <= ngx_time()
+        || transport == NGX_BROADCAST_LONGPOLL)
+    {
+        in->token_expires += NGX_BROADCAST_JWT_LEEWAY;
+    }
+
+    if (transport == NGX_BROADCAST_WEBSOCKET) {
+        in->token_expires = jwt->close_at;
+    }
+
+    in->handshake = jwt->handshake;
+
+    ngx_str_set(&role, "broadcast.join");
+    if (ngx_broadcast_jwt_has_role(jwt, &role)) {
+        in->roles |= NGX_BROADCAST_MAY_JOIN;
+    }
+
+    ngx_str_set(&role, "broadcast.send");
+    if (ngx_broadcast_jwt_has_role(jwt, &role)) {
+        in->roles |= NGX_BROADCAST_MAY_SEND;
+    }
 }
 
 

@@ -24,7 +24,6 @@ static ngx_uint_t ngx_http_broadcast_events_accept(ngx_http_request_t *r);
 ngx_int_t
 ngx_http_broadcast_events_handler(ngx_http_request_t *r)
 {
-    u_char                         *p, raw[NGX_BROADCAST_ID_BYTES];
     ngx_int_t                       rc, refuse;
     ngx_uint_t                      answered, transport;
     ngx_broadcast_open_t           *in;
@@ -86,17 +85,10 @@ ngx_http_broadcast_events_handler(ngx_http_request_t *r)
     }
 
     in = ngx_pcalloc(r->pool, sizeof(ngx_broadcast_open_t));
-    p = ngx_pnalloc(r->pool, NGX_BROADCAST_ID_LEN);
 
-    if (in == NULL || p == NULL
-        || ngx_broadcast_id_random(raw, NGX_BROADCAST_ID_BYTES) != NGX_OK)
-    {
+    if (in == NULL || ngx_http_broadcast_new_id(r, &in->id) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
-
-    in->id.data = p;
-    in->id.len = ngx_broadcast_base64url(p, raw, NGX_BROADCAST_ID_BYTES);
-    ctx->id = in->id;
 
     in->protocol = NGX_BROADCAST_PLAIN;
 

@@ -158,7 +158,6 @@ ngx_http_broadcast_hub_name(ngx_http_request_t *r, ngx_uint_t *answered)
 static ngx_int_t
 ngx_http_broadcast_hub_get(ngx_http_request_t *r)
 {
-    u_char                         *p, raw[NGX_BROADCAST_ID_BYTES];
     ngx_int_t                       rc, refuse;
     ngx_uint_t                      answered, transport;
     ngx_broadcast_open_t           *in;
@@ -185,17 +184,9 @@ ngx_http_broadcast_hub_get(ngx_http_request_t *r)
     {
         /* no negotiation, signalr.md 1.8 */
 
-        p = ngx_pnalloc(r->pool, NGX_BROADCAST_ID_LEN);
-
-        if (p == NULL
-            || ngx_broadcast_id_random(raw, NGX_BROADCAST_ID_BYTES) != NGX_OK)
-        {
+        if (ngx_http_broadcast_new_id(r, &in->id) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
-
-        in->id.data = p;
-        in->id.len = ngx_broadcast_base64url(p, raw, NGX_BROADCAST_ID_BYTES);
-        ctx->id = in->id;
 
     } else {
 

@@ -18,6 +18,12 @@
 #define NGX_HTTP_BROADCAST_NO_CONNECTION  "No Connection with that ID"
 
 
+static ngx_int_t ngx_http_broadcast_hub_token(ngx_http_request_t *r,
+    ngx_http_broadcast_hub_id_t *id, ngx_uint_t *answered);
+static ngx_int_t ngx_http_broadcast_hub_other(ngx_http_request_t *r,
+    ngx_http_broadcast_hub_id_t *id);
+
+
 /*
  * The connection token of the request, proved: by the row of the connection
  * that it has opened, else by the request's own hub and user.
@@ -27,12 +33,64 @@ ngx_int_t
 ngx_http_broadcast_hub_id(ngx_http_request_t *r,
     ngx_http_broadcast_hub_id_t *id, ngx_uint_t *answered)
 {
-    u_char                      raw[NGX_BROADCAST_ID_BYTES];
-    ngx_int_t                   rc;
-    ngx_str_t                   user;
-    ngx_http_broadcast_ctx_t   *ctx;
+    ngx_int_t                  rc;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    rc = ngx_http_broadcast_hub_token(r, id, answered);
+
+    if (*answered) {
+        return rc;
+    }
+
+    *answered = 1;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    ctx->id = id->id;
+
+    if (ngx_broadcast_registry_find(ngx_broadcast_bus.zone, &id->id, &id->row)
+        != NGX_OK)
+    {
+        id->row.state = NGX_BROADCAST_ROW_FREE;
+    }
+
+    rc = ngx_http_broadcast_ticket_verify(r, &id->token, &ctx->user,
+                                          &id->expires);
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (id->row.state == NGX_BROADCAST_ROW_FREE) {
+
+        if (rc != NGX_OK) {
+            return ngx_http_broadcast_hub_no_connection(r);
+        }
+
+        *answered = 0;
+        return NGX_OK;
+    }
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_broadcast_hub_other(r, id);
+    }
+
+    if (id->row.state != NGX_BROADCAST_ROW_LIVE) {
+        return ngx_http_broadcast_hub_no_connection(r);
+    }
+
+    *answered = 0;
+
+    return NGX_OK;
+}
+
+
+/* token, public id and what is agreed by it, of ?id=; nothing is proved */
+
+static ngx_int_t
+ngx_http_broadcast_hub_token(ngx_http_request_t *r,
+    ngx_http_broadcast_hub_id_t *id, ngx_uint_t *answered)
+{
+    u_char     raw[NGX_BROADCAST_ID_BYTES];
+    ngx_int_t  rc;
 
     *answered = 1;
 
@@ -68,62 +126,39 @@ ngx_http_broadcast_hub_id(ngx_http_request_t *r,
                                              NGX_BROADCAST_ID_BYTES);
     }
 
-    ctx->id = id->id;
-
-    if (ngx_broadcast_registry_find(ngx_broadcast_bus.zone, &id->id, &id->row)
-        != NGX_OK)
-    {
-        id->row.state = NGX_BROADCAST_ROW_FREE;
-
-        rc = ngx_http_broadcast_ticket_verify(r, &id->token, &ctx->user,
-                                              &id->expires);
-        if (rc == NGX_ERROR) {
-            return NGX_HTTP_INTERNAL_SERVER_ERROR;
-        }
-
-        if (rc != NGX_OK) {
-            return ngx_http_broadcast_hub_no_connection(r);
-        }
-
-        *answered = 0;
-        return NGX_OK;
-    }
-
-    rc = ngx_http_broadcast_ticket_verify(r, &id->token, &ctx->user,
-                                          &id->expires);
-    if (rc == NGX_ERROR) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (rc == NGX_DECLINED) {
-
-        /* another user's: only who knows the secret token is told so */
-
-        user.data = id->row.user;
-        user.len = id->row.user_len;
-
-        rc = ngx_http_broadcast_ticket_verify(r, &id->token, &user,
-                                              &id->expires);
-
-        if ((rc != NGX_OK && rc != NGX_BUSY)
-            || id->row.state != NGX_BROADCAST_ROW_LIVE)
-        {
-            return ngx_http_broadcast_hub_no_connection(r);
-        }
-
-        ngx_broadcast_count(NGX_BROADCAST_REFUSED_TOKEN, 1);
-
-        return ngx_http_broadcast_text(r, NGX_HTTP_FORBIDDEN,
-                                       "The connection is another user's.");
-    }
-
-    if (id->row.state != NGX_BROADCAST_ROW_LIVE) {
-        return ngx_http_broadcast_hub_no_connection(r);
-    }
-
     *answered = 0;
 
     return NGX_OK;
+}
+
+
+/*
+ * A connection that is not this user's: 403 for who knows its token, which is a
+ * secret; for all others there is none.
+ */
+
+static ngx_int_t
+ngx_http_broadcast_hub_other(ngx_http_request_t *r,
+    ngx_http_broadcast_hub_id_t *id)
+{
+    ngx_int_t  rc;
+    ngx_str_t  user;
+
+    user.data = id->row.user;
+    user.len = id->row.user_len;
+
+    rc = ngx_http_broadcast_ticket_verify(r, &id->token, &user, &id->expires);
+
+    if ((rc != NGX_OK && rc != NGX_BUSY)
+        || id->row.state != NGX_BROADCAST_ROW_LIVE)
+    {
+        return ngx_http_broadcast_hub_no_connection(r);
+    }
+
+    ngx_broadcast_count(NGX_BROADCAST_REFUSED_TOKEN, 1);
+
+    return ngx_http_broadcast_text(r, NGX_HTTP_FORBIDDEN,
+                                   "The connection is another user's.");
 }
 
 
