@@ -16,8 +16,8 @@
 /*
  * The catalogue is read by one query at a time, or only its version is asked
  * for.  Who asks is told by a question that was sent behind it, at the latest
- * after the time that a call may take, or twice that if one before it stands
- * still; calls meanwhile go by the old one.
+ * after the time that a call may take, also if one before it stands still;
+ * calls meanwhile go by the old one.
  * Clients may ask as often as they like for what does not exist: they wait for
  * each other, so that there are few questions, and fewer while all is as it
  * was.  Nobody waits longer than a change may take anyway.
@@ -33,6 +33,7 @@
 
 typedef struct {
     ngx_queue_t                     queue;
+    ngx_msec_t                      until;
     ngx_broadcast_method_asked_pt   handler;
     uint64_t                        data[NGX_BROADCAST_CALL_DATA / 8];
 } ngx_broadcast_method_waiter_t;
@@ -49,8 +50,9 @@ typedef struct {
     ngx_uint_t                      logged; /* that it fails */
     ngx_queue_t                     asking; /* whose question is under way */
     ngx_queue_t                     waiters;    /* for the next one */
-    ngx_uint_t                      nwaiters;   /* in both */
-    ngx_event_t                     timer;  /* of the question */
+    ngx_uint_t                      nwaiters;   /* in both, each in the order
+                                                   of their times */
+    ngx_event_t                     timer;  /* of who has waited longest */
     ngx_event_t                     next;   /* until the next one */
     ngx_log_t                      *log;
 } ngx_broadcast_method_load_t;
@@ -73,7 +75,10 @@ static ngx_uint_t ngx_broadcast_method_row(PGresult *result, int i,
 static void ngx_broadcast_method_over(ngx_broadcast_methods_t *methods);
 static void ngx_broadcast_method_failed(ngx_uint_t status, PGresult *result);
 static void ngx_broadcast_method_tell(ngx_uint_t status);
+static void ngx_broadcast_method_end(ngx_queue_t *told, ngx_uint_t status);
+static void ngx_broadcast_method_watch(void);
 static void ngx_broadcast_method_timeout(ngx_event_t *ev);
+static ngx_msec_int_t ngx_broadcast_method_left(ngx_queue_t *queue);
 
 
 static const char  ngx_broadcast_method_version_text[] =
@@ -263,6 +268,7 @@ ngx_broadcast_method_ask(ngx_broadcast_method_asked_pt handler,
         return NGX_DECLINED;
     }
 
+    waiter->until = ngx_current_msec + ngx_broadcast_pg.conf->timeout;
     waiter->handler = handler;
     ngx_memcpy(waiter->data, data, size);
 
@@ -273,14 +279,12 @@ ngx_broadcast_method_ask(ngx_broadcast_method_asked_pt handler,
     if (load->busy && ngx_broadcast_methods == NULL) {
         ngx_queue_insert_tail(&load->asking, &waiter->queue);
 
-        if (!load->timer.timer_set) {
-            ngx_add_timer(&load->timer, ngx_broadcast_pg.conf->timeout);
-        }
-
     } else {
         ngx_queue_insert_tail(&load->waiters, &waiter->queue);
         ngx_broadcast_method_soon();
     }
+
+    ngx_broadcast_method_watch();
 
     return NGX_OK;
 }
@@ -354,11 +358,6 @@ ngx_broadcast_method_next(ngx_event_t *ev)
 
     if (rc != NGX_OK) {
         ngx_broadcast_method_tell(NGX_BROADCAST_CALL_AWAY);
-        return;
-    }
-
-    if (!load->timer.timer_set) {
-        ngx_add_timer(&load->timer, ngx_broadcast_pg.conf->timeout);
     }
 }
 
@@ -586,16 +585,13 @@ ngx_broadcast_method_failed(ngx_uint_t status, PGresult *result)
 }
 
 
+/* whoever waits for the question that is over */
+
 static void
 ngx_broadcast_method_tell(ngx_uint_t status)
 {
-    ngx_queue_t                    *q, told;
-    ngx_broadcast_method_load_t    *load = &ngx_broadcast_method_load;
-    ngx_broadcast_method_waiter_t  *waiter;
-
-    if (load->timer.timer_set) {
-        ngx_del_timer(&load->timer);
-    }
+    ngx_queue_t                   told;
+    ngx_broadcast_method_load_t  *load = &ngx_broadcast_method_load;
 
     ngx_queue_init(&told);
 
@@ -604,23 +600,93 @@ ngx_broadcast_method_tell(ngx_uint_t status)
         ngx_queue_init(&load->asking);
     }
 
-    while (!ngx_queue_empty(&told)) {
-        q = ngx_queue_head(&told);
+    ngx_broadcast_method_end(&told, status);
+    ngx_broadcast_method_soon();
+}
+
+
+static void
+ngx_broadcast_method_end(ngx_queue_t *told, ngx_uint_t status)
+{
+    ngx_queue_t                    *q;
+    ngx_broadcast_method_waiter_t  *waiter;
+
+    while (!ngx_queue_empty(told)) {
+        q = ngx_queue_head(told);
         waiter = ngx_queue_data(q, ngx_broadcast_method_waiter_t, queue);
         ngx_queue_remove(q);
-        load->nwaiters--;
+        ngx_broadcast_method_load.nwaiters--;
 
         waiter->handler(status, waiter->data);
 
         ngx_free(waiter);
     }
 
-    ngx_broadcast_method_soon();
+    ngx_broadcast_method_watch();
 }
 
 
 static void
+ngx_broadcast_method_watch(void)
+{
+    ngx_msec_int_t                left;
+    ngx_broadcast_method_load_t  *load = &ngx_broadcast_method_load;
+
+    if (load->nwaiters == 0) {
+
+        if (load->timer.timer_set) {
+            ngx_del_timer(&load->timer);
+        }
+
+        return;
+    }
+
+    /* where nginx keeps one that is set, it is a little early */
+
+    left = ngx_min(ngx_broadcast_method_left(&load->asking),
+                   ngx_broadcast_method_left(&load->waiters));
+
+    ngx_add_timer(&load->timer, (ngx_msec_t) ngx_max(left, 1));
+}
+
+
+/* a question that stands still, or who waits behind it for one of his own */
+
+static void
 ngx_broadcast_method_timeout(ngx_event_t *ev)
 {
-    ngx_broadcast_method_tell(NGX_BROADCAST_CALL_TIMEOUT);
+    ngx_uint_t    i;
+    ngx_queue_t  *q, told;
+    ngx_queue_t  *queues[] = { &ngx_broadcast_method_load.asking,
+                               &ngx_broadcast_method_load.waiters };
+
+    ngx_queue_init(&told);
+
+    for (i = 0; i < 2; i++) {
+        while (ngx_broadcast_method_left(queues[i]) <= 0) {
+            q = ngx_queue_head(queues[i]);
+            ngx_queue_remove(q);
+            ngx_queue_insert_tail(&told, q);
+        }
+    }
+
+    ngx_broadcast_method_end(&told, NGX_BROADCAST_CALL_TIMEOUT);
+}
+
+
+/* ms, of the first one; of none: the longest time */
+
+static ngx_msec_int_t
+ngx_broadcast_method_left(ngx_queue_t *queue)
+{
+    ngx_broadcast_method_waiter_t  *waiter;
+
+    if (ngx_queue_empty(queue)) {
+        return NGX_MAX_INT32_VALUE;
+    }
+
+    waiter = ngx_queue_data(ngx_queue_head(queue),
+                            ngx_broadcast_method_waiter_t, queue);
+
+    return (ngx_msec_int_t) (waiter->until - ngx_current_msec);
 }
