@@ -2,7 +2,7 @@ package Broadcast::Wait;
 
 # Copyright (C) The nginx-broadcast authors
 #
-# Waiting for conditions with a deadline, free ports, processes.
+# Waiting for conditions with a deadline, times, free ports, processes.
 
 use strict;
 use warnings;
@@ -13,8 +13,8 @@ use POSIX ();
 use Time::HiRes qw(time sleep);
 
 our @EXPORT_OK = qw(
-    wait_for within free_port children cmdline spawn become alone reap gone
-    slurp);
+    wait_for within at_best free_port children cmdline spawn become alone reap
+    gone slurp);
 
 
 # wait_for(sub, seconds): the first true value of sub, or undef at the deadline,
@@ -44,12 +44,38 @@ sub within {
 }
 
 
+# at_best(sub, bound): how long the sub takes, in the best of five runs if the
+# first of them do not stay below the bound.  For what is done at once: that the
+# machine stands still now and then is no fault of it.
+
+sub at_best(&$) {
+    my ($code, $bound) = @_;
+    my $best;
+
+    for (1 .. 5) {
+        my $began = time;
+        $code->();
+        my $took = time - $began;
+
+        $best = $took if !defined $best || $took < $best;
+        last if $best < $bound;
+    }
+
+    return $best;
+}
+
+
 # A port of 127.0.0.1 that nobody listens on, below the range that the kernel
-# gives to clients.
+# gives to clients; never one that this program had before, it may not be
+# listened on yet.
+
+my %given;
 
 sub free_port {
     for (1 .. 200) {
         my $port = 20000 + int rand 12000;
+        next if $given{$port}++;
+
         my $s = IO::Socket::INET->new(
             LocalAddr => '127.0.0.1', LocalPort => $port, Listen => 1);
 
