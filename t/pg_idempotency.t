@@ -32,7 +32,7 @@ sub node {
         workers => 2,
         http    => 'broadcast_zone hubs 16m; broadcast_ephemeral quick;'
                  . 'broadcast_database "' . $pg->conninfo('app', 'app')
-                 . '" timeout=2s;',
+                 . '" timeout=6s;',
         server  => <<'EOC')->start;
         broadcast_origin *;
         location /events/  { broadcast_events anonymous; }

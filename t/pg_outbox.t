@@ -39,7 +39,7 @@ sub node {
     return Broadcast::Nginx->new(
         workers => $workers,
         http    => "broadcast_zone hubs 32m; broadcast_database \""
-                 . $pg->conninfo('app', 'app') . "\" timeout=3s;"
+                 . $pg->conninfo('app', 'app') . "\" timeout=10s;"
                  . ($o{http} // ''),
         server  => $server)->start;
 }
@@ -156,7 +156,7 @@ $slow->run(q{begin; create function f(jsonb) returns jsonb language sql
              as 'select $1'; select broadcast.bind('http', 'f')});
 $pg->psql(q{select broadcast.send_all('chat', 'free', '[2]')}, @at);
 
-is((eval { $sse->event(3) } // {})->{event}, 'free',
+is((eval { $sse->event(20) } // {})->{event}, 'free',
    'nor does one with a bind in it');
 
 $slow->run('rollback');
@@ -167,13 +167,10 @@ $slow->run('rollback');
 
 # --- the doorbell is not needed ---------------------------------------------
 
-my $began = time;
-
 $pg->psql(q{set broadcast.doorbell = off;
             select broadcast.send_all('chat', 'quiet', '[1]')}, @at);
 is($sse->event->{event}, 'quiet', 'with the doorbell off the poll finds it');
 
-$began = time;
 $pg->psql(q{select broadcast.send_all('chat', 'bell', '[1]')}, @at);
 is($sse->event->{event}, 'bell', 'with the doorbell it comes at once');
 
@@ -232,14 +229,14 @@ sub relayer {
 
 my $old = relayer($nginx);
 $nginx->kill_worker($old);
-$began = time;
+my $began = time;
 
 $pg->psql(q{select broadcast.send_all('chat', 'orphan', '[1]')}, @at);
 
 # one of the two streams may have sat in that worker
 
 is($far->event->{event}, 'orphan', 'a killed relay: its work goes on');
-cmp_ok(time - $began, '<', 12, '... soon');
+cmp_ok(time - $began, '<', 30, '... soon');
 
 ok((wait_for { (relayer($nginx) // $old) != $old } 5),
    'another worker of the node relays');

@@ -13,6 +13,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use File::Temp ();
 use POSIX ();
 use Test::More;
 use Time::HiRes qw(time sleep);
@@ -21,6 +22,7 @@ use Broadcast::HTTP qw(http worker_at);
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Postgres;
 use Broadcast::SSE;
+use Broadcast::Wait qw(slurp);
 
 my $pg = Broadcast::Postgres->new;
 my @at = (db => 'app', user => 'app');
@@ -100,24 +102,56 @@ my $log = status()->{log}{bytes};
 
 cmp_ok($rows * 200, '>', 8 * $log, 'a backlog of many times the log');
 
-backlog($rows, 'first');
+# It stands still again and again, each time shorter than it would be given up: on
+# a machine that lets this program itself stand still for longer, once more.
 
-# It stands still again and again, each time shorter than it would be given up.
+my ($overruns, %got);
 
-my $hold = fork // die "fork: $!";
+for my $try (1 .. 8) {
+    my $before = status()->{log}{overruns};
+    my $held = File::Temp->new;
 
-if (!$hold) {
-    for (1 .. 8) {
-        kill 'STOP', $other;
-        sleep 0.25;
-        kill 'CONT', $other;
-        sleep 0.1;
+    backlog($rows, "first$try");
+
+    my $hold = fork // die "fork: $!";
+
+    if (!$hold) {
+        hold($held);
+        POSIX::_exit(0);
     }
-    POSIX::_exit(0);
+
+    %got = map { $_ => [ drain($in{$_}, $rows, "first$try") ] } keys %in;
+    waitpid $hold, 0;
+
+    $overruns = status()->{log}{overruns} - $before;
+    my $longest = slurp("$held");
+
+    last if !$overruns || $longest < 0.4;
+    diag("once more: it stood still for $longest s");
+}
+
+sub hold {
+    my ($held) = @_;
+    my $longest = 0;
+
+    for (1 .. 8) {
+        for my $step ([ 'STOP', 0.25 ], [ 'CONT', 0.1 ]) {
+            my ($signal, $seconds) = @$step;
+            my $began = time;
+
+            kill $signal, $other;
+            sleep $seconds;
+
+            my $late = time - $began - $seconds;
+            $longest = 0.25 + $late if 0.25 + $late > $longest;
+        }
+    }
+
+    syswrite $held, $longest;
 }
 
 for my $pid ($relayer, $other) {
-    my ($n, $wrong, $gaps) = drain($in{$pid}, $rows, 'first');
+    my ($n, $wrong, $gaps) = @{ $got{$pid} };
     my $who = $pid == $relayer ? 'the worker that relays'
                                : 'the one that is slow';
 
@@ -126,11 +160,9 @@ for my $pid ($relayer, $other) {
     is($gaps, 0, '... and no gap');
 }
 
-waitpid $hold, 0;
-
 my $s = status();
 
-is($s->{log}{overruns}, 0, 'no worker was overrun');
+is($overruns, 0, 'no worker was overrun');
 cmp_ok($s->{database}{paced_seconds}, '>', 0.2, 'the relay has waited, '
                                                 . 'which the status says');
 like(http($port, 'GET', '/status?format=prometheus')->{body},
@@ -142,26 +174,31 @@ like(http($port, 'GET', '/status?format=prometheus')->{body},
 
 # What asks for the status must not come to it, so nothing is asked meanwhile.
 
-kill 'STOP', $other;
+$s = status();
 
-my $began = time;
+my $paced = $s->{database}{paced_seconds};
+$overruns = $s->{log}{overruns};
+
+kill 'STOP', $other;
 backlog($rows, 'second');
 
 my ($n, $wrong) = drain($in{$relayer}, $rows, 'second');
-my $took = time - $began;
 
 is($n, $rows, 'a worker is stopped: the client of the other gets all');
 is($wrong, 0, '... in order');
-# waiting each time would take minutes
-
-cmp_ok($took, '<', 20, '... soon');
 
 kill 'CONT', $other;
 
 my (undef, undef, $gaps) = drain($in{$other}, $rows, 'second');
 is($gaps, 1, 'the client of the stopped one is told of the gap')
     or diag("$gaps");
-cmp_ok(status()->{log}{overruns}, '>=', 1, '... which is counted');
+$s = status();
+cmp_ok($s->{log}{overruns}, '>', $overruns, '... which is counted');
+
+# waiting each time would take minutes
+
+cmp_ok($s->{database}{paced_seconds} - $paced, '<', 10,
+       '... the relay has waited for it once');
 
 $nginx->stop_ok(signal => 'TERM');
 

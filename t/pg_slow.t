@@ -308,7 +308,7 @@ $_->request('GET', '/functions/quick', keepalive => 1) for @busy;
 my $turn = call('turn');
 my $done = 0;
 
-for (my $end = time + 15; !$done && time < $end; ) {
+for (my $end = time + 45; !$done && time < $end; ) {
     for my $c (@busy) {
         my $r = $c->head;
         $c->body($r, 'GET');
