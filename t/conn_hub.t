@@ -88,6 +88,13 @@ is_deeply $hub->next, { error => 'Handshake was canceled.' },
     'a handshake without end is cancelled';
 $hub->drop;
 
+$hub = raw('x' x 6000);
+is_deeply $hub->next, { error => 'Handshake was canceled.' },
+    '... and one that is too large for a message';
+is $hub->{ws}->message, undef, 'then the connection ends';
+is +($hub->{ws}->closed)[0], 1009, '... as too big';
+$hub->drop;
+
 # in pieces, and with messages behind it
 
 $hub = raw('{"protocol":');

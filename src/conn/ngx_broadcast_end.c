@@ -117,7 +117,9 @@ ngx_broadcast_end_words(ngx_broadcast_conn_t *bc, ngx_uint_t was,
         if (was == NGX_BROADCAST_ACTIVE) {
             ngx_broadcast_end_hub(bc, end, code, &text);
 
-        } else if (end == NGX_BROADCAST_END_TIMEOUT) {
+        } else if (end == NGX_BROADCAST_END_TIMEOUT
+                   || code == NGX_BROADCAST_WS_TOO_BIG)
+        {
             ngx_broadcast_end_handshake(bc);
             ngx_str_set(&text, "Handshake was canceled.");
         }
