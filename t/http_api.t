@@ -258,15 +258,16 @@ Transfer-Encoding: chunked
 [map { "POST /open/api/hubs/$_\n$main::message" }
  "4/:send?$main::new", "a%2Fb/:send?$main::new", "chat/groups/%20/:send?$main::new",
  "chat/groups/" . ("a" x 1025) . "/:send?$main::new", "chat/users/%07/:send?$main::new",
- "chat/connections//:send?$main::new", "chat/:send?$main::new&application=4",
+ "chat/connections//:send?$main::new", "chat/groups//:send?$main::new",
+ "chat/users//:send?$main::new", "chat/:send?$main::new&application=4",
  "chat/:send?$main::new&application=" . ("a" x 125), "chat/:send?$main::new&reason=%ff",
  "chat/:send?$main::new&excluded=%zz"]
 --- error_code eval
-[(400) x 10]
+[(400) x 12]
 --- response_body_like eval
 ["Invalid hub name. Valid hub name should be in between 1 and 128 characters long.",
  "Invalid hub name", "Invalid group name. Valid group name should be in between 1 and 1024 characters long.",
- "Invalid group name", "Invalid user id", "Invalid connection id",
+ "Invalid group name", "Invalid user id", "Invalid connection id", "Invalid group name", "Invalid user id",
  "Invalid value of 'application'. Valid application name should be", "'application'", "'reason'",
  "encoded"]
 

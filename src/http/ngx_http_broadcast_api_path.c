@@ -276,15 +276,23 @@ static ngx_int_t
 ngx_http_broadcast_api_names(ngx_http_broadcast_api_t *api,
     const char **error)
 {
+    /* a verb there: nginx has merged the slashes around an empty name */
+
     if (api->group.data
-        && ngx_broadcast_group_name(&api->group) != NGX_OK)
+        && (ngx_broadcast_group_name(&api->group) != NGX_OK
+            || ngx_http_broadcast_api_verb(&api->group)
+               != NGX_HTTP_BROADCAST_API_UNKNOWN))
     {
         *error = "Invalid group name. Valid group name should be in between 1 "
                  "and 1024 characters long.";
         return NGX_ABORT;
     }
 
-    if (api->user.data && ngx_broadcast_user_id(&api->user) != NGX_OK) {
+    if (api->user.data
+        && (ngx_broadcast_user_id(&api->user) != NGX_OK
+            || ngx_http_broadcast_api_verb(&api->user)
+               != NGX_HTTP_BROADCAST_API_UNKNOWN))
+    {
         *error = "Invalid user id. Valid user id should be in between 1 and "
                  "1024 bytes long.";
         return NGX_ABORT;
