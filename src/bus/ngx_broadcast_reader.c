@@ -6,6 +6,7 @@
 
 #include "bus/ngx_broadcast_bus.h"
 #include "bus/ngx_broadcast_reader.h"
+#include "shm/ngx_broadcast_progress.h"
 
 
 /*
@@ -247,6 +248,11 @@ ngx_broadcast_reader_fill(ngx_broadcast_reader_t *reader)
     ngx_broadcast_buffer_t  *buffer;
 
     buffer = &reader->buffer;
+
+    /* the batch before was given to the hook to its end */
+
+    ngx_broadcast_progress_done(ngx_broadcast_bus.zone, ngx_broadcast_bus.slot,
+                                reader->cursor);
 
     for ( ;; ) {
 

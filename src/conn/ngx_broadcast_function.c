@@ -13,6 +13,7 @@
 #include "pg/ngx_broadcast_outbox.h"
 #include "pg/ngx_broadcast_settle.h"
 #include "proto/ngx_broadcast_scan.h"
+#include "shm/ngx_broadcast_progress.h"
 
 
 /*
@@ -212,6 +213,9 @@ ngx_broadcast_function_call(ngx_broadcast_conn_t *bc, ngx_str_t *event)
 
     bc->task = task;
 
+    ngx_broadcast_progress_begun(ngx_broadcast_bus.zone,
+                                 ngx_broadcast_bus.slot);
+
     return NGX_OK;
 }
 
@@ -227,6 +231,9 @@ ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
     ngx_broadcast_conn_t       *bc;
     ngx_broadcast_task_t       *task;
     ngx_broadcast_deferred_t  **link, *deferred;
+
+    ngx_broadcast_progress_ended(ngx_broadcast_bus.zone,
+                                 ngx_broadcast_bus.slot);
 
     id.data = caller->id;
     id.len = caller->len;

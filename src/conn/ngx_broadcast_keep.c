@@ -11,6 +11,7 @@
 #include "pg/ngx_broadcast_backoff.h"
 #include "pg/ngx_broadcast_outbox.h"
 #include "pg/ngx_broadcast_presence.h"
+#include "shm/ngx_broadcast_progress.h"
 
 
 /*
@@ -39,6 +40,7 @@ typedef struct {
 
 static void ngx_broadcast_keep_queue(ngx_broadcast_conn_t *bc);
 static void ngx_broadcast_keep_timer(ngx_msec_t delay);
+static void ngx_broadcast_keep_told(uint64_t changes);
 static void ngx_broadcast_keep_handler(ngx_event_t *ev);
 static ngx_uint_t ngx_broadcast_keep_compose(ngx_broadcast_buf_t *b);
 static void ngx_broadcast_keep_sent(ngx_uint_t n);
@@ -54,6 +56,9 @@ static ngx_queue_t              ngx_broadcast_keeps;    /* changed */
 static ngx_broadcast_keep_id_t  ngx_broadcast_keep_ids[NGX_BROADCAST_KEEP_MAX];
 static ngx_uint_t               ngx_broadcast_keep_n;   /* under way */
 static ngx_uint_t               ngx_broadcast_keep_max; /* of the next */
+static uint64_t                 ngx_broadcast_keep_changes; /* all up to this
+                                                are in the statement under way,
+                                                0: not all */
 static ngx_broadcast_backoff_t  ngx_broadcast_keep_backoff;
 static ngx_event_t              ngx_broadcast_keep_event;
 static ngx_connection_t         ngx_broadcast_keep_dumb;
@@ -168,6 +173,9 @@ ngx_broadcast_keep_queue(ngx_broadcast_conn_t *bc)
     bc->waits = 1;
     ngx_queue_insert_tail(&ngx_broadcast_keeps, &bc->keep);
 
+    ngx_broadcast_progress_changed(ngx_broadcast_bus.zone,
+                                   ngx_broadcast_bus.slot);
+
     if (ngx_broadcast_keep_n == 0) {
         ngx_broadcast_keep_timer(NGX_BROADCAST_KEEP_DELAY);
     }
@@ -179,6 +187,27 @@ ngx_broadcast_keep_timer(ngx_msec_t delay)
 {
     if (!ngx_broadcast_keep_event.timer_set) {
         ngx_add_timer(&ngx_broadcast_keep_event, delay);
+    }
+}
+
+
+/*
+ * Who asks the database about groups waits for what this worker has to say.
+ * Where none stands in the queue, all is said, or those whom it was about are
+ * gone.
+ */
+
+static void
+ngx_broadcast_keep_told(uint64_t changes)
+{
+    if (ngx_queue_empty(&ngx_broadcast_keeps)) {
+        changes = ngx_broadcast_progress_changes(ngx_broadcast_bus.zone,
+                                                 ngx_broadcast_bus.slot);
+    }
+
+    if (changes) {
+        ngx_broadcast_progress_told(ngx_broadcast_bus.zone,
+                                    ngx_broadcast_bus.slot, changes);
     }
 }
 
@@ -229,7 +258,12 @@ ngx_broadcast_keep_handler(ngx_event_t *ev)
     ngx_pool_t           *pool;
     ngx_broadcast_buf_t   b;
 
-    if (ngx_broadcast_keep_n || ngx_queue_empty(&ngx_broadcast_keeps)) {
+    if (ngx_broadcast_keep_n) {
+        return;
+    }
+
+    if (ngx_queue_empty(&ngx_broadcast_keeps)) {
+        ngx_broadcast_keep_told(0);
         return;
     }
 
@@ -319,6 +353,14 @@ ngx_broadcast_keep_sent(ngx_uint_t n)
         key->len = bc->id.len;
         ngx_memcpy(key->id, bc->id.data, bc->id.len);
     }
+
+    ngx_broadcast_keep_changes = 0;
+
+    if (ngx_queue_empty(&ngx_broadcast_keeps)) {
+        ngx_broadcast_keep_changes =
+                       ngx_broadcast_progress_changes(ngx_broadcast_bus.zone,
+                                                      ngx_broadcast_bus.slot);
+    }
 }
 
 
@@ -348,6 +390,8 @@ ngx_broadcast_keep_done(ngx_broadcast_call_result_t *result, void *data)
             delay = NGX_BROADCAST_KEEP_AGAIN;
         }
 
+        ngx_broadcast_keep_told(ngx_broadcast_keep_changes);
+
         ngx_broadcast_keep_max = ngx_min(ngx_broadcast_keep_max * 2,
                                          NGX_BROADCAST_KEEP_MAX);
         break;
@@ -368,9 +412,12 @@ ngx_broadcast_keep_done(ngx_broadcast_call_result_t *result, void *data)
         ngx_broadcast_keep_max = 1;
     }
 
-    if (!ngx_queue_empty(&ngx_broadcast_keeps)) {
-        ngx_broadcast_keep_timer(delay);
+    if (ngx_queue_empty(&ngx_broadcast_keeps)) {
+        ngx_broadcast_keep_told(0);
+        return;
     }
+
+    ngx_broadcast_keep_timer(delay);
 }
 
 

@@ -23,6 +23,7 @@
 #include "token/ngx_broadcast_jwt.h"
 #include "token/ngx_broadcast_ticket.h"
 #include "token/ngx_broadcast_verified.h"
+#include "shm/ngx_broadcast_progress.h"
 #include "shm/ngx_broadcast_zone.h"
 #include "shm/ngx_broadcast_record.h"
 #include "pg/ngx_broadcast_pg.h"
@@ -229,6 +230,10 @@ struct ngx_http_broadcast_ctx_s {
     ngx_event_t                wait;       /* looks for the database, or goes
                                               on in another turn */
     ngx_msec_t                 deadline;
+    uint64_t                   offset;     /* of the log: until all workers
+                                              are there; 0: until the database
+                                              knows what is untold */
+    ngx_broadcast_untold_t     untold;
     unsigned                   body_ours:1; /* taken as it comes */
     unsigned                   json:1;     /* errors of this request are JSON */
 
@@ -415,6 +420,16 @@ ngx_int_t ngx_http_broadcast_when_ready(ngx_http_request_t *r,
  * stops here.
  */
 ngx_int_t ngx_http_broadcast_next_turn(ngx_http_request_t *r,
+    ngx_http_broadcast_ready_pt ready);
+
+/*
+ * Calls ready() as soon as the workers of this node have carried out what
+ * stands in the log now; or have told the database of the connections that
+ * they have, and of their groups.  After two seconds in any case.
+ */
+ngx_int_t ngx_http_broadcast_when_done(ngx_http_request_t *r,
+    ngx_http_broadcast_ready_pt ready);
+ngx_int_t ngx_http_broadcast_when_told(ngx_http_request_t *r,
     ngx_http_broadcast_ready_pt ready);
 
 /*

@@ -148,8 +148,13 @@ ngx_int_t ngx_http_broadcast_api_send(ngx_http_request_t *r,
 ngx_int_t ngx_http_broadcast_api_command(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, ngx_uint_t type);
 
-/* the answer to what was sent: api->status, or what went wrong */
+/*
+ * The answer to what was sent: api->status, or what went wrong.  To commands:
+ * as soon as this node's workers have carried them out.
+ */
 ngx_int_t ngx_http_broadcast_api_sent(ngx_http_request_t *r,
+    ngx_broadcast_sent_t *sent);
+ngx_int_t ngx_http_broadcast_api_commanded(ngx_http_request_t *r,
     ngx_broadcast_sent_t *sent);
 
 

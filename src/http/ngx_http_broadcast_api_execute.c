@@ -423,6 +423,6 @@ ngx_http_broadcast_execute_send(ngx_http_request_t *r,
     }
 
     return ngx_http_broadcast_send_to(r, &api->hub, &records,
-                                      NGX_BROADCAST_KEPT,
-                                      ngx_http_broadcast_api_sent);
+                                      NGX_BROADCAST_NUMBERED,
+                                      ngx_http_broadcast_api_commanded);
 }

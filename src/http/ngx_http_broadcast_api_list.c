@@ -33,8 +33,7 @@ static ngx_int_t ngx_http_broadcast_list_place(
     ngx_http_broadcast_list_t *list);
 static ngx_int_t ngx_http_broadcast_list_start(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api, ngx_http_broadcast_list_t *list);
-static ngx_int_t ngx_http_broadcast_list_ask(ngx_http_request_t *r,
-    ngx_http_broadcast_api_t *api, ngx_http_broadcast_list_t *list);
+static ngx_int_t ngx_http_broadcast_list_ask(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_list_present(ngx_http_request_t *r,
     ngx_broadcast_presence_t *presence);
 static ngx_int_t ngx_http_broadcast_list_turn(ngx_http_request_t *r);
@@ -217,7 +216,7 @@ ngx_http_broadcast_list_start(ngx_http_request_t *r,
     }
 
     if (list->cluster) {
-        return ngx_http_broadcast_list_ask(r, api, list);
+        return ngx_http_broadcast_when_told(r, ngx_http_broadcast_list_ask);
     }
 
     select = &list->select;
@@ -257,10 +256,16 @@ ngx_http_broadcast_list_start(ngx_http_request_t *r,
 /* one more than the page has room for tells whether there is another */
 
 static ngx_int_t
-ngx_http_broadcast_list_ask(ngx_http_request_t *r,
-    ngx_http_broadcast_api_t *api, ngx_http_broadcast_list_t *list)
+ngx_http_broadcast_list_ask(ngx_http_request_t *r)
 {
-    ngx_broadcast_presence_ask_t  ask;
+    ngx_http_broadcast_api_t      *api;
+    ngx_http_broadcast_ctx_t      *ctx;
+    ngx_http_broadcast_list_t     *list;
+    ngx_broadcast_presence_ask_t   ask;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    api = ctx->data;
+    list = api->data;
 
     ngx_memzero(&ask, sizeof(ngx_broadcast_presence_ask_t));
 

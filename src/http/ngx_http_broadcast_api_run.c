@@ -33,6 +33,7 @@ static ngx_int_t ngx_http_broadcast_api_lines(ngx_http_request_t *r,
     ngx_broadcast_sent_t *sent);
 static ngx_int_t ngx_http_broadcast_api_close(ngx_http_request_t *r,
     ngx_http_broadcast_api_t *api);
+static ngx_int_t ngx_http_broadcast_api_done(ngx_http_request_t *r);
 static void ngx_http_broadcast_api_scope(ngx_http_broadcast_api_t *api,
     ngx_broadcast_record_t *rec);
 
@@ -323,20 +324,13 @@ ngx_int_t
 ngx_http_broadcast_api_sent(ngx_http_request_t *r,
     ngx_broadcast_sent_t *sent)
 {
-    ngx_str_t                  none = ngx_null_string;
-    ngx_http_broadcast_api_t  *api;
-    ngx_http_broadcast_ctx_t  *ctx;
-
     if (sent->status != NGX_BROADCAST_SENT
         && sent->status != NGX_BROADCAST_SENT_UNNUMBERED)
     {
         return ngx_http_broadcast_not_sent(r, sent);
     }
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
-    api = ctx->data;
-
-    return ngx_http_broadcast_answer(r, api->status, NULL, &none);
+    return ngx_http_broadcast_api_done(r);
 }
 
 
@@ -386,6 +380,34 @@ ngx_http_broadcast_api_command(ngx_http_request_t *r,
     }
 
     return ngx_http_broadcast_send_to(r, &api->hub, &records,
-                                      NGX_BROADCAST_KEPT,
-                                      ngx_http_broadcast_api_sent);
+                                      NGX_BROADCAST_NUMBERED,
+                                      ngx_http_broadcast_api_commanded);
+}
+
+
+/* it is in the log of this node by now, if its number is not late */
+
+ngx_int_t
+ngx_http_broadcast_api_commanded(ngx_http_request_t *r,
+    ngx_broadcast_sent_t *sent)
+{
+    if (sent->status != NGX_BROADCAST_SENT) {
+        return ngx_http_broadcast_api_sent(r, sent);
+    }
+
+    return ngx_http_broadcast_when_done(r, ngx_http_broadcast_api_done);
+}
+
+
+static ngx_int_t
+ngx_http_broadcast_api_done(ngx_http_request_t *r)
+{
+    ngx_str_t                  none = ngx_null_string;
+    ngx_http_broadcast_api_t  *api;
+    ngx_http_broadcast_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
+    api = ctx->data;
+
+    return ngx_http_broadcast_answer(r, api->status, NULL, &none);
 }

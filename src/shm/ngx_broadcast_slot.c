@@ -96,6 +96,15 @@ ngx_broadcast_slot_claim(ngx_broadcast_zone_t *zone, ngx_uint_t *out,
     __atomic_store_n(&slot->read, zone->head, __ATOMIC_RELAXED);
     ngx_broadcast_store(slot_read);
 
+    __atomic_store_n(&slot->done, zone->head, __ATOMIC_RELAXED);
+    ngx_broadcast_store(slot_done);
+
+    __atomic_store_n(&slot->changes, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->told, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->begun, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&slot->ended, 0, __ATOMIC_RELAXED);
+    ngx_broadcast_store(slot_told);
+
     __atomic_store_n(&slot->woken, 0, __ATOMIC_SEQ_CST);
     ngx_broadcast_store(slot_woken);
 

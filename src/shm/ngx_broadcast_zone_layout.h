@@ -48,7 +48,7 @@
  */
 
 #define NGX_BROADCAST_MAGIC       0x7473616364616f72ULL
-#define NGX_BROADCAST_LAYOUT      4
+#define NGX_BROADCAST_LAYOUT      5
 
 #define NGX_BROADCAST_LINE        64    /* bytes of a cache line */
 
@@ -109,6 +109,12 @@ typedef struct {
     uint64_t                  read;         /* offset: the owner has read so
                                                far; written without the lock */
     uint64_t                  turns;        /* of its reader: it lives */
+    uint64_t                  done;         /* offset: the owner has carried
+                                               out what stands before it */
+    uint64_t                  changes;      /* of groups of its connections */
+    uint64_t                  told;         /* of these the database knows */
+    uint64_t                  begun;        /* calls of `connected` */
+    uint64_t                  ended;        /* of these have an answer */
 
     /* alone in its line: written by every publisher and by the owner */
     uint32_t                  woken __attribute__((aligned(64)));

@@ -15,7 +15,8 @@
  *        src/shm/ngx_broadcast_log_read.c src/shm/ngx_broadcast_registry.c
  *        src/shm/ngx_broadcast_claim.c src/shm/ngx_broadcast_slot_wake.c
  *        src/shm/ngx_broadcast_rows.c src/shm/ngx_broadcast_member.c
- *        src/shm/ngx_broadcast_slot.c src/shm/ngx_broadcast_stats.c
+ *        src/shm/ngx_broadcast_slot.c
+ *        src/shm/ngx_broadcast_progress.c src/shm/ngx_broadcast_stats.c
  *        src/shm/ngx_broadcast_rule.c src/shm/ngx_broadcast_rules.c
  *        src/shm/ngx_broadcast_rebuild.c src/shm/ngx_broadcast_check.c
  *        src/shm/ngx_broadcast_check_names.c

@@ -136,7 +136,7 @@ static const char  *stores[] = {
     "free_tombstones", "expire_wrap", "expire_next", "slot_generation",
     "slot_owner", "slot_pid", "slot_exiting", "slot_connections", "slot_pool",
     "slot_away", "slot_streams", "slot_watched_all", "slot_watched",
-    "slot_read", "slot_woken", "slot_state",
+    "slot_read", "slot_done", "slot_told", "slot_woken", "slot_state",
     "release_state", "release_owner", "release_life", "life_dead",
     "life_consistent", "life_taken", "map_set",
     "map_clear", "probe_state", "probe_life", "reap_state", "reap_owner",

@@ -1,0 +1,181 @@
+#!/usr/bin/perl
+
+# Copyright (C) The nginx-broadcast authors
+#
+# What a command of the REST API was answered is so for the next request,
+# whichever worker takes that, in an ephemeral hub and in a durable one: a
+# program that puts a connection into a group and looks who is in it asks once.
+# The workers that have the connections carry commands out in their own time,
+# and tell the database later still: without a wait some of a hundred such
+# questions are answered by what was before.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+
+use Broadcast::HTTP;
+use Broadcast::Hub;
+use Broadcast::Nginx qw(wait_for);
+use Broadcast::Postgres;
+use Broadcast::Token qw(client_token rest_token);
+
+my $key = '0123456789abcdef';
+my $rounds = 20;
+
+my $pg = Broadcast::Postgres->new;
+$pg->createdb('app', 'app');
+$pg->file("$FindBin::Bin/../sql/broadcast.sql", db => 'app', user => 'app');
+
+my $nginx = Broadcast::Nginx->new(workers => 4, spread => 1,
+    http => "broadcast_zone hubs 8m; broadcast_key $key;"
+            . ' broadcast_ephemeral quick; broadcast_database "'
+            . $pg->conninfo('app', 'app') . '";',
+    server => <<'EOC')->start;
+        location /client   { broadcast_hub; }
+        location /api/     { broadcast_api; }
+        location = /status { broadcast_status json; }
+        location = /pid    { return 200 $pid; }
+EOC
+
+my $port = $nginx->port;
+
+# one request a connection: the kernel deals them out among the workers
+
+sub rest {
+    my ($hub, $method, $rest, $body) = @_;
+    my $path = "/api/v1/hubs/$hub/$rest";
+
+    return Broadcast::HTTP::http($port, $method, $path,
+        (defined $body ? (body => $body) : ()),
+        headers => [ Authorization => 'Bearer '
+                     . rest_token($key, 'http://localhost'
+                                        . $path =~ s/\?.*//r) ]);
+}
+
+sub client {
+    my ($hub, $user) = @_;
+
+    my $client = Broadcast::Hub->connect($port, "/client?hub=$hub",
+        token => client_token($key, $hub, sub => $user));
+    die $client->{error} if $client->{error};
+    return $client;
+}
+
+sub names {
+    my ($hub, $rest, $name) = @_;
+    return join ' ', sort map { $_->{$name} }
+                     @{ rest($hub, 'GET', $rest)->{json}{value} };
+}
+
+ok((wait_for { Broadcast::HTTP::http($port, 'GET', '/status')
+               ->{json}{database}{relay} eq 'leader' } 30),
+   'the instance numbers');
+
+for my $hub (qw(quick slow)) {
+    my $kind = $hub eq 'quick' ? 'ephemeral' : 'durable';
+    my %wrong;
+
+    my $look = sub {
+        my ($name, $got, $expected) = @_;
+        push @{ $wrong{$name} }, "$got for $expected" if $got ne $expected;
+    };
+
+    my $ann = client($hub, 'ann');
+    my $id = $ann->{id};
+
+    for my $i (1 .. $rounds) {
+        my $user = client($hub, "user$i");
+
+        $look->('who has connected is in the list',
+                scalar(names($hub, 'connections', 'connectionId')
+                       =~ /\Q$user->{id}/), 1);
+
+        # a connection
+
+        $look->('a PUT is 200', rest($hub, 'PUT',
+                "groups/g$i/connections/$id")->{status}, 200);
+        $look->('its group is there behind it',
+                rest($hub, 'HEAD', "groups/g$i")->{status}, 200);
+        $look->('... and its user in it',
+                rest($hub, 'HEAD', "groups/g$i/users/ann")->{status}, 200);
+        $look->('... and it is in the list',
+                names($hub, "groups/g$i/connections", 'connectionId'), $id);
+        $look->('... and the group is',
+                scalar grep({ $_ eq "g$i" }
+                            split / /, names($hub, 'groups', 'name')), 1);
+
+        $look->('a DELETE is 200', rest($hub, 'DELETE',
+                "groups/g$i/connections/$id")->{status}, 200);
+        $look->('its group is gone behind it',
+                rest($hub, 'HEAD', "groups/g$i")->{status}, 404);
+        $look->('... and from the list',
+                scalar grep({ $_ eq "g$i" }
+                            split / /, names($hub, 'groups', 'name')), 0);
+
+        # a user
+
+        $look->('a PUT of a user is 202', rest($hub, 'PUT',
+                "groups/g$i/users/user$i")->{status}, 202);
+        $look->('the user is in the group behind it',
+                rest($hub, 'HEAD', "groups/g$i/users/user$i")->{status}, 200);
+        $look->('... and the connection is', names($hub,
+                "groups/g$i/connections", 'connectionId'), $user->{id});
+
+        $look->('a DELETE of a user is 202', rest($hub, 'DELETE',
+                "groups/g$i/users/user$i")->{status}, 202);
+        $look->('the user is not in it behind that',
+                rest($hub, 'HEAD', "groups/g$i/users/user$i")->{status}, 404);
+
+        # commands together
+
+        $look->('commands are 202', rest($hub, 'POST',
+                ":execute?filter=userId%20eq%20'user$i'",
+                '[{"type":"JoinGroup","group":"e"}]')->{status}, 202);
+        $look->('a group that they name is there behind them',
+                rest($hub, 'HEAD', 'groups/e')->{status}, 200);
+
+        $user->drop;
+        $user = undef;
+    }
+
+    for my $name ('who has connected is in the list', 'a PUT is 200',
+        'its group is there behind it', '... and its user in it',
+        '... and it is in the list', '... and the group is', 'a DELETE is 200',
+        'its group is gone behind it', '... and from the list',
+        'a PUT of a user is 202', 'the user is in the group behind it',
+        '... and the connection is', 'a DELETE of a user is 202',
+        'the user is not in it behind that', 'commands are 202',
+        'a group that they name is there behind them')
+    {
+        is_deeply($wrong{$name} // [], [], "$kind: $name");
+    }
+}
+
+
+# --- a worker that stands still holds nobody up for ever ---------------------
+
+my $ann = client('quick', 'ann');
+
+my ($other) = map { $_->{pid} } grep { $_->{connections} == 0 }
+              @{ Broadcast::HTTP::http($port, 'GET', '/status')
+                 ->{json}{workers} };
+
+# a connection to another one, before the kernel gives that one any
+
+my $c = Broadcast::HTTP::worker_at($port, '/pid', sub { $_[0] != $other });
+my $path = "/api/v1/hubs/quick/groups/still/connections/$ann->{id}";
+
+kill STOP => $other;
+
+$c->request('PUT', $path, headers =>
+    [ Authorization => 'Bearer ' . rest_token($key, "http://h$path") ]);
+is($c->head->{status}, 200, 'a PUT is answered while a worker stands still');
+
+kill CONT => $other;
+
+$nginx->stop_ok;
+done_testing();
