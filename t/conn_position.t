@@ -316,6 +316,40 @@ for my $client (@clients) {
 }
 
 
+# --- what was missed, by few polls --------------------------------------------
+
+# Each answer takes the way to the client and back, so it carries what there is
+# room for.
+
+for ([ 3000, 1, 4, 'many small messages in some answers' ],
+     [ 100, 10000, 9, 'large ones as well' ])
+{
+    my ($messages, $size, $most, $fact) = @$_;
+    my $lines = '"' . 'x' x $size . '"' . "\n";
+    my $pos = publish('few', 'first');
+
+    http($port, 'POST', '/publish/few?target=m', body => $lines x $messages,
+         headers => [ 'Content-Type' => 'application/x-ndjson' ]);
+
+    my $client = Broadcast::LongPoll->connect($port,
+                                              "/open?hub=few&position=$pos");
+    my $got = () = map { $_->{target} eq 'm' ? 1 : () } @{ $client->{early} };
+    my ($answers, $largest) = (0, 0);
+
+    while ($got < $messages) {
+        my $r = $client->poll;
+        $got += () = $r->{body} =~ /"target":"m"/g;
+        $largest = length $r->{body} if length $r->{body} > $largest;
+        $answers++;
+    }
+
+    is $got, $messages, $fact;
+    cmp_ok $answers, '<=', $most, "... which are $answers";
+    cmp_ok $largest, '<', 300_000, '... and none is without a bound';
+    $client->delete;
+}
+
+
 # --- a connection that changes its worker ------------------------------------
 
 my @pids = $nginx->workers;

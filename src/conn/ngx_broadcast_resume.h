@@ -15,14 +15,26 @@
 
 
 #define NGX_BROADCAST_RESUME_PAGE  64           /* messages of the log */
-#define NGX_BROADCAST_RESUME_ROWS  1024         /* of the database, at most */
+#define NGX_BROADCAST_RESUME_ROWS  1024         /* of the database, or for a
+                                                   poll, at most */
 #define NGX_BROADCAST_RESUME_FULL  (64 * 1024)  /* bytes queued: wait */
+#define NGX_BROADCAST_RESUME_POLL  (256 * 1024) /* the same of a poll: each
+                                                   answer costs its client the
+                                                   way to here and back */
 
 
-/* bytes that may be queued before a page waits */
+/* messages of the log in one page, and bytes queued before a page waits */
+
+#define ngx_broadcast_resume_messages(bc)                                     \
+    ((bc)->type == NGX_BROADCAST_LONGPOLL ? NGX_BROADCAST_RESUME_ROWS         \
+                                          : NGX_BROADCAST_RESUME_PAGE)
+
+#define ngx_broadcast_resume_full(bc)                                         \
+    ((bc)->type == NGX_BROADCAST_LONGPOLL ? NGX_BROADCAST_RESUME_POLL         \
+                                          : NGX_BROADCAST_RESUME_FULL)
 
 #define ngx_broadcast_resume_room(bc)                                         \
-    ngx_min(NGX_BROADCAST_RESUME_FULL, (bc)->limits->queue / 2)
+    ngx_min(ngx_broadcast_resume_full(bc), (bc)->limits->queue / 2)
 
 /* bytes that the client has not got: queued, or without a number yet */
 

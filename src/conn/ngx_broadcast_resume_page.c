@@ -68,7 +68,7 @@ ngx_broadcast_resume_page(ngx_broadcast_conn_t *bc)
     }
 
     rc = ngx_broadcast_replay(bc->hub->index, &r->after, r->upto.seq,
-                              NGX_BROADCAST_RESUME_PAGE,
+                              ngx_broadcast_resume_messages(bc),
                               ngx_broadcast_resume_message, bc);
 
     if (bc->verdict) {
