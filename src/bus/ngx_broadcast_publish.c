@@ -147,11 +147,24 @@ static void
 ngx_broadcast_publish_map(ngx_broadcast_record_t *recs, ngx_uint_t n,
     uint64_t *map)
 {
-    ngx_uint_t  i;
+    ngx_uint_t             i, slot;
+    ngx_broadcast_owner_t  owner;
 
     ngx_memzero(map, NGX_BROADCAST_SLOTS / 8);
 
     for (i = 0; i < n; i++) {
+
+        if (recs[i].type == NGX_BROADCAST_REC_TAKEN) {
+            ngx_memcpy(&owner, recs[i].group.data, sizeof(owner));
+
+            slot = ngx_broadcast_owner_slot(owner);
+
+            if (owner && slot < NGX_BROADCAST_SLOTS) {
+                map[slot / 64] |= (uint64_t) 1 << (slot % 64);
+            }
+
+            continue;
+        }
 
         if (recs[i].type != NGX_BROADCAST_REC_MESSAGE || recs[i].mark) {
             ngx_memset(map, 0xff, NGX_BROADCAST_SLOTS / 8);

@@ -8,6 +8,7 @@
 #include "conn/ngx_broadcast_rows.h"
 #include "conn/ngx_broadcast_invoke.h"
 #include "conn/ngx_broadcast_move.h"
+#include "conn/ngx_broadcast_post.h"
 #include "pg/ngx_broadcast_outbox.h"
 
 
@@ -117,6 +118,10 @@ ngx_broadcast_fanout_record(ngx_broadcast_record_t *rec)
         ngx_broadcast_rows_flow(rec);
         break;
 
+    case NGX_BROADCAST_REC_TAKEN:
+        ngx_broadcast_post_told(rec);
+        break;
+
     default:
         ngx_broadcast_fanout_apply(rec);
         break;
@@ -200,6 +205,9 @@ ngx_broadcast_fanout_apply(ngx_broadcast_record_t *rec)
         break;
 
     case NGX_BROADCAST_REC_INPUT:
+        ngx_broadcast_post_input(rec, ngx_broadcast_fanout_only);
+        break;
+
     case NGX_BROADCAST_REC_DELETE:
     case NGX_BROADCAST_REC_COMPLETION:
     case NGX_BROADCAST_REC_INVOKE:
@@ -665,10 +673,6 @@ ngx_broadcast_fanout_one(ngx_broadcast_record_t *rec)
 
     switch (rec->type) {
 
-    case NGX_BROADCAST_REC_INPUT:
-        ngx_broadcast_conn_input(bc, &rec->arguments);
-        break;
-
     case NGX_BROADCAST_REC_DELETE:
 
         /* its last words need not wait for a poll any more */
@@ -724,6 +728,7 @@ ngx_broadcast_fanout_overrun(void)
     ngx_broadcast_position_t  from;
 
     ngx_broadcast_invoke_overrun();
+    ngx_broadcast_post_overrun();
     ngx_broadcast_rows_overrun();
 
     for (bc = ngx_broadcast_conn_next(NULL);

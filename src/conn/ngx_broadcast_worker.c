@@ -10,6 +10,7 @@
 #include "conn/ngx_broadcast_invoke.h"
 #include "conn/ngx_broadcast_keep.h"
 #include "conn/ngx_broadcast_move.h"
+#include "conn/ngx_broadcast_post.h"
 #include "conn/ngx_broadcast_rows.h"
 #include "pg/ngx_broadcast_outbox.h"
 #include "proto/ngx_broadcast_deflate.h"
@@ -124,6 +125,7 @@ ngx_broadcast_conn_stop(ngx_cycle_t *cycle)
     ngx_broadcast_inbound_stop();
     ngx_broadcast_held_stop();
     ngx_broadcast_invoke_stop();
+    ngx_broadcast_post_stop();
     ngx_broadcast_conn_bury_all();
     ngx_broadcast_index_stop();
     ngx_broadcast_frame_stop();

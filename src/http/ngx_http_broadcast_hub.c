@@ -28,11 +28,7 @@ static ngx_int_t ngx_http_broadcast_hub_name(ngx_http_request_t *r,
 static ngx_int_t ngx_http_broadcast_hub_get(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_hub_poll(ngx_http_request_t *r,
     ngx_http_broadcast_hub_id_t *id);
-static ngx_int_t ngx_http_broadcast_hub_post(ngx_http_request_t *r);
-static void ngx_http_broadcast_hub_input(ngx_http_request_t *r);
-static ngx_int_t ngx_http_broadcast_hub_publish(ngx_http_request_t *r);
 static ngx_int_t ngx_http_broadcast_hub_delete(ngx_http_request_t *r);
-static ngx_uint_t ngx_http_broadcast_hub_died(ngx_str_t *id);
 
 
 ngx_int_t
@@ -270,115 +266,6 @@ ngx_http_broadcast_hub_poll(ngx_http_request_t *r,
     }
 
     return ngx_http_broadcast_longpoll(r, &lp);
-}
-
-
-static ngx_int_t
-ngx_http_broadcast_hub_post(ngx_http_request_t *r)
-{
-    ngx_int_t                      rc;
-    ngx_uint_t                     answered;
-    ngx_http_broadcast_ctx_t      *ctx;
-    ngx_http_broadcast_hub_id_t   *id;
-
-    id = ngx_pcalloc(r->pool, sizeof(ngx_http_broadcast_hub_id_t));
-    if (id == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    rc = ngx_http_broadcast_hub_id(r, id, &answered);
-
-    if (answered) {
-        return rc;
-    }
-
-    if (id->row.state != NGX_BROADCAST_ROW_LIVE) {
-        return ngx_http_broadcast_hub_no_connection(r);
-    }
-
-    if (id->row.transport == NGX_BROADCAST_WEBSOCKET) {
-        return ngx_http_broadcast_text(r, NGX_HTTP_NOT_ALLOWED,
-                  "POST requests are not allowed for WebSocket connections.");
-    }
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
-    ctx->data = id;
-
-    return ngx_http_broadcast_read_body(r, ngx_http_broadcast_hub_input);
-}
-
-
-static void
-ngx_http_broadcast_hub_input(ngx_http_request_t *r)
-{
-    ngx_http_finalize_request(r, ngx_http_broadcast_hub_publish(r));
-}
-
-
-/*
- * The bytes take the log to the connection's owner, also if that is this
- * worker: one order, whatever socket they came by.
- */
-
-static ngx_int_t
-ngx_http_broadcast_hub_publish(ngx_http_request_t *r)
-{
-    ngx_str_t                     none = ngx_null_string;
-    ngx_broadcast_record_t        rec;
-    ngx_http_broadcast_ctx_t     *ctx;
-    ngx_http_broadcast_hub_id_t  *id;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_broadcast_module);
-    id = ctx->data;
-
-    if (ctx->body.len) {
-
-        if (ngx_http_broadcast_when_read(r, ngx_http_broadcast_hub_publish)
-            == NGX_DONE)
-        {
-            return NGX_DONE;
-        }
-
-        ngx_memzero(&rec, sizeof(ngx_broadcast_record_t));
-
-        rec.type = NGX_BROADCAST_REC_INPUT;
-        rec.scope = NGX_BROADCAST_CONNECTION;
-        rec.flags = NGX_BROADCAST_REC_UNNUMBERED;
-        rec.source = NGX_BROADCAST_SRC_CLIENT;
-        rec.hub = id->row.hub;
-        rec.name = id->id;
-        rec.arguments = ctx->body;
-
-        if (ngx_broadcast_publish(&rec, 1) != NGX_OK) {
-            return ngx_http_broadcast_text(r, NGX_HTTP_INSUFFICIENT_STORAGE,
-                                           "It does not fit into the zone.");
-        }
-    }
-
-    if (ngx_http_broadcast_hub_died(&id->id)) {
-        return ngx_http_broadcast_hub_no_connection(r);
-    }
-
-    return ngx_http_broadcast_answer(r, NGX_HTTP_OK, "text/plain", &none);
-}
-
-
-/*
- * 1: nobody reads what was sent to it.  A dead worker is swept later than its
- * clients see their sockets close, and the official client takes an answer to
- * its first ping for the sign that it is connected.
- */
-
-static ngx_uint_t
-ngx_http_broadcast_hub_died(ngx_str_t *id)
-{
-    ngx_broadcast_row_info_t  row;
-
-    return ngx_broadcast_registry_find(ngx_broadcast_bus.zone, id, &row)
-               == NGX_OK
-           && row.state == NGX_BROADCAST_ROW_LIVE
-           && row.owner
-           && !ngx_broadcast_slot_alive(ngx_broadcast_bus.zone, row.owner);
 }
 
 

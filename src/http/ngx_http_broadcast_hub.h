@@ -52,6 +52,12 @@ ngx_int_t ngx_http_broadcast_in_use(ngx_http_request_t *r, ngx_str_t *id);
 ngx_int_t ngx_http_broadcast_hub_negotiate(ngx_http_request_t *r);
 
 
+/* ngx_http_broadcast_hub_post.c */
+
+/* what the client of an event stream or of polls says */
+ngx_int_t ngx_http_broadcast_hub_post(ngx_http_request_t *r);
+
+
 /* ngx_http_broadcast_again.c */
 
 /* another WebSocket takes over the stateful connection of a LIVE row */

@@ -19,7 +19,7 @@
  */
 
 /*
- * The numbers up to EPOCH, and those from INVOKE on, stand in
+ * The numbers up to EPOCH, and those from INVOKE to DONE, stand in
  * broadcast.message, too.
  */
 
@@ -30,7 +30,8 @@ typedef enum {
     NGX_BROADCAST_REC_CLOSE,        /* scope, name, arguments = reason, excl. */
     NGX_BROADCAST_REC_GAP,          /* plain subscribers of the hub: gap */
     NGX_BROADCAST_REC_EPOCH,        /* the hub has a new epoch: all are told */
-    NGX_BROADCAST_REC_INPUT,        /* connection name: arguments = its bytes */
+    NGX_BROADCAST_REC_INPUT,        /* connection name: arguments = its bytes,
+                                       group = who waits, as of TAKEN */
     NGX_BROADCAST_REC_DELETE,       /* connection name: its client ended it */
     NGX_BROADCAST_REC_COMPLETION,   /* connection name: arguments = hub records
                                        of the JSON protocol, whatever protocol
@@ -52,10 +53,13 @@ typedef enum {
                                        empty: the stream ended well */
     NGX_BROADCAST_REC_DONE,         /* connection name: arguments = the call
                                        whose records stand before this one */
-    NGX_BROADCAST_REC_FLOW     /* connection name: target = the stream that
+    NGX_BROADCAST_REC_FLOW,         /* connection name: target = the stream that
                                        a worker runs for it, arguments = how
                                        many bytes more it takes, or empty: it is
                                        cancelled */
+    NGX_BROADCAST_REC_TAKEN         /* for the worker whose owner word group
+                                       begins with: arguments = not empty if
+                                       the INPUT of that group was taken */
 } ngx_broadcast_record_type_e;
 
 typedef enum {

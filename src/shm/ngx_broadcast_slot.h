@@ -22,6 +22,8 @@
 
 typedef uint64_t  ngx_broadcast_owner_t;        /* 0 is nobody */
 
+#define ngx_broadcast_owner_slot(owner)  ((ngx_uint_t) ((owner) & 0xff))
+
 #define NGX_BROADCAST_NO_SLOT  ((ngx_uint_t) -1)
 
 

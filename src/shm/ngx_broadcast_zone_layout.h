@@ -545,7 +545,4 @@ void ngx_broadcast_slot_probe_locked(ngx_broadcast_zone_t *zone,
 ngx_uint_t ngx_broadcast_slot_alive_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_owner_t owner);
 
-#define ngx_broadcast_owner_slot(owner)  ((ngx_uint_t) ((owner) & 0xff))
-
-
 #endif /* _NGX_BROADCAST_ZONE_LAYOUT_H_INCLUDED_ */
