@@ -177,10 +177,10 @@ sub cancelled {
 
 my ($error, $took) = cancelled('/client', 2);
 is($error, 'Handshake was canceled.', 'asrs.s.cht sets the time of a handshake');
-ok($took > 1.5 && $took < 6, '... two seconds') or diag $took;
+ok($took > 1.5 && $took < 12, '... two seconds') or diag $took;
 
 ($error, $took) = cancelled('/slow');
-ok($took > 0.7 && $took < 2.5, 'without it the location has its own')
+ok($took > 0.7 && $took < 12, 'without it the location has its own')
     or diag $took;
 
 ($error, $took) = cancelled('/slow', 3);
@@ -192,23 +192,22 @@ ok($took > 2.5, '... which the claim also makes longer') or diag $took;
 sub left { int(time) + $_[0] }
 
 {
+    my $exp = left(6);
     my %hub = (
-        coae => [ 'asrs.s.coae' => 'true', exp => left(3) ],
-        aeo  => [ 'asrs.s.coae' => 'true', 'asrs.s.aeo' => left(2) ],
-        none => [ exp => left(3) ],
+        coae => [ 'asrs.s.coae' => 'true', exp => $exp ],
+        aeo  => [ 'asrs.s.coae' => 'true', 'asrs.s.aeo' => $exp - 1 ],
+        none => [ exp => $exp ],
     );
 
     $_ = Broadcast::Hub->connect($port, '/client?hub=chat',
                                  token => client_token($key, 'chat', @$_))
         for values %hub;
 
-    my $token = client_token($key, 'chat', sub => 'ann', exp => left(3));
+    my $token = client_token($key, 'chat', sub => 'ann', exp => $exp);
     my $url = ticket($token);
     my $sse = stream($url);
     http('POST', $url, body => $handshake);
-    is($sse->block, ":\r\ndata: {}\x1e", 'a stream with a token of 3 seconds');
-
-    my $start = time;
+    is($sse->block, ":\r\ndata: {}\x1e", 'a stream with a token of 6 seconds');
 
     for my $name ('aeo', 'coae') {
         my $record = $hub{$name}->next;
@@ -219,8 +218,9 @@ sub left { int(time) + $_[0] }
         is($hub{$name}->next, undef, '... and closed');
     }
 
-    $took = time - $start;
-    ok($took < 6, '... when the time has come, within seconds') or diag $took;
+    $took = time - $exp;
+    ok($took >= -0.1 && $took < 10,
+       '... when the time has come, within seconds') or diag $took;
 
     like($sse->block, qr/"type":7.*"allowReconnect":true/,
          'a stream is told so, too');

@@ -178,6 +178,31 @@ sub commits {
            =~ /transactions actually processed: (\d+)/ ? $1 : 0;
 }
 
+# A promise is looked for in an open session: it may be over before a psql has
+# begun.  What makes it goes on until it was seen.
+
+my $looks = $pg->session(@at);
+
+sub promised {
+    my ($whether) = @_;
+
+    return wait_for { $looks->run('select last_value
+        > extract(epoch from clock_timestamp()) * 1000
+        from broadcast.promised') eq ($whether ? 't' : 'f') };
+}
+
+sub under_load {
+    my ($code) = @_;
+    my $pid = load(60);
+    my $promised = promised(1);
+
+    $code->() if $promised;
+    kill 'INT', $pid;
+    reap($pid, 30);
+
+    return $promised;
+}
+
 my $commits = commits(load(2));
 my $rings = rings();
 
@@ -188,10 +213,7 @@ ok((wait_for { $pg->psql('select count(*) from broadcast.message
                            where hub = \'load\'', @at) == $commits } 5),
    '... and all of it is numbered');
 
-ok((wait_for { $pg->psql('select last_value
-        <= extract(epoch from clock_timestamp()) * 1000
-        from broadcast.promised', @at) eq 't' } 3),
-   'when there is no more, nothing is promised any more');
+ok(promised(0), 'when there is no more, nothing is promised any more');
 
 cmp_ok(best(), '<', 0.5, '... what is sent then comes at once');
 sleep 1.5;
@@ -202,18 +224,12 @@ is(rings(), 1, '... after a ring');
 # Whoever looked at the promise and commits when it was taken back long ago is
 # not rung for: the poll finds it.
 
-my $pid = load(1);
 my $slow = $pg->session(@at);
 
-ok((wait_for { $pg->psql('select last_value
-        > extract(epoch from clock_timestamp()) * 1000
-        from broadcast.promised', @at) eq 't' } 3), 'it is promised');
-$slow->run(q{begin; select broadcast.send_all('chat', 'slow', '[1]')});
-commits($pid);
-
-ok((wait_for { $pg->psql('select last_value
-        <= extract(epoch from clock_timestamp()) * 1000
-        from broadcast.promised', @at) eq 't' } 3), '... and was taken back');
+ok(under_load(sub {
+    $slow->run(q{begin; select broadcast.send_all('chat', 'slow', '[1]')});
+}), 'it is promised');
+ok(promised(0), '... and was taken back');
 sleep 1.5;
 rings();
 
@@ -226,15 +242,10 @@ is(rings(), 0, '... without a ring');
 
 # the same, soon: one of the looks that follow each other finds it
 
-$pid = load(1);
-wait_for { $pg->psql('select last_value
-        > extract(epoch from clock_timestamp()) * 1000
-        from broadcast.promised', @at) eq 't' } 3;
-$slow->run(q{begin; select broadcast.send_all('chat', 'soon', '[1]')});
-commits($pid);
-wait_for { $pg->psql('select last_value
-        <= extract(epoch from clock_timestamp()) * 1000
-        from broadcast.promised', @at) eq 't' } 3;
+under_load(sub {
+    $slow->run(q{begin; select broadcast.send_all('chat', 'soon', '[1]')});
+});
+promised(0);
 $slow->run('commit');
 $began = time;
 is($sse->event->{event}, 'soon', 'who commits soon after');
@@ -258,9 +269,7 @@ sub behind_the_silent {
     sleep 0.75;                                 # the next look: at 1.02
 
     $ringing->run($send) for 1 .. 25;
-    wait_for { $pg->psql('select last_value
-            > extract(epoch from clock_timestamp()) * 1000
-            from broadcast.promised', @at) eq 't' } 3 or return 9;
+    promised(1) or return 9;
 
     return sent() // 9;
 }
@@ -275,14 +284,10 @@ cmp_ok($waits[1], '<', 0.1, 'looks that had become seldom are often again');
 
 # A leader that stands still keeps no promise for long.
 
-$pid = load(1);
-wait_for { $pg->psql('select last_value
-        > extract(epoch from clock_timestamp()) * 1000
-        from broadcast.promised', @at) eq 't' } 3;
 my ($relayer) = $nginx->error_log
                 =~ /.*\] (\d+)#\S+ broadcast: this worker relays/s;
-kill 'STOP', $relayer;
-commits($pid);
+under_load(sub { kill 'STOP', $relayer });
+promised(0);
 sleep 1.2;
 rings();
 $pg->psql(q{select broadcast.send_all('chat', 'still', '[1]')}, @at);

@@ -131,10 +131,18 @@ kill 'STOP', $backend;
 
 my $began = time;
 
-ok((wait_for { (($d = database())->{heard_seconds} // 0) > 3 } 10),
+my ($heard, $metric) = (0, 0);
+
+wait_for {
+    $heard = ($d = database())->{heard_seconds} // 0 if $heard <= 2;
+    $metric = metric('database_heard_seconds') // 0 if $metric <= 2;
+    $heard > 2 && $metric > 2;
+};
+
+cmp_ok($heard, '>', 2,
    'a session that does not answer: the status says for how long')
     or diag(explain($d));
-cmp_ok(metric('database_heard_seconds') // 0, '>', 2, '... the metrics, too');
+cmp_ok($metric, '>', 2, '... the metrics, too');
 
 # Meanwhile, at another server, connections are taken and ended at once.
 
@@ -147,9 +155,11 @@ my $knocks = Broadcast::Nginx->new(
           . '" pool=1;')->start;
 
 my @tries;
-my $end = time + 7;
+my $from = time;
 
-while (time < $end) {
+# 7 s, and as many as there are in these on a machine that keeps time
+
+while (time < $from + 7 || @tries < 7 && time < $from + 60) {
     my $bits = '';
     vec($bits, fileno $door, 1) = 1;
     select $bits, undef, undef, 0.2 or next;
@@ -162,7 +172,7 @@ while (time < $end) {
 my @pauses = map { $tries[$_] - $tries[$_ - 1] } 1 .. $#tries;
 
 cmp_ok(scalar @tries, '>=', 5, 'a server that ends each connection is tried on');
-cmp_ok(scalar @tries, '<=', 30, '... not in a storm');
+cmp_ok(scalar(grep { $_ < $from + 7 } @tries), '<=', 30, '... not in a storm');
 
 my %kinds = map { int($_ * 50) => 1 } @pauses;
 cmp_ok(scalar keys %kinds, '>=', 3, '... at odd times')

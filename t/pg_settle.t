@@ -242,11 +242,11 @@ sub client {
     my $hub = Broadcast::Hub->connect($port, $uri);
     my ($id) = $hub->{id};
 
-    wait_for { sql("select count(*) from broadcast.connections
-                    where connection_id in ('$id', '$hub->{token}')") } 10
-        or diag("no row of $id");
-    $hub->{cid} = sql("select connection_id from broadcast.connections
-                       where connection_id in ('$id', '$hub->{token}')");
+    # it may have gone again, so not its row is looked for
+
+    wait_for { $hub->{cid} = sql("select id from seen where kind = 'connected'
+                    and id in ('$id', '$hub->{token}')") }
+        or diag("connected was not called for $id");
 
     return $hub;
 }
