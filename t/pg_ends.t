@@ -167,7 +167,7 @@ why($ann, 'early', '... and the event, when connected is over');
 
 # --- other ends --------------------------------------------------------------
 
-$ann = client('chat', exp => int(time) + 2, 'asrs.s.coae' => 'true');
+$ann = client('chat', exp => int(time) + 5, 'asrs.s.coae' => 'true');
 why($ann, 'token expired', 'a token that runs out');
 
 $ann = client('chat', at => '/slow');

@@ -92,7 +92,7 @@ is($r->{json}{id}, $event->{id}, '... its publisher is told its number');
 
 sql(q{select broadcast.send_all('chat', 'large',
                                 jsonb_build_array(repeat('ü"\ ', 149000)))});
-$event = $sse->event(20);
+$event = $sse->event;
 is(length $event->{data}, 1043004, 'one of a megabyte');
 
 
@@ -151,7 +151,7 @@ sql(q{do $$ begin
           end loop;
       end $$});
 
-my @many = map { $sse->event(20) } 1 .. 3000;
+my @many = map { $sse->event } 1 .. 3000;
 is_deeply([ map { $_->{data} } @many ], [ map { "[$_]" } 1 .. 3000 ],
           'many messages in one transaction, in their order');
 is(seq($many[-1]), seq($many[0]) + 2999, '... numbered without a hole');
@@ -269,7 +269,7 @@ $pg->psql(q{select pg_logical_emit_message(true, 'broadcast',
                                            repeat('x', 200 << 20))},
           db => 'app', user => 'other');
 sql(q{select broadcast.send_all('chat', 'behind', '[]')});
-is($sse->event(60)->{event}, 'behind', 'nobody can stop what comes behind');
+is($sse->event->{event}, 'behind', 'nobody can stop what comes behind');
 cmp_ok(database()->{wal_left_out}, '>=', $before + 9,
        '... what is too large is counted');
 
