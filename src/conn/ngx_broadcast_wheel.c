@@ -294,9 +294,7 @@ ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc)
 
         /* measured by progress: new messages do not put it off */
 
-        if (bc->limits->client_timeout
-            && now - bc->progress >= bc->limits->client_timeout)
-        {
+        if (now - bc->progress >= bc->limits->client_timeout) {
             ngx_broadcast_conn_end(bc, NGX_BROADCAST_END_SLOW, 0, NULL);
             return 0;
         }
@@ -304,8 +302,7 @@ ngx_broadcast_wheel_active(ngx_broadcast_conn_t *bc)
         return 1;
     }
 
-    if (bc->limits->keepalive
-        && now - ngx_broadcast_wheel_alive(bc) >= bc->limits->keepalive
+    if (now - ngx_broadcast_wheel_alive(bc) >= bc->limits->keepalive
         && (bc->outq.count == 0 || ngx_broadcast_wheel_mute(bc)))
     {
         bc->pinged = now;
@@ -346,7 +343,6 @@ ngx_broadcast_wheel_poll(ngx_broadcast_conn_t *bc)
 
     if (bc->tells
         && !bc->blocked
-        && bc->limits->keepalive
         && ngx_current_msec - bc->sent >= bc->limits->keepalive)
     {
         ngx_broadcast_resume_alive(bc);
@@ -361,10 +357,7 @@ ngx_broadcast_wheel_poll(ngx_broadcast_conn_t *bc)
 static ngx_uint_t
 ngx_broadcast_wheel_silent(ngx_broadcast_conn_t *bc)
 {
-    if (bc->limits->client_timeout == 0
-        || (bc->type == NGX_BROADCAST_SSE
-            && bc->protocol == NGX_BROADCAST_PLAIN))
-    {
+    if (bc->type == NGX_BROADCAST_SSE && bc->protocol == NGX_BROADCAST_PLAIN) {
         return 0;
     }
 
@@ -465,7 +458,7 @@ ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
             next = ngx_broadcast_wheel_until(bc->polled,
                                              NGX_BROADCAST_POLL_GAP);
 
-        } else if (bc->tells && bc->limits->keepalive) {
+        } else if (bc->tells) {
             next = ngx_broadcast_wheel_until(bc->sent, bc->limits->keepalive);
 
             if (next <= 0) {
@@ -484,32 +477,27 @@ ngx_broadcast_wheel_left(ngx_broadcast_conn_t *bc)
         }
     }
 
-    if (bc->limits->keepalive) {
-        left = ngx_broadcast_wheel_until(ngx_broadcast_wheel_alive(bc),
-                                         bc->limits->keepalive);
+    left = ngx_broadcast_wheel_until(ngx_broadcast_wheel_alive(bc),
+                                     bc->limits->keepalive);
 
-        /* bytes still wait, so a ping would say nothing new */
+    /* bytes still wait, so a ping would say nothing new */
 
-        if (left <= 0) {
-            left = 1000;
-        }
+    if (left <= 0) {
+        left = 1000;
+    }
 
+    next = ngx_min(next, left);
+
+    if (ngx_broadcast_wheel_silent(bc)) {
+        left = ngx_broadcast_wheel_until(bc->received,
+                                         bc->limits->client_timeout);
         next = ngx_min(next, left);
     }
 
-    if (bc->limits->client_timeout) {
-
-        if (ngx_broadcast_wheel_silent(bc)) {
-            left = ngx_broadcast_wheel_until(bc->received,
-                                             bc->limits->client_timeout);
-            next = ngx_min(next, left);
-        }
-
-        if (bc->blocked) {
-            left = ngx_broadcast_wheel_until(bc->progress,
-                                             bc->limits->client_timeout);
-            next = ngx_min(next, left);
-        }
+    if (bc->blocked) {
+        left = ngx_broadcast_wheel_until(bc->progress,
+                                         bc->limits->client_timeout);
+        next = ngx_min(next, left);
     }
 
 expires:

@@ -13,11 +13,6 @@
 #include "conn/ngx_broadcast_invoke.h"
 
 
-/* ms to wait where broadcast_client_timeout is off */
-
-#define NGX_HTTP_BROADCAST_INVOKE_TIME  30000
-
-
 /* a request that waits; in r->pool */
 
 typedef struct {
@@ -219,15 +214,11 @@ ngx_http_broadcast_invoke_ask(ngx_http_request_t *r,
     ngx_broadcast_record_t *rec, ngx_uint_t afar)
 {
     ngx_int_t                       rc;
-    ngx_msec_t                      timeout;
     ngx_http_cleanup_t             *cln;
     ngx_http_broadcast_invoke_t    *wait;
     ngx_http_broadcast_loc_conf_t  *blcf;
 
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_broadcast_module);
-
-    timeout = blcf->limits.client_timeout ? blcf->limits.client_timeout
-                                          : NGX_HTTP_BROADCAST_INVOKE_TIME;
 
     wait = ngx_pcalloc(r->pool, sizeof(ngx_http_broadcast_invoke_t));
     cln = ngx_http_cleanup_add(r, 0);
@@ -241,7 +232,7 @@ ngx_http_broadcast_invoke_ask(ngx_http_request_t *r,
     cln->handler = ngx_http_broadcast_invoke_cleanup;
     cln->data = wait;
 
-    rc = ngx_broadcast_invoke(rec, afar, timeout,
+    rc = ngx_broadcast_invoke(rec, afar, blcf->limits.client_timeout,
                               ngx_http_broadcast_invoke_done, wait,
                               &wait->invoke);
 
