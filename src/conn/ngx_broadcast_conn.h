@@ -83,10 +83,10 @@ typedef enum {
 /* limits of the location that accepted it; borrowed from the cycle's conf */
 
 typedef struct {
-    ngx_msec_t              keepalive;
+    ngx_msec_t              keepalive;      /* these three are above 0 */
     ngx_msec_t              client_timeout;
     ngx_msec_t              handshake_timeout;
-    size_t                  message_size;
+    size_t                  message_size;   /* bytes, as the queue */
     size_t                  queue;
     ngx_uint_t              rate;           /* messages/s * 1000, 0 = off */
     ngx_uint_t              burst;
@@ -318,9 +318,6 @@ void ngx_broadcast_conn_stop(ngx_cycle_t *cycle);
  * start makes the sentinel that sees the sign.
  */
 void ngx_broadcast_conn_set_drain(ngx_msec_t drain);
-
-/* the same now */
-void ngx_broadcast_conn_drain(ngx_msec_t drain);
 
 
 #endif /* _NGX_BROADCAST_CONN_H_INCLUDED_ */

@@ -16,6 +16,7 @@
  * private memory, no lock.
  */
 
+/* NGX_ERROR: no memory */
 ngx_int_t ngx_broadcast_index_start(void);
 void ngx_broadcast_index_stop(void);
 
@@ -35,6 +36,7 @@ ngx_int_t ngx_broadcast_index_add(ngx_broadcast_conn_t *bc, ngx_str_t *user);
 /* from all lists, groups included; the registry is not told */
 void ngx_broadcast_index_remove(ngx_broadcast_conn_t *bc);
 
+/* by id; NULL: there is none, or it is another worker's */
 ngx_broadcast_conn_t *ngx_broadcast_index_find(ngx_str_t *id);
 
 /* connections of a user (linked by conn.same), or NULL if there is none */
@@ -62,6 +64,7 @@ ngx_uint_t ngx_broadcast_index_member(ngx_broadcast_conn_t *bc,
 ngx_uint_t ngx_broadcast_index_meant(ngx_broadcast_conn_t *bc,
     ngx_broadcast_record_t *rec);
 
+/* connections of this worker, of all hubs */
 ngx_uint_t ngx_broadcast_index_count(void);
 
 

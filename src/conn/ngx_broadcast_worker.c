@@ -26,6 +26,7 @@
 static void ngx_broadcast_sentinel_open(ngx_cycle_t *cycle);
 static void ngx_broadcast_sentinel_close(void);
 static void ngx_broadcast_sentinel_handler(ngx_event_t *ev);
+static void ngx_broadcast_drain_begin(ngx_msec_t drain);
 
 
 /*
@@ -188,7 +189,7 @@ ngx_broadcast_sentinel_handler(ngx_event_t *ev)
         c->idle = 0;
         c->close = 0;
 
-        ngx_broadcast_conn_drain(ngx_broadcast_drain_time);
+        ngx_broadcast_drain_begin(ngx_broadcast_drain_time);
         return;
     }
 
@@ -209,8 +210,8 @@ ngx_broadcast_conn_set_drain(ngx_msec_t drain)
 }
 
 
-void
-ngx_broadcast_conn_drain(ngx_msec_t drain)
+static void
+ngx_broadcast_drain_begin(ngx_msec_t drain)
 {
     ngx_broadcast_slot_exiting(ngx_broadcast_bus.zone, ngx_broadcast_bus.slot);
     ngx_broadcast_heir_beat();

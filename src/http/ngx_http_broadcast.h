@@ -280,6 +280,13 @@ ngx_table_elt_t *ngx_http_broadcast_header_in(ngx_http_request_t *r,
  */
 ngx_int_t ngx_http_broadcast_path_hub(ngx_http_request_t *r);
 
+/* content types, parameters ignored */
+ngx_uint_t ngx_http_broadcast_content_type(ngx_http_request_t *r,
+    const char *type);
+
+
+/* ngx_http_broadcast_body.c */
+
 /*
  * Reads the body into ctx->body, at most the location's message size, then
  * calls the handler, which finalizes the request.  Returns what a content
@@ -288,6 +295,9 @@ ngx_int_t ngx_http_broadcast_path_hub(ngx_http_request_t *r);
 ngx_int_t ngx_http_broadcast_read_body(ngx_http_request_t *r,
     ngx_http_broadcast_body_pt handler);
 
+
+/* ngx_http_broadcast_describe.c */
+
 /*
  * Members of an event for a function: "claims":…,"query":…,"headers":…,
  * "remoteAddress":… without braces.  Neither the token nor Authorization is
@@ -295,10 +305,6 @@ ngx_int_t ngx_http_broadcast_read_body(ngx_http_request_t *r,
  */
 void ngx_http_broadcast_describe(ngx_http_request_t *r,
     ngx_broadcast_buf_t *b);
-
-/* content types, parameters ignored */
-ngx_uint_t ngx_http_broadcast_content_type(ngx_http_request_t *r,
-    const char *type);
 
 
 /* ngx_http_broadcast_response.c: answers; each is a content handler's return */
@@ -414,7 +420,6 @@ ngx_int_t ngx_http_broadcast_presence(ngx_http_request_t *r,
 ngx_int_t ngx_http_broadcast_when_ready(ngx_http_request_t *r,
     ngx_http_broadcast_ready_pt ready);
 
-
 /*
  * Calls ready() after the other events of this turn: who has a long way to go
  * stops here.
@@ -456,6 +461,9 @@ ngx_int_t ngx_http_broadcast_connect(ngx_http_request_t *r,
  * no memory, or no random bytes.
  */
 ngx_int_t ngx_http_broadcast_new_id(ngx_http_request_t *r, ngx_str_t *id);
+
+
+/* ngx_http_broadcast_transports.c */
 
 /* NGX_BROADCAST_WEBSOCKET, _SSE or _LONGPOLL; else a status in *refuse */
 ngx_uint_t ngx_http_broadcast_transport(ngx_http_request_t *r,

@@ -21,7 +21,6 @@ ngx_int_t ngx_http_broadcast_negotiate_value(ngx_http_request_t *r,
 ngx_int_t ngx_http_broadcast_negotiate_url(ngx_http_request_t *r,
     ngx_str_t *hub, ngx_str_t *url, ngx_str_t *aud);
 
-
 /* scheme and host of the request: what an absolute URL begins with */
 void ngx_http_broadcast_negotiate_host(ngx_http_request_t *r,
     ngx_broadcast_buf_t *b);

@@ -12,6 +12,8 @@ static ngx_int_t ngx_http_broadcast_status_collect(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_broadcast_status_format(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_broadcast_status_accepts(ngx_http_request_t *r,
     const char *type);
+static void ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
+    ngx_broadcast_buf_t *b);
 static void ngx_http_broadcast_status_endpoints(
     ngx_http_broadcast_status_t *st, ngx_broadcast_buf_t *b);
 static void ngx_http_broadcast_status_hub(ngx_broadcast_buf_t *b,
@@ -255,7 +257,7 @@ ngx_http_broadcast_status_seconds(ngx_broadcast_buf_t *b, uint64_t usec)
 }
 
 
-void
+static void
 ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b)
 {

@@ -59,8 +59,6 @@ typedef struct {
 } ngx_http_broadcast_status_t;
 
 
-void ngx_http_broadcast_status_json(ngx_http_broadcast_status_t *st,
-    ngx_broadcast_buf_t *b);
 void ngx_http_broadcast_status_prometheus(ngx_http_broadcast_status_t *st,
     ngx_broadcast_buf_t *b);
 void ngx_http_broadcast_status_html(ngx_http_broadcast_status_t *st,

@@ -15,6 +15,8 @@
 #include "pg/ngx_broadcast_pg_local.h"
 
 
+static ngx_int_t ngx_broadcast_pg_conn_open(ngx_broadcast_pg_conn_t *conn,
+    const char *conninfo, ngx_msec_t timeout, ngx_msec_t patience);
 static void ngx_broadcast_pg_conn_looked_up(void *data, const char *conninfo,
     const char *why);
 static PGconn *ngx_broadcast_pg_conn_dial(ngx_broadcast_pg_conn_t *conn,
@@ -50,7 +52,9 @@ ngx_broadcast_pg_conn_init(ngx_broadcast_pg_conn_t *conn, ngx_log_t *log)
 }
 
 
-ngx_int_t
+/* conninfo has no name that would have to be looked up */
+
+static ngx_int_t
 ngx_broadcast_pg_conn_open(ngx_broadcast_pg_conn_t *conn,
     const char *conninfo, ngx_msec_t timeout, ngx_msec_t patience)
 {

@@ -186,17 +186,11 @@ struct ngx_broadcast_pg_conn_s {
 void ngx_broadcast_pg_conn_init(ngx_broadcast_pg_conn_t *conn, ngx_log_t *log);
 
 /*
- * Begins to connect; ready() or lost() follows from the event loop.
- * conninfo has no name that would have to be looked up.  NGX_ERROR: failed
- * at once, conn->error says why, no hook is called.
- */
-ngx_int_t ngx_broadcast_pg_conn_open(ngx_broadcast_pg_conn_t *conn,
-    const char *conninfo, ngx_msec_t timeout, ngx_msec_t patience);
-
-/*
- * The same with what broadcast_database names, which is looked up anew where
- * there is a resolver.  tries: how many have failed, each next one begins with
- * another address.
+ * Begins to connect to what broadcast_database names, which is looked up anew
+ * where there is a resolver; ready() or lost() follows from the event loop.
+ * tries: how many have failed, each next one begins with another address.
+ * timeout: of looking up and connecting; patience: between two answers, both in
+ * ms.  NGX_ERROR: failed at once, conn->error says why, no hook is called.
  */
 ngx_int_t ngx_broadcast_pg_conn_start(ngx_broadcast_pg_conn_t *conn,
     ngx_uint_t tries, ngx_msec_t timeout, ngx_msec_t patience);

@@ -136,9 +136,6 @@ ngx_int_t ngx_broadcast_seat_send(ngx_broadcast_seat_t *seat,
 /* nobody wants the transaction any more: what runs is cancelled */
 void ngx_broadcast_seat_give_up(ngx_broadcast_seat_t *seat);
 
-/* no query is in flight: ROLLBACK, or it takes the next stream */
-void ngx_broadcast_seat_next(ngx_broadcast_seat_t *seat);
-
 /* the first error of a transaction: its stream ends */
 void ngx_broadcast_seat_fail(ngx_broadcast_seat_t *seat, ngx_uint_t status,
     PGresult *result);

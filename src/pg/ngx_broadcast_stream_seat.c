@@ -23,6 +23,7 @@
 
 static void ngx_broadcast_seat_answered(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
+static void ngx_broadcast_seat_next(ngx_broadcast_seat_t *seat);
 static void ngx_broadcast_seat_cancel(ngx_broadcast_seat_t *seat);
 static void ngx_broadcast_seat_cancelled(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
@@ -142,7 +143,9 @@ ngx_broadcast_seat_fail(ngx_broadcast_seat_t *seat, ngx_uint_t status,
 }
 
 
-void
+/* no query is in flight: ROLLBACK, or it takes the next stream */
+
+static void
 ngx_broadcast_seat_next(ngx_broadcast_seat_t *seat)
 {
     if (seat->conn.state != NGX_BROADCAST_PG_OPEN || seat->conn.broken) {

@@ -15,6 +15,10 @@
  */
 
 
+static void ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone,
+    uint32_t row);
+
+
 ngx_int_t
 ngx_broadcast_registry_find(ngx_broadcast_zone_t *zone, ngx_str_t *id,
     ngx_broadcast_row_info_t *info)
@@ -308,11 +312,11 @@ ngx_broadcast_registry_tried(ngx_broadcast_zone_t *zone, ngx_str_t *id)
 
 
 /*
- * Frees a tombstone.  A death before free_state: it is still one, for the
- * next expire.  From there on: free; the rebuild links it so.
+ * Frees a tombstone; `dirty` is set.  A death before free_state: it is still
+ * one, for the next expire.  From there on: free; the rebuild links it so.
  */
 
-void
+static void
 ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone, uint32_t row)
 {
     uint32_t                  *link;

@@ -50,7 +50,9 @@ ngx_broadcast_rule_hash(uint32_t user)
 }
 
 
-time_t
+/* seconds, wall clock, when a JOIN with this ttl (of a record) expires */
+
+static time_t
 ngx_broadcast_rule_expires(uint64_t usec, uint32_t ttl)
 {
     if (ttl == NGX_BROADCAST_TTL_NONE) {
@@ -298,18 +300,6 @@ ngx_broadcast_rule_limit_locked(ngx_broadcast_zone_t *zone, uint32_t user,
     {
         ngx_broadcast_rule_free_locked(zone, oldest);
     }
-}
-
-
-void
-ngx_broadcast_rule_remove(ngx_broadcast_zone_t *zone, ngx_uint_t hub,
-    ngx_str_t *user, ngx_str_t *group)
-{
-    ngx_broadcast_zone_lock(zone);
-
-    ngx_broadcast_rule_remove_locked(zone, hub, user, group);
-
-    ngx_broadcast_zone_unlock(zone);
 }
 
 

@@ -38,18 +38,12 @@ typedef struct {
 } ngx_broadcast_rule_t;
 
 
-/* seconds, wall clock, when a JOIN with this ttl (of a record) expires */
-time_t ngx_broadcast_rule_expires(uint64_t usec, uint32_t ttl);
-
 /*
  * For the relay, which reads them from the database; everybody else sends
- * records.  set: NGX_OK; NGX_BUSY: no room in the zone, counted.  remove:
- * an empty group is all groups of the user.
+ * records.  NGX_OK; NGX_BUSY: no room in the zone, counted.
  */
 ngx_int_t ngx_broadcast_rule_set(ngx_broadcast_zone_t *zone,
     ngx_broadcast_rule_t *rule);
-void ngx_broadcast_rule_remove(ngx_broadcast_zone_t *zone, ngx_uint_t hub,
-    ngx_str_t *user, ngx_str_t *group);
 
 /*
  * Before and after the relay sets what the database has.  clear: takes a

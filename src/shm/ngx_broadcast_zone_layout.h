@@ -521,13 +521,9 @@ uint32_t ngx_broadcast_row_find_locked(ngx_broadcast_zone_t *zone,
 void ngx_broadcast_row_count_locked(ngx_broadcast_zone_t *zone,
     ngx_broadcast_conn_row_t *conn, ngx_int_t n);
 
-/*
- * Ends a LIVE row; 1: only a piece of its memberships was taken off, again.
- * Frees a tombstone: `dirty` is set.
- */
+/* ends a LIVE row; 1: only a piece of its memberships was taken off, again */
 ngx_uint_t ngx_broadcast_row_end_locked(ngx_broadcast_zone_t *zone,
     uint32_t row, ngx_uint_t reason);
-void ngx_broadcast_row_free_locked(ngx_broadcast_zone_t *zone, uint32_t row);
 
 
 /* ring: bytes at an offset, which may go over the ring's end */
