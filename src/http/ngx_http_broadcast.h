@@ -55,13 +55,6 @@ typedef enum {
 #define NGX_HTTP_BROADCAST_SSE        (1 << NGX_BROADCAST_SSE)
 #define NGX_HTTP_BROADCAST_LONGPOLL   (1 << NGX_BROADCAST_LONGPOLL)
 
-/* those of them that this version can serve */
-
-#define NGX_HTTP_BROADCAST_SERVED                                             \
-    (NGX_HTTP_BROADCAST_WEBSOCKET                                             \
-     |NGX_HTTP_BROADCAST_SSE                                                  \
-     |NGX_HTTP_BROADCAST_LONGPOLL)
-
 
 #define NGX_HTTP_BROADCAST_AUTH_OFF       0
 #define NGX_HTTP_BROADCAST_AUTH_ON        1
@@ -469,7 +462,7 @@ ngx_int_t ngx_http_broadcast_new_id(ngx_http_request_t *r, ngx_str_t *id);
 ngx_uint_t ngx_http_broadcast_transport(ngx_http_request_t *r,
     ngx_int_t *refuse);
 
-/* 404 of a transport that is not served or switched off */
+/* 404 of a transport that location or token switch off */
 ngx_int_t ngx_http_broadcast_transport_off(ngx_http_request_t *r,
     ngx_uint_t transport);
 

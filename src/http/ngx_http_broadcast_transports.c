@@ -52,7 +52,7 @@ ngx_http_broadcast_transports(ngx_http_request_t *r,
 
     blcf = ngx_http_get_module_loc_conf(r, ngx_http_broadcast_module);
 
-    offered = blcf->transports & NGX_HTTP_BROADCAST_SERVED;
+    offered = blcf->transports;
 
     if (ctx->jwt == NULL) {
         return offered;

@@ -16,9 +16,7 @@
 #include <ngx_core.h>
 
 
-#define NGX_BROADCAST_PLAIN_GAP        "broadcast.gap"
-#define NGX_BROADCAST_PLAIN_POSITION   "broadcast.position"
-#define NGX_BROADCAST_PLAIN_EVERYBODY  "*"     /* "send":"*" */
+#define NGX_BROADCAST_PLAIN_GAP  "broadcast.gap"
 
 
 /*
