@@ -151,7 +151,7 @@ $nginx->stop_ok(signal => 'TERM');
 
 my $crowd = Broadcast::Nginx->new(
     workers => 2,
-    http => 'broadcast_zone hubs 16m;',
+    http => 'broadcast_zone hubs 4m;',
     server => <<'EOS')->start;
         location /client   { broadcast_hub anonymous; }
         location /publish/ { broadcast_publish; }
@@ -160,12 +160,15 @@ EOS
 
 $port = $crowd->port;
 
-my $large = '{"type":1,"target":"x","arguments":["' . 'x' x 1000000 . "\"]}\x1e";
-my $body = '"' . 'x' x 1000000 . '"';
+my $size = 250_000;
+my $large = '{"type":1,"target":"x","arguments":["' . 'x' x $size . "\"]}\x1e";
+my $body = '"' . 'x' x $size . '"';
 
-# A worker that gets no turn for half a second is not waited for: where that is
-# the machine's doing, another attempt has its chance; another build is not quick
-# enough on some.
+is(status()->{log}{bytes}, 4 * 1024 * 1024 / 4, 'a log of a megabyte');
+
+# Eight megabytes: the slowest build reads some of them in far less than the
+# half second that is waited for a worker.  Where a worker got no turn for so
+# long, it is the machine's doing, and another attempt has its chance.
 
 my (@calm, @got, $overruns);
 
@@ -175,29 +178,22 @@ for my $attempt (1 .. 8) {
     $_->drop for @calm;
     @calm = map { Broadcast::Hub->connect($port, '/client?hub=chat') } 1 .. 4;
 
-    my @polls = map { poller() } 1 .. 24;
+    my @polls = map { poller() } 1 .. 16;
 
     @got = (at_once($large, map { "/client?hub=chat&id=$_" } @polls),
-            at_once($body, ('/publish/other') x 24));
+            at_once($body, ('/publish/other') x 16));
 
     $overruns = status()->{log}{overruns} - $overruns;
     last if !$overruns;
 }
 
-is($got[0], '200 ' x 24,
-   '24 messages of clients, a megabyte each, in a log of four');
-is($got[1], '200 ' x 24, 'and as many published');
+is($got[0], '200 ' x 16, 'messages of clients, more than the log holds');
+is($got[1], '200 ' x 16, '... and as many published');
+is($overruns, 0, '... and no worker falls off the log');
 
-SKIP: {
-    skip 'this build is too slow here', 5
-        if $overruns && $ENV{BROADCAST_BUILD};
-
-    is($overruns, 0, 'no worker falls off the log');
-
-    http($port, 'POST', '/publish/chat?target=still', body => '1',
-         headers => [ 'Content-Type' => 'application/json' ]);
-    is_deeply($_->invocation('still'), [ 1 ], 'a client goes on') for @calm;
-}
+http($port, 'POST', '/publish/chat?target=still', body => '1',
+     headers => [ 'Content-Type' => 'application/json' ]);
+is_deeply($_->invocation('still'), [ 1 ], '... a client goes on') for @calm;
 
 $_->close for @calm;
 $crowd->stop_ok(signal => 'TERM');
@@ -218,21 +214,26 @@ sub poller {
 }
 
 
-# sends a body to each, all but its last byte first; the statuses
+# sends a body to each, whose last bytes come in the same moment; the statuses
 
 sub at_once {
     my ($bytes, @urls) = @_;
 
     my @c = map {
         my $c = Broadcast::HTTP->connect($port);
-        $c->write("POST $_ HTTP/1.1\r\nHost: a\r\n"
+        $c->write("POST $_ HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
                   . "Content-Type: application/json\r\nContent-Length: "
-                  . length($bytes) . "\r\n\r\n"
-                  . substr $bytes, 0, -1);
+                  . length($bytes) . "\r\n\r\n");
+        $c->head;
+        $c->write(substr $bytes, 0, -1);
         $c;
     } @urls;
 
+    my @workers = $crowd->workers;
+
+    kill 'STOP', @workers;
     $_->write(substr $bytes, -1) for @c;
+    kill 'CONT', @workers;
 
     return join '', map { $_->head->{status} . ' ' } @c;
 }
