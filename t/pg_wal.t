@@ -283,6 +283,17 @@ ok((wait_for {
                   where slot_name = 'broadcast'}) eq 't';
 } 60), '... and need not be read again');
 
+# nor by the server for a session to come, which what follows would wait for
+
+ok((wait_for {
+    $pg->psql('checkpoint');
+    sql(q{select broadcast.send_all('chat', 'on', '[]')});
+    $sse->event;
+    $pg->psql(qq{select restart_lsn >= '$read'::pg_lsn - 1048576
+                   from pg_replication_slots
+                  where slot_name = 'broadcast'}) eq 't';
+} 60), '... by nobody');
+
 $pg->psql(q{update broadcast.setting set value = '33554432'
              where name = 'message_size'}, db => 'app');
 my ($ok, $words) = $pg->try(q{select broadcast.send_all('chat', 'large',
@@ -394,8 +405,12 @@ ok((wait_for {
         slot("restart_lsn > '$mark'") eq 't';
     } 20), '... and need not be kept');
 
-is($nginx->error_log =~ /\[error\]/, '', 'no error was logged')
-    or diag(grep { /\[error\]/ } split /^/, $nginx->error_log);
+# a machine that is too slow for 200 MB in the time of an answer says so
+
+my @errors = grep { /\[error\]/ && !/no answer in time|is active for PID/ }
+             split /^/, $nginx->error_log;
+
+is_deeply(\@errors, [], 'no other error was logged');
 
 $nginx->stop_ok(signal => 'TERM');
 
