@@ -266,6 +266,32 @@ struct ngx_broadcast_conn_s {
 };
 
 
+/* fan-out: what is done with each connection of a scope */
+
+typedef void (*ngx_broadcast_each_pt)(ngx_broadcast_conn_t *bc, void *data);
+
+/*
+ * Calls each() for the connections of the record's scope that were there when
+ * it was appended.  each() may change groups of its connection, but neither
+ * end nor free one: who must go is condemned, and goes with the flush.
+ *
+ * only, here and below: the one connection that the record is for, which all
+ * others had; or NULL.
+ */
+
+void ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
+    ngx_broadcast_conn_t *only, ngx_broadcast_each_pt each, void *data);
+
+/*
+ * A record that says that messages are missing, or that another epoch has
+ * begun: plain clients are told, others condemned, to come again.
+ */
+
+void ngx_broadcast_fanout_gap(ngx_broadcast_record_t *rec,
+    ngx_broadcast_conn_t *only);
+void ngx_broadcast_fanout_epoch(ngx_broadcast_record_t *rec,
+    ngx_broadcast_conn_t *only);
+
 /* fan-out: pointers queued since the sockets were last written */
 
 extern ngx_uint_t  ngx_broadcast_fanout_turn;
