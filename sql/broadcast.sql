@@ -15,10 +15,10 @@
 --     users         send_*, add_to_group, remove_from_group,
 --                   close_connection, position, bind, unbind, doctor
 --     nginx         schema_version, dispatch, stage, stage_once, ring, and
---                   the relay's promise, idempotency_keep,
---                   sequence, read, replay, replay_state, settled, positions,
---                   head, rules, server, begin_anew, upkeep, bindings,
---                   bindings_version,
+--                   the relay's promise, idempotency_keep, sequence,
+--                   sequence_read, read, replay, replay_state, settled,
+--                   positions, head, rules, server, begin_anew, upkeep,
+--                   bindings, bindings_version,
 --                   node_beat, node_lease, node_about, unseat, sweep, timers,
 --                   by_wal, wal_plan, sequence_wal; error_add, enter, methods
 --                   and what its statements call; keep_groups,
@@ -3180,6 +3180,170 @@ COMMENT ON FUNCTION broadcast.number_any(int) IS
 --
 -- An id that was taken before `past`, up to `low`, is searched for by the
 -- transaction alone: `+ 0`, so that no other index is good for that.
+--
+-- What was numbered comes back as read() would give it, which otherwise costs a
+-- third of both.  A page of read() is bounded, so large messages are no such ones.
+
+CREATE OR REPLACE FUNCTION broadcast.sequence_read(lim int)
+RETURNS TABLE (pos bigint, hub text, epoch bigint, seq bigint, type smallint,
+               scope smallint, source smallint, name text, grp text,
+               target text, arguments text, excluded text, mark bigint,
+               created bigint, ttl bigint, numbered int)
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    said text := current_setting('broadcast.drain', true);
+    told text := current_setting('broadcast.newest', true);
+    mine text;          -- the hub
+    low bigint;
+    ahead xid8;         -- what did not yet begin
+    unseen xid8[];      -- transactions that were open then
+    large int := 4194304 / greatest(lim, 1);
+    now text;
+    ids bigint[];       -- null: not such a message
+    late bigint[];
+    age bigint;         -- the epoch
+    others boolean;     -- nodes to be told of the batch
+    start bigint;
+    newest bigint;
+    n int;
+BEGIN
+    <<short>>
+    BEGIN
+        EXIT short WHEN (split_part(said, '|', 3) = '-'
+                         AND split_part(told, '|', 5) <> '') IS NOT TRUE
+                        OR left(said, 1) = '-'
+                        OR pg_current_xact_id_if_assigned() IS NOT NULL;
+
+        low := split_part(said, '|', 2)::bigint;
+        ahead := split_part(said, ':', 2)::xid8;
+        unseen := ('{' || split_part(split_part(said, '|', 1), ':', 3) || '}')
+                  ::xid8[];
+        mine := split_part(told, '|', 6);
+
+        SELECT pg_current_snapshot(),
+               ARRAY(SELECT CASE WHEN s.hub = mine AND s.type = 1
+                                      AND octet_length(coalesce(
+                                              s.arguments::text, s.detail))
+                                          + coalesce(octet_length(s.excluded),
+                                                     0) < large
+                                 THEN s.id END
+                       FROM broadcast.staging s
+                      WHERE s.id > low ORDER BY s.id LIMIT lim),
+               ARRAY(SELECT CASE WHEN s.hub = mine AND s.type = 1
+                                      AND octet_length(coalesce(
+                                              s.arguments::text, s.detail))
+                                          + coalesce(octet_length(s.excluded),
+                                                     0) < large
+                                 THEN s.id END
+                       FROM broadcast.staging s
+                      WHERE s.xid >= ahead AND s.id + 0 <= low LIMIT lim)
+               || ARRAY(SELECT CASE WHEN s.hub = mine AND s.type = 1
+                                         AND octet_length(coalesce(
+                                                 s.arguments::text, s.detail))
+                                             + coalesce(octet_length(
+                                                            s.excluded), 0)
+                                             < large
+                                    THEN s.id END
+                          FROM broadcast.staging s
+                         WHERE s.xid = ANY (unseen) AND s.id + 0 <= low
+                         LIMIT lim)
+          INTO now, ids, late;
+
+        said := concat(now, '|', greatest(low, ids[cardinality(ids)]),
+                       '|-|-|-|-');
+        ids := ids || late;
+        n := cardinality(ids);
+
+        IF n = 0 THEN
+            said := set_config('broadcast.drain', said, false);
+            RETURN;
+        END IF;
+
+        EXIT short WHEN n >= lim OR array_position(ids, NULL) IS NOT NULL;
+
+        -- as number_start() says
+
+        IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
+        THEN
+            PERFORM set_config('synchronous_commit', 'on', true);
+        END IF;
+
+        PERFORM FROM broadcast.state FOR UPDATE;
+
+        SELECT h.epoch, EXISTS (SELECT FROM broadcast.node
+                                 WHERE seen_at > clock_timestamp()
+                                                 - interval '15 s'
+                                OFFSET 1)
+          INTO age, others FROM broadcast.hub h WHERE h.name = mine;
+
+        start := split_part(told, '|', 2)::bigint;
+        newest := split_part(told, '|', 5)::bigint;
+
+        EXIT short WHEN (pg_sequence_last_value('broadcast.batches'::regclass)
+                         = split_part(told, '|', 1)::bigint
+                         AND age = split_part(told, '|', 4)::bigint
+                         AND start + n < split_part(told, '|', 3)::bigint)
+                        IS NOT TRUE;
+
+        RETURN QUERY
+        WITH moved AS (
+            DELETE FROM broadcast.staging WHERE id = ANY (ids) RETURNING *
+        )
+        INSERT INTO broadcast.message AS r (pos, hub, epoch, seq, type, scope,
+                                            source, name, grp, target,
+                                            arguments, detail, excluded, mark,
+                                            ttl, size, created_at, xid, nth)
+        SELECT start + m.n, m.hub, age, newest + m.n, m.type, m.scope,
+               m.source, m.name, m.grp, m.target, m.arguments, m.detail,
+               m.excluded,
+               coalesce(m.mark, (random() * 9007199254740992)::bigint), m.ttl,
+               coalesce(octet_length(m.arguments::text), 0)
+               + coalesce(octet_length(m.detail), 0)
+               + coalesce(octet_length(m.excluded), 0) + 256,
+               m.created_at, m.xid, m.nth
+          FROM (SELECT o.*, row_number() OVER (ORDER BY o.id) AS n
+                  FROM moved o) m
+     RETURNING r.pos, r.hub, r.epoch, r.seq, r.type, r.scope, r.source, r.name,
+               r.grp, r.target, coalesce(r.arguments::text, r.detail),
+               r.excluded, r.mark,
+               (extract(epoch FROM r.created_at) * 1000000)::bigint,
+               CASE WHEN r.ttl IS NOT NULL
+                    THEN ceil(greatest(least(r.ttl, 2147483647), 0))
+               END::bigint, NULL::int;
+
+        GET DIAGNOSTICS n = ROW_COUNT;
+
+        told := concat_ws('|', nextval('broadcast.batches'), start + n,
+                          split_part(told, '|', 3), age, newest + n, mine);
+        told := set_config('broadcast.newest', told, false)
+                || set_config('broadcast.drain', said, false);
+
+        IF others OR start / 1000 <> (start + n) / 1000 THEN
+            PERFORM broadcast.number_end(start, n, false, others);
+        END IF;
+
+        RETURN;
+    END;
+
+    n := broadcast.number_any(lim);
+
+    IF n > 0 THEN
+        RETURN QUERY SELECT r.*, n FROM broadcast.read(broadcast.head() - n,
+                                                       n) r;
+    END IF;
+END
+$$;
+
+COMMENT ON FUNCTION broadcast.sequence_read(int) IS
+'The leading relay: as sequence(), but returns what it has numbered, in the order of pos and as read() does: all of it, or if numbered is not null so many of which these are the first. Nobody has it before the transaction is committed';
+
 
 CREATE OR REPLACE FUNCTION broadcast.sequence(lim int) RETURNS int
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER
@@ -3189,113 +3353,15 @@ SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET jit = off
 AS $$
-DECLARE
-    said text := current_setting('broadcast.drain', true);
-    told text := current_setting('broadcast.newest', true);
-    mine text;          -- the hub
-    low bigint;
-    ahead xid8;         -- what did not yet begin
-    unseen xid8[];      -- transactions that were open then
-    now text;
-    ids bigint[];       -- null: not such a message
-    late bigint[];
-    epoch bigint;
-    others boolean;     -- nodes to be told of the batch
-    start bigint;
-    newest bigint;
-    n int;
 BEGIN
-    IF (split_part(said, '|', 3) = '-' AND split_part(told, '|', 5) <> '')
-       IS NOT TRUE
-       OR left(said, 1) = '-' OR pg_current_xact_id_if_assigned() IS NOT NULL
-    THEN
+    -- the long way, and nobody reads
+
+    IF pg_current_xact_id_if_assigned() IS NOT NULL THEN
         RETURN broadcast.number_any(lim);
     END IF;
 
-    low := split_part(said, '|', 2)::bigint;
-    ahead := split_part(said, ':', 2)::xid8;
-    unseen := ('{' || split_part(split_part(said, '|', 1), ':', 3) || '}')
-              ::xid8[];
-    mine := split_part(told, '|', 6);
-
-    SELECT pg_current_snapshot(),
-           ARRAY(SELECT CASE WHEN s.hub = mine AND s.type = 1 THEN s.id END
-                   FROM broadcast.staging s
-                  WHERE s.id > low ORDER BY s.id LIMIT lim),
-           ARRAY(SELECT CASE WHEN s.hub = mine AND s.type = 1 THEN s.id END
-                   FROM broadcast.staging s
-                  WHERE s.xid >= ahead AND s.id + 0 <= low LIMIT lim)
-           || ARRAY(SELECT CASE WHEN s.hub = mine AND s.type = 1 THEN s.id END
-                      FROM broadcast.staging s
-                     WHERE s.xid = ANY (unseen) AND s.id + 0 <= low LIMIT lim)
-      INTO now, ids, late;
-
-    said := concat(now, '|', greatest(low, ids[cardinality(ids)]), '|-|-|-|-');
-    ids := ids || late;
-    n := cardinality(ids);
-
-    IF n = 0 THEN
-        said := set_config('broadcast.drain', said, false);
-        RETURN 0;
-    END IF;
-
-    IF n >= lim OR array_position(ids, NULL) IS NOT NULL THEN
-        RETURN broadcast.number_any(lim);
-    END IF;
-
-    -- as number_start() says
-
-    IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-    END IF;
-
-    PERFORM FROM broadcast.state FOR UPDATE;
-
-    SELECT h.epoch, EXISTS (SELECT FROM broadcast.node
-                             WHERE seen_at > clock_timestamp() - interval '15 s'
-                            OFFSET 1)
-      INTO epoch, others FROM broadcast.hub h WHERE h.name = mine;
-
-    start := split_part(told, '|', 2)::bigint;
-    newest := split_part(told, '|', 5)::bigint;
-
-    IF (pg_sequence_last_value('broadcast.batches'::regclass)
-        = split_part(told, '|', 1)::bigint
-        AND epoch = split_part(told, '|', 4)::bigint
-        AND start + n < split_part(told, '|', 3)::bigint) IS NOT TRUE
-    THEN
-        RETURN broadcast.number_any(lim);
-    END IF;
-
-    WITH moved AS (
-        DELETE FROM broadcast.staging WHERE id = ANY (ids) RETURNING *
-    )
-    INSERT INTO broadcast.message (pos, hub, epoch, seq, type, scope, source,
-                                   name, grp, target, arguments, detail,
-                                   excluded, mark, ttl, size, created_at,
-                                   xid, nth)
-    SELECT start + m.n, m.hub, epoch, newest + m.n, m.type, m.scope,
-           m.source, m.name, m.grp, m.target, m.arguments, m.detail,
-           m.excluded,
-           coalesce(m.mark, (random() * 9007199254740992)::bigint), m.ttl,
-           coalesce(octet_length(m.arguments::text), 0)
-           + coalesce(octet_length(m.detail), 0)
-           + coalesce(octet_length(m.excluded), 0) + 256,
-           m.created_at, m.xid, m.nth
-      FROM (SELECT o.*, row_number() OVER (ORDER BY o.id) AS n FROM moved o) m;
-
-    GET DIAGNOSTICS n = ROW_COUNT;
-
-    told := concat_ws('|', nextval('broadcast.batches'), start + n,
-                      split_part(told, '|', 3), epoch, newest + n, mine);
-    told := set_config('broadcast.newest', told, false)
-            || set_config('broadcast.drain', said, false);
-
-    IF others OR start / 1000 <> (start + n) / 1000 THEN
-        PERFORM broadcast.number_end(start, n, false, others);
-    END IF;
-
-    RETURN n;
+    RETURN (SELECT coalesce(max(r.numbered), count(*))
+              FROM broadcast.sequence_read(lim) r);
 END
 $$;
 

@@ -69,6 +69,11 @@ static const ngx_broadcast_pg_prepared_t
     { "broadcast_sequence",
       "SELECT broadcast.sequence($1::int)" },
 
+    { "broadcast_sequence_read",
+      "SELECT r.pos, r.hub, r.epoch, r.seq, r.type, r.scope, r.source,"
+      " r.name, r.grp, r.target, r.arguments, r.excluded, r.mark, r.created,"
+      " r.ttl, r.numbered FROM broadcast.sequence_read($1::int) r" },
+
     { "broadcast_sequence_wal",
       "SELECT s.taken, s.left_out, s.numbered FROM broadcast.sequence_wal("
       "$1::pg_lsn[], $2::int[], $3::bigint[], $4::text[], $5::pg_lsn) s" },

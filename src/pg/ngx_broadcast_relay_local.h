@@ -103,6 +103,8 @@ typedef struct {
 
     uint64_t                    cursor;     /* pos of what was read last */
     ngx_uint_t                  leader;
+    ngx_uint_t                  joint;      /* 1: the schema has
+                                               sequence_read() */
     ngx_msec_t                  courted;    /* lock tried for since */
     ngx_msec_t                  beat;       /* last */
     ngx_msec_t                  lease;      /* of a node, 0: not known yet */

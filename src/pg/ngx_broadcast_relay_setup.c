@@ -82,6 +82,13 @@ static const char  ngx_broadcast_relay_settings[] =
     " ('tcp_user_timeout', '9000')) v(name, value)"
     " JOIN pg_catalog.pg_settings s USING (name))";
 
+/* what an older schema has not, or a role was not granted, is done without */
+
+static const char  ngx_broadcast_relay_version_text[] =
+    "SELECT broadcast.schema_version(),"
+    " pg_catalog.has_function_privilege(pg_catalog.to_regprocedure("
+    "'broadcast.sequence_read(int)'), 'EXECUTE')";
+
 /* both are of one moment: the functions are STABLE and share the snapshot */
 
 static const char  ngx_broadcast_relay_places_text[] =
@@ -149,7 +156,7 @@ ngx_broadcast_relay_step(void)
         break;
 
     case NGX_BROADCAST_STEP_VERSION:
-        text = "SELECT broadcast.schema_version()";
+        text = ngx_broadcast_relay_version_text;
         break;
 
     case NGX_BROADCAST_STEP_BEGIN:
@@ -355,6 +362,7 @@ ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result)
     if (status == NGX_BROADCAST_PG_OK
         && ngx_broadcast_pg_number(result, 0, 0) >= NGX_BROADCAST_RELAY_SCHEMA)
     {
+        relay->joint = PQgetvalue(result, 0, 1)[0] == 't';
         relay->step = NGX_BROADCAST_STEP_BEGIN;
         relay->load = 0;
         relay->anew = 0;

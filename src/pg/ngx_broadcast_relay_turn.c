@@ -18,9 +18,20 @@
 
 /*
  * A turn: the leader numbers what is committed, then everybody reads what is
- * numbered, behind the cursor.  Both go out together, each with a Sync of its
- * own: what is read was committed before.  Turns follow each other until one
- * finds nothing more; what asks for a turn meanwhile makes one more.
+ * numbered, behind the cursor.  Turns follow each other until one finds nothing
+ * more; what asks for a turn meanwhile makes one more.
+ *
+ * sequence_read() gives back what it has numbered, which is committed once its
+ * Sync is answered.  If that is what follows the cursor, place by place, it is
+ * what read() would say.  Else it is left: something was numbered that was not
+ * read here, by another session, or by one of ours whose answer did not come.
+ * So it is if nothing was numbered.
+ *
+ *   SEQUENCE_READ -+-- follows the cursor --> deliver
+ *                  +-- else --> READ -------> deliver
+ *
+ * Where the schema has no such function, sequence() and read() go out together,
+ * each with a Sync of its own: what is read was committed before.
  */
 
 
@@ -37,8 +48,13 @@ static void ngx_broadcast_relay_bound(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
 static void ngx_broadcast_relay_sequenced(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
+static void ngx_broadcast_relay_was_numbered(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result);
+static ngx_uint_t ngx_broadcast_relay_follows(PGresult *result);
+static void ngx_broadcast_relay_read(void);
 static void ngx_broadcast_relay_was_read(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
+static void ngx_broadcast_relay_take(PGresult *result);
 static ngx_msec_t ngx_broadcast_relay_pause(void);
 
 
@@ -296,18 +312,18 @@ ngx_broadcast_relay_turn(void)
         relay->sequence.nparams = 1;
         relay->sequence.params[0] = "500";
 
+        if (relay->joint) {
+            ngx_broadcast_relay_send(&relay->sequence,
+                                     NGX_BROADCAST_PG_SEQUENCE_READ, NULL,
+                                     ngx_broadcast_relay_was_numbered);
+            return;
+        }
+
         ngx_broadcast_relay_send(&relay->sequence, NGX_BROADCAST_PG_SEQUENCE,
                                  NULL, ngx_broadcast_relay_sequenced);
     }
 
-    (void) ngx_sprintf((u_char *) relay->cursor_text, "%uL%Z", relay->cursor);
-
-    relay->read.nparams = 2;
-    relay->read.params[0] = relay->cursor_text;
-    relay->read.params[1] = "500";
-
-    ngx_broadcast_relay_send(&relay->read, NGX_BROADCAST_PG_READ, NULL,
-                             ngx_broadcast_relay_was_read);
+    ngx_broadcast_relay_read();
 }
 
 
@@ -373,19 +389,95 @@ ngx_broadcast_relay_sequenced(ngx_broadcast_pg_query_t *query,
 
 
 static void
+ngx_broadcast_relay_was_numbered(ngx_broadcast_pg_query_t *query,
+    ngx_uint_t status, PGresult *result)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    if (!ngx_broadcast_relay_good(status, result,
+                                  "broadcast.sequence_read()"))
+    {
+        relay->turning = 0;
+        return;
+    }
+
+    relay->numbered = PQntuples(result);
+
+    /* a page of them */
+
+    if (relay->numbered && !PQgetisnull(result, 0, 15)) {
+        relay->numbered = ngx_broadcast_pg_number(result, 0, 15);
+    }
+
+    if (ngx_broadcast_relay_follows(result)) {
+        ngx_broadcast_relay_take(result);
+        return;
+    }
+
+    ngx_broadcast_relay_read();
+}
+
+
+/* nothing is between the cursor and these rows, nor between two of them */
+
+static ngx_uint_t
+ngx_broadcast_relay_follows(PGresult *result)
+{
+    int  i, n;
+
+    n = PQntuples(result);
+
+    for (i = 0; i < n; i++) {
+        if ((uint64_t) ngx_broadcast_pg_number(result, i, 0)
+            != ngx_broadcast_relay.cursor + 1 + i)
+        {
+            return 0;
+        }
+    }
+
+    return n != 0;
+}
+
+
+static void
+ngx_broadcast_relay_read(void)
+{
+    ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
+
+    (void) ngx_sprintf((u_char *) relay->cursor_text, "%uL%Z", relay->cursor);
+
+    relay->read.nparams = 2;
+    relay->read.params[0] = relay->cursor_text;
+    relay->read.params[1] = "500";
+
+    ngx_broadcast_relay_send(&relay->read, NGX_BROADCAST_PG_READ, NULL,
+                             ngx_broadcast_relay_was_read);
+}
+
+
+static void
 ngx_broadcast_relay_was_read(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result)
+{
+    if (!ngx_broadcast_relay_good(status, result, "broadcast.read()")) {
+        ngx_broadcast_relay.turning = 0;
+        return;
+    }
+
+    ngx_broadcast_relay_take(result);
+}
+
+
+/* rows behind the cursor, in its done: the log gets them */
+
+static void
+ngx_broadcast_relay_take(PGresult *result)
 {
     int                     i, n;
     size_t                  bytes;
     uint64_t                now, time;
     ngx_uint_t              more;
     ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
-
-    if (!ngx_broadcast_relay_good(status, result, "broadcast.read()")) {
-        relay->turning = 0;
-        return;
-    }
 
     n = PQntuples(result);
     bytes = 0;
@@ -395,7 +487,8 @@ ngx_broadcast_relay_was_read(ngx_broadcast_pg_query_t *query,
     }
 
     more = n == NGX_BROADCAST_RELAY_ROWS || bytes >= NGX_BROADCAST_ROW_PAGE
-           || relay->numbered == NGX_BROADCAST_RELAY_ROWS;
+           || relay->numbered == NGX_BROADCAST_RELAY_ROWS
+           || relay->numbered > (ngx_uint_t) n;
 
     if (more) {
         relay->due = 1;
