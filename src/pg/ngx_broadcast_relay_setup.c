@@ -363,6 +363,14 @@ ngx_broadcast_relay_version(ngx_uint_t status, PGresult *result)
         && ngx_broadcast_pg_number(result, 0, 0) >= NGX_BROADCAST_RELAY_SCHEMA)
     {
         relay->joint = PQgetvalue(result, 0, 1)[0] == 't';
+
+        if (!relay->joint) {
+            ngx_log_error(NGX_LOG_INFO, ngx_broadcast_pg.log, 0,
+                          "broadcast: the schema has no sequence_read(), or "
+                          "it is not granted: numbering and reading are two "
+                          "statements");
+        }
+
         relay->step = NGX_BROADCAST_STEP_BEGIN;
         relay->load = 0;
         relay->anew = 0;

@@ -237,19 +237,34 @@ await run(async () => {
 
     await stops(ann, 5, 'relay stopped', {
         cut: () => psql(`alter function broadcast.sequence(int)
-                         rename to sequence_away`),
+                         rename to sequence_away;
+                         alter function broadcast.sequence_read(int)
+                         rename to sequence_read_away`),
         mend: () => psql(`alter function broadcast.sequence_away(int)
-                          rename to sequence`),
+                          rename to sequence;
+                          alter function broadcast.sequence_read_away(int)
+                          rename to sequence_read`),
         reason: /no relay takes it on/,
     });
 
     // the relay numbers, but reads nothing that it could hand to the workers
     const read = psql(`select pg_get_functiondef(
                            'broadcast.read(bigint, int)'::regprocedure)`);
+    const numbers = psql(`select pg_get_functiondef(
+                           'broadcast.sequence_read(int)'::regprocedure)`);
 
     await stops(ann, 6, 'delivery stopped', {
-        cut: () => psql(read.replace('LIMIT $2', 'LIMIT 0')),
-        mend: () => psql(read),
+        cut: () => psql(`${read.replace('LIMIT $2', 'LIMIT 0')};
+            alter function broadcast.sequence_read(int)
+            rename to sequence_unread;
+            ${numbers.replace(/AS \$function\$.*\$function\$/s, () =>
+                `AS 'begin
+                    perform from broadcast.sequence_unread(lim);
+                end'`)}`),
+        mend: () => psql(`${read};
+            drop function broadcast.sequence_read(int);
+            alter function broadcast.sequence_unread(int)
+            rename to sequence_read`),
         reason: /not delivered here/,
     });
 
