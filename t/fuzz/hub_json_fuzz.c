@@ -7,11 +7,13 @@
 /* links: src/proto/ngx_broadcast_hub_json.c
  *        src/proto/ngx_broadcast_hub_json_write.c
  *        src/proto/ngx_broadcast_scan.c src/proto/ngx_broadcast_scan_text.c
- *        src/base/ngx_broadcast_utf8.c */
+ *        src/base/ngx_broadcast_utf8.c -ljansson */
 
 
 #include <ngx_config.h>
 #include <ngx_core.h>
+
+#include <jansson.h>
 
 #include "proto/ngx_broadcast_hub_json.h"
 
@@ -23,6 +25,83 @@ differ(ngx_str_t *one, ngx_str_t *two)
 {
     return one->len != two->len
            || (one->len && memcmp(one->data, two->data, one->len) != 0);
+}
+
+
+/* a string member, or none, which null stands for */
+
+static void
+is_text(json_t *json, const char *name, ngx_str_t *text)
+{
+    json_t  *v;
+
+    v = json_object_get(json, name);
+
+    if (json_string_length(v) != text->len
+        || (text->len
+            && memcmp(json_string_value(v), text->data, text->len) != 0))
+    {
+        abort();
+    }
+}
+
+
+static void
+is_value(json_t *json, const char *name, ngx_str_t *text)
+{
+    json_t  *v;
+
+    v = json_loadb((char *) text->data, text->len,
+                   JSON_DECODE_ANY|JSON_ALLOW_NUL, NULL);
+
+    if (v == NULL || !json_equal(v, json_object_get(json, name))) {
+        abort();
+    }
+
+    json_decref(v);
+}
+
+
+/* what jansson takes as well has the same members, the last of each name */
+
+static void
+same(ngx_str_t *record, ngx_broadcast_message_t *m)
+{
+    json_t  *json;
+
+    json = json_loadb((char *) record->data, record->len, JSON_ALLOW_NUL,
+                      NULL);
+    if (json == NULL) {
+        return;
+    }
+
+    if (json_integer_value(json_object_get(json, "type")) != (int) m->type
+        || json_array_size(json_object_get(json, "streamIds")) != m->nstreams)
+    {
+        abort();
+    }
+
+    is_text(json, "invocationId", &m->id);
+    is_text(json, "target", &m->target);
+    is_text(json, "error", &m->error);
+
+    if (m->arguments.len) {
+        is_value(json, "arguments", &m->arguments);
+    }
+
+    if (m->has_value) {
+        is_value(json, m->type == NGX_BROADCAST_MESSAGE_STREAM_ITEM
+                       ? "item" : "result", &m->value);
+    }
+
+    if (m->type == NGX_BROADCAST_MESSAGE_ACK
+        && json_integer_value(json_object_get(json, "sequenceId"))
+           != m->sequence)
+    {
+        abort();
+    }
+
+    json_decref(json);
 }
 
 
@@ -111,6 +190,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         if ((rc == NGX_ERROR) != (error != NULL)) {
             abort();
+        }
+
+        if (rc == NGX_OK) {
+            same(&record, &m);
         }
 
         /*
