@@ -24,6 +24,7 @@ static ngx_int_t ngx_broadcast_ws_fail(ngx_broadcast_ws_parser_t *p,
 static ngx_int_t ngx_broadcast_ws_read_header(ngx_broadcast_ws_parser_t *p,
     u_char **pos, u_char *last, ngx_broadcast_ws_event_t *ev);
 static size_t ngx_broadcast_ws_need(ngx_broadcast_ws_parser_t *p);
+static size_t ngx_broadcast_ws_most(ngx_broadcast_ws_parser_t *p);
 static ngx_int_t ngx_broadcast_ws_check_start(ngx_broadcast_ws_parser_t *p,
     ngx_broadcast_ws_event_t *ev);
 static ngx_int_t ngx_broadcast_ws_begin(ngx_broadcast_ws_parser_t *p,
@@ -276,7 +277,7 @@ static ngx_int_t
 ngx_broadcast_ws_begin(ngx_broadcast_ws_parser_t *p,
     ngx_broadcast_ws_event_t *ev)
 {
-    uint64_t     len, limit;
+    uint64_t     len;
     ngx_uint_t   i, opcode;
     const char  *error;
 
@@ -318,13 +319,7 @@ ngx_broadcast_ws_begin(ngx_broadcast_ws_parser_t *p,
             ngx_broadcast_utf8_init(&p->utf8);
         }
 
-        limit = p->limit;
-
-        if (p->deflated) {
-            limit += ngx_broadcast_deflate_slack(limit);
-        }
-
-        if (len > limit - p->used) {
+        if (len > ngx_broadcast_ws_most(p) - p->used) {
             return ngx_broadcast_ws_fail(p, ev, NGX_BROADCAST_WS_TOO_BIG,
                                          "message too big");
         }
@@ -342,6 +337,23 @@ invalid:
 
     return ngx_broadcast_ws_fail(p, ev, NGX_BROADCAST_WS_PROTOCOL_ERROR,
                                  error);
+}
+
+
+/* bytes that the frames of the message may have */
+
+static size_t
+ngx_broadcast_ws_most(ngx_broadcast_ws_parser_t *p)
+{
+    size_t  limit;
+
+    limit = p->limit;
+
+    if (p->deflated) {
+        limit += ngx_broadcast_deflate_slack(limit);
+    }
+
+    return limit;
 }
 
 
@@ -566,7 +578,7 @@ ngx_broadcast_ws_keep(ngx_broadcast_ws_parser_t *p, u_char *data, size_t len)
             size = ngx_min(size, need + p->rest);
 
         } else {
-            size = ngx_min(size, ngx_max(need, p->limit));
+            size = ngx_min(size, ngx_max(need, ngx_broadcast_ws_most(p)));
         }
 
         message = malloc(size);

@@ -609,8 +609,9 @@ static void
 test_memory(void)
 {
     u_char                     *pos;
+    size_t                      i, n, size;
     ngx_int_t                   rc;
-    size_t                      i, n;
+    ngx_uint_t                  moved;
     ngx_broadcast_ws_event_t    ev;
     ngx_broadcast_ws_parser_t   p;
 
@@ -670,6 +671,31 @@ test_memory(void)
 
     ok(rc == NGX_AGAIN && p.message == NULL,
        "an empty feed frees what the event held");
+
+    /* what a message may be longer by for being deflated comes in bytes */
+
+    ngx_broadcast_ws_init(&p, 65536, 1);
+
+    n = build("42{65536}");
+    pos = input;
+    (void) ngx_broadcast_ws_feed(&p, &pos, input + n, &ev);
+
+    size = p.size;
+    moved = 0;
+
+    for (i = 0; i < 100; i++) {
+        n = build("00\"a\"");
+        pos = input;
+        rc = ngx_broadcast_ws_feed(&p, &pos, input + n, &ev);
+
+        moved += (p.size != size);
+        size = p.size;
+    }
+
+    ok(rc == NGX_AGAIN && p.used == 65636 && moved == 1,
+       "a large message is not moved for each small frame behind its limit");
+
+    ngx_broadcast_ws_reset(&p);
 
     /* a limit above what the parser counts in */
 
