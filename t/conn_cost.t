@@ -40,6 +40,7 @@ my %measured = (
     'a message of a hub without clients'   => 412,
     'a connect of a hub\'s WebSocket'      => 75000,
     'a second of 900 clients at rest'      => 42000,
+    'a byte of a record that is long'      => 620,
 );
 
 my $server = <<'EOS';
@@ -247,6 +248,27 @@ my $read = sub {
 @n = map { $read->($_) } 100, 1100;
 
 within('a message of a hub without clients', ($n[1] - $n[0]) / 1000);
+
+
+# A record in small pieces: what has come of it is not looked through again.
+
+my ($long) = hubs($port, 'long', 1);
+my $hear = sub { $long->{ws}->ping; $long->{ws}->next_frame(60) };
+
+$long->{ws}->text('{"type":6,"x":"' . 'x' x 500_000);
+$hear->();
+
+my $more = sub {
+    $long->{ws}->write(join '', map { $long->{ws}->encode(1, 'x') } 1 .. $_[0]);
+    $hear->();
+};
+
+$more->(20);
+@n = map { my $n = $_; $nginx->instructions(sub { $more->($n) }) } 20, 220;
+
+within('a byte of a record that is long', ($n[1] - $n[0]) / 200);
+
+$long->drop;
 
 
 # Coming, and staying.

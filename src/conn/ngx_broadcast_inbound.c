@@ -33,6 +33,8 @@ static void ngx_broadcast_inbound_invalid(ngx_broadcast_conn_t *bc,
 static void ngx_broadcast_inbound_too_big(ngx_broadcast_conn_t *bc);
 static ngx_int_t ngx_broadcast_inbound_keep(ngx_broadcast_conn_t *bc,
     u_char *data, size_t len, ngx_uint_t separate);
+static ngx_uint_t ngx_broadcast_inbound_partial(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_input_t *in);
 static void ngx_broadcast_inbound_drop(ngx_broadcast_conn_t *bc);
 
 
@@ -111,12 +113,14 @@ void
 ngx_broadcast_inbound_run(ngx_broadcast_conn_t *bc)
 {
     u_char                 *pos, *last;
+    ngx_int_t               rc;
     ngx_broadcast_input_t  *in;
 
     in = bc->input;
 
     if (in && bc->task == NULL && !bc->held && !bc->inside
-        && bc->state < NGX_BROADCAST_CLOSING)
+        && bc->state < NGX_BROADCAST_CLOSING
+        && !ngx_broadcast_inbound_partial(bc, in))
     {
         /* nobody frees or moves it while we are inside */
 
@@ -124,10 +128,11 @@ ngx_broadcast_inbound_run(ngx_broadcast_conn_t *bc)
         last = ngx_broadcast_input_data(in) + in->len;
 
         bc->inside = 1;
-        (void) ngx_broadcast_inbound_take(bc, &pos, last);
+        rc = ngx_broadcast_inbound_take(bc, &pos, last);
         bc->inside = 0;
 
         in->pos = pos - ngx_broadcast_input_data(in);
+        in->partial = (rc == NGX_AGAIN) ? in->len - in->pos : 0;
 
         if (in->pos == in->len) {
             ngx_broadcast_inbound_drop(bc);
@@ -139,6 +144,41 @@ ngx_broadcast_inbound_run(ngx_broadcast_conn_t *bc)
     {
         bc->transport->resume(bc);
     }
+}
+
+
+/*
+ * 1 if what waits is still no whole record, for the new bytes have no end of
+ * one: a record in many small pieces is looked through once.  A MessagePack
+ * record says how long it is.
+ */
+
+static ngx_uint_t
+ngx_broadcast_inbound_partial(ngx_broadcast_conn_t *bc,
+    ngx_broadcast_input_t *in)
+{
+    u_char  *p;
+    size_t   len;
+
+    len = in->len - in->pos;
+
+    if (in->partial == 0 || bc->protocol == NGX_BROADCAST_HUB_MSGPACK
+        || len > bc->limits->message_size)
+    {
+        return 0;
+    }
+
+    p = ngx_broadcast_input_data(in) + in->pos;
+
+    if (memchr(p + in->partial, NGX_BROADCAST_HUB_JSON_SEPARATOR,
+               len - in->partial))
+    {
+        return 0;
+    }
+
+    in->partial = len;
+
+    return 1;
 }
 
 
@@ -500,6 +540,7 @@ ngx_broadcast_inbound_keep(ngx_broadcast_conn_t *bc, u_char *data, size_t len,
         in->pos = 0;
         in->len = have;
         in->size = size;
+        in->partial = old ? old->partial : 0;
 
         if (old) {
 

@@ -89,6 +89,8 @@ typedef struct {
     size_t                    len;
     size_t                    size;
     size_t                    pos;          /* taken of it */
+    size_t                    partial;      /* bytes behind that are known to
+                                               have no end of a record */
 } ngx_broadcast_input_t;
 
 #define ngx_broadcast_input_data(in)  ((u_char *) ((in) + 1))

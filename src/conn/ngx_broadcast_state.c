@@ -557,6 +557,7 @@ ngx_broadcast_state_get_input(ngx_broadcast_state_in_t *in,
     input->len = len;
     input->size = len;
     input->pos = 0;
+    input->partial = 0;
 
     ngx_memcpy(ngx_broadcast_input_data(input), in->pos, len);
     in->pos = in->last;
