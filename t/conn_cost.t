@@ -41,12 +41,14 @@ my %measured = (
     'a connect of a hub\'s WebSocket'      => 75000,
     'a second of 900 clients at rest'      => 42000,
     'a byte of a record that is long'      => 620,
+    'a join of a client in 3000 groups'    => 22000,
 );
 
 my $server = <<'EOS';
         location /events/  { broadcast_events anonymous; }
         location /client   { broadcast_hub anonymous; }
         location /publish/ { broadcast_publish; }
+        location /api/     { broadcast_api open; }
         location = /pid    { return 200 $pid; }
 EOS
 
@@ -269,6 +271,38 @@ $more->(20);
 within('a byte of a record that is long', ($n[1] - $n[0]) / 200);
 
 $long->drop;
+
+
+# A join costs the same, however many groups the client is in.
+
+my $command = do {
+    my $c = Broadcast::HTTP->connect($port, timeout => 60);
+
+    sub {
+        my ($method, $path, $body) = @_;
+
+        $c->request($method, "/api/v1/hubs/$path", keepalive => 1,
+            body => $body // '',
+            headers => [ 'Content-Type' => 'application/json' ]);
+        my $head = $c->head(60);
+        $c->body($head, $method);
+        die "$path: $head->{status}\n" if $head->{status} >= 300;
+    };
+};
+
+my ($member) = hubs($port, 'joined', 1);
+my $groups = 0;
+my $join = sub {
+    $command->('PUT', "joined/groups/g" . ++$groups
+                      . "/connections/$member->{id}") for 1 .. $_[0];
+};
+
+$join->(3000);
+@n = map { my $n = $_; $nginx->instructions(sub { $join->($n) }) } 10, 60;
+
+within('a join of a client in 3000 groups', ($n[1] - $n[0]) / 50);
+
+$member->drop;
 
 
 # Coming, and staying.

@@ -19,17 +19,41 @@
 static void ngx_broadcast_index_changed(ngx_broadcast_conn_t *bc);
 
 
+/*
+ * A connection may be in thousands of groups, and a group have thousands of
+ * connections: both lists are walked, step by step, to the end of the shorter.
+ */
+
 ngx_uint_t
 ngx_broadcast_index_member(ngx_broadcast_conn_t *bc, ngx_str_t *group)
 {
-    ngx_broadcast_joined_t  *joined;
+    ngx_queue_t             *q;
+    ngx_broadcast_label_t   *label;
+    ngx_broadcast_joined_t  *joined, *other;
 
-    for (joined = bc->groups; joined; joined = joined->next) {
-        if (joined->group->len == group->len
-            && ngx_memcmp(joined->group->data, group->data, group->len) == 0)
-        {
+    joined = bc->groups;
+
+    if (joined == NULL) {
+        return 0;
+    }
+
+    label = ngx_broadcast_label_find(&ngx_broadcast_groups, bc->hub->index,
+                                     group);
+    if (label == NULL) {
+        return 0;
+    }
+
+    for (q = ngx_queue_head(&label->conns);
+         joined && q != &label->conns;
+         q = ngx_queue_next(q))
+    {
+        other = ngx_queue_data(q, ngx_broadcast_joined_t, link);
+
+        if (joined->group == label || other->conn == bc) {
             return 1;
         }
+
+        joined = joined->next;
     }
 
     return 0;
