@@ -42,6 +42,7 @@ my %measured = (
     'a second of 900 clients at rest'      => 42000,
     'a byte of a record that is long'      => 620,
     'a join of a client in 3000 groups'    => 22000,
+    'an id that a message excludes'        => 1830,
 );
 
 my $server = <<'EOS';
@@ -273,7 +274,8 @@ within('a byte of a record that is long', ($n[1] - $n[0]) / 200);
 $long->drop;
 
 
-# A join costs the same, however many groups the client is in.
+# Groups of one client, and ids that a message is not for: what they cost does
+# not grow with the groups, nor with the clients.
 
 my $command = do {
     my $c = Broadcast::HTTP->connect($port, timeout => 60);
@@ -302,7 +304,23 @@ $join->(3000);
 
 within('a join of a client in 3000 groups', ($n[1] - $n[0]) / 50);
 
-$member->drop;
+my @others = hubs($port, 'excluded', 60);
+my $exclude = sub {
+    my ($ids) = @_;
+
+    $command->('POST', 'excluded/:send?'
+               . join('&', map { 'excluded=' . sprintf '%022d', $_ } @$ids),
+               '{"target":"t","arguments":[]}');
+    got(1, sockets(@others));
+};
+
+$exclude->([ 1 .. 3 ]);
+@n = map { my $n = $_; $nginx->instructions(sub { $exclude->([ 1 .. $n ]) }) }
+     10, 210;
+
+within('an id that a message excludes', ($n[1] - $n[0]) / 200);
+
+$_->drop for $member, @others;
 
 
 # Coming, and staying.

@@ -14,6 +14,8 @@
                                                at once */
 
 
+static void ngx_broadcast_fanout_scope(ngx_broadcast_record_t *rec,
+    ngx_broadcast_local_t *hub, ngx_broadcast_each_pt each, void *data);
 static void ngx_broadcast_fanout_all(ngx_broadcast_record_t *rec,
     ngx_broadcast_local_t *hub, ngx_broadcast_each_pt each, void *data);
 static void ngx_broadcast_fanout_list(ngx_broadcast_record_t *rec,
@@ -26,8 +28,6 @@ void
 ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
     ngx_broadcast_conn_t *only, ngx_broadcast_each_pt each, void *data)
 {
-    ngx_queue_t            *list;
-    ngx_broadcast_conn_t   *bc;
     ngx_broadcast_local_t  *hub;
 
     hub = ngx_broadcast_index_hub(rec->hub);
@@ -44,6 +44,19 @@ ngx_broadcast_fanout_each(ngx_broadcast_record_t *rec,
 
         return;
     }
+
+    ngx_broadcast_index_exclude(&rec->excluded, 1);
+    ngx_broadcast_fanout_scope(rec, hub, each, data);
+    ngx_broadcast_index_exclude(&rec->excluded, 0);
+}
+
+
+static void
+ngx_broadcast_fanout_scope(ngx_broadcast_record_t *rec,
+    ngx_broadcast_local_t *hub, ngx_broadcast_each_pt each, void *data)
+{
+    ngx_queue_t           *list;
+    ngx_broadcast_conn_t  *bc;
 
     switch (rec->scope) {
 
@@ -93,10 +106,7 @@ ngx_broadcast_fanout_all(ngx_broadcast_record_t *rec,
 
         bc = hub->conns[i];
 
-        if (bc->start > rec->log
-            || (rec->excluded.len
-                && ngx_broadcast_record_excludes(rec, &bc->id)))
-        {
+        if (bc->start > rec->log || bc->excluded) {
             continue;
         }
 
@@ -131,8 +141,7 @@ ngx_broadcast_fanout_list(ngx_broadcast_record_t *rec, ngx_queue_t *list,
         }
 
         if (bc->start > rec->log
-            || (rec->excluded.len
-                && ngx_broadcast_record_excludes(rec, &bc->id))
+            || bc->excluded
             || (but && ngx_broadcast_index_member(bc, but)))
         {
             continue;

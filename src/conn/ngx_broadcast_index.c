@@ -311,6 +311,35 @@ ngx_broadcast_index_find(ngx_str_t *id)
 }
 
 
+void
+ngx_broadcast_index_exclude(ngx_str_t *ids, ngx_uint_t excluded)
+{
+    u_char                *p, *last, *end;
+    ngx_str_t              id;
+    ngx_broadcast_conn_t  *bc;
+
+    p = ids->data;
+    last = p + ids->len;
+
+    for ( /* void */ ; p < last; p = end + 1) {
+        end = ngx_strlchr(p, last, ',');
+
+        if (end == NULL) {
+            end = last;
+        }
+
+        id.data = p;
+        id.len = end - p;
+
+        bc = ngx_broadcast_index_find(&id);
+
+        if (bc) {
+            bc->excluded = excluded ? 1 : 0;
+        }
+    }
+}
+
+
 ngx_uint_t
 ngx_broadcast_index_count(void)
 {

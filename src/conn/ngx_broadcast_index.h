@@ -39,6 +39,12 @@ void ngx_broadcast_index_remove(ngx_broadcast_conn_t *bc);
 /* by id; NULL: there is none, or it is another worker's */
 ngx_broadcast_conn_t *ngx_broadcast_index_find(ngx_str_t *id);
 
+/*
+ * Marks those of a list of ids, joined by ',', that are here, or takes the
+ * marks back: so a fan-out walks the list once, not once a connection.
+ */
+void ngx_broadcast_index_exclude(ngx_str_t *ids, ngx_uint_t excluded);
+
 /* connections of a user (linked by conn.same), or NULL if there is none */
 ngx_queue_t *ngx_broadcast_index_user(ngx_uint_t hub, ngx_str_t *user);
 

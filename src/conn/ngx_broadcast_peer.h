@@ -209,6 +209,8 @@ struct ngx_broadcast_conn_s {
                                                for */
     unsigned                    tells:1;    /* told is there: made with
                                                ?position= */
+    unsigned                    excluded:1; /* from the record that is being
+                                               fanned out */
 
     ngx_broadcast_outq_t        outq;
     ngx_broadcast_resume_t     *resume;     /* owned, or NULL */
