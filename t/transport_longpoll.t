@@ -407,6 +407,32 @@ is_answer($r, 401, '', 'one with an older token waits as long as that is good');
 cmp_ok(time - $start, '<', 60, '... and no longer');
 $lp->delete;
 
+# --- a client that has gone behind its requests ------------------------------
+
+# The answer to the first tells the worker that nobody is there: the poll ends
+# while it begins, with what it would have carried.
+
+my ($worker) = $nginx->workers;
+my $there = http('POST', '/any/negotiate?negotiateVersion=1', body => '');
+my $path = "/any?id=$there->{json}{connectionToken}";
+
+is_answer(http('GET', $path), 200, '', 'a connection by long polling');
+
+my $client = Broadcast::HTTP->connect($port);
+my $hello = qq({"protocol":"json","version":1}\x1e);
+
+kill STOP => $worker;
+$client->write("POST $path HTTP/1.1\r\nHost: x\r\nContent-Length: "
+               . length($hello) . "\r\n\r\n$hello"
+               . "GET $path HTTP/1.1\r\nHost: x\r\n\r\n");
+$client->close;
+kill CONT => $worker;
+
+is_answer(http('GET', $path), 200, "{}\x1e",
+          'what a poll of a client that has gone carried is for the next one');
+is_deeply([ $nginx->workers ], [ $worker ], '... and the worker lives');
+
+
 $nginx->stop_ok;
 
 

@@ -33,6 +33,8 @@ typedef struct {
     size_t                  taken;          /* bytes of the queue in the answer,
                                                0: not answered, or empty */
     unsigned                answered:1;
+    unsigned                inside:1;       /* the request's own handler waits
+                                               for what is done */
 } ngx_http_broadcast_poll_t;
 
 
@@ -184,7 +186,9 @@ ngx_http_broadcast_longpoll(ngx_http_request_t *r,
     }
 
     if (rc == NGX_OK) {
+        poll->inside = 1;
         ngx_http_broadcast_poll_wait(poll, bc);
+        poll->inside = 0;
     }
 
     return NGX_DONE;
@@ -528,14 +532,21 @@ ngx_http_broadcast_poll_written(ngx_http_broadcast_poll_t *poll, ngx_int_t rc)
 static void
 ngx_http_broadcast_poll_end(ngx_http_broadcast_poll_t *poll, ngx_int_t rc)
 {
+    ngx_uint_t           inside;
     ngx_connection_t    *c;
     ngx_http_request_t  *r;
 
     r = poll->request;
     c = r->connection;
+    inside = poll->inside;
 
     ngx_http_finalize_request(r, rc);
-    ngx_http_run_posted_requests(c);
+
+    /* a request that was terminated is freed there: not under its handler */
+
+    if (!inside) {
+        ngx_http_run_posted_requests(c);
+    }
 }
 
 
