@@ -89,12 +89,11 @@ SELECT is(broadcast.timer_next('2024-01-31 10:00Z', every, after), due, words)
 
 -- a tick
 
+SELECT broadcast.bind('timer', 'app.note', 'chat', 'app.tick', '1 hour');
 SELECT is(app.run('note'), '{"busy": true}',
           'a timer that is not due is not run');
 SELECT is((SELECT count(*) FROM app.ran), 0::bigint, '... really');
-SELECT ok((SELECT wait BETWEEN 1 AND 3600000 FROM
-           (SELECT broadcast.bind('timer', 'app.note', 'chat', 'app.tick',
-                                  '1 hour')) b, broadcast.timers(10)),
+SELECT ok((SELECT wait BETWEEN 1 AND 3600000 FROM broadcast.timers(10)),
           'how long it has to wait is told in milliseconds');
 
 SELECT app.overdue('note', '10 hours 5 minutes');

@@ -509,7 +509,7 @@ sub clock {
     while (1) {
         sleep 0.02;
         my $now = time;
-        printf $f "%.3f late %.3f\n", $now, $now - $last if $now - $last > 0.1;
+        printf $f "%.3f late %.3f\n", $now, $now - $last if $now - $last > 0.06;
         $last = $now;
     }
 }
