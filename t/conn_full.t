@@ -3,7 +3,8 @@
 # Copyright (C) The nginx-broadcast authors
 #
 # A zone with no room for one more connection: 503, counted, one line a
-# second in the log; those who are in stay, and whoever leaves makes room.
+# second in the log; those who are in stay, and whoever leaves makes room.  And
+# with none for one more hub.
 
 use strict;
 use warnings;
@@ -62,6 +63,29 @@ ok(wait_for(sub {
 $_->close for @in;
 ok(wait_for(sub { status()->{hubs}{chat}{connections}{sse} == 0 }, 30),
    'all leave');
+
+# --- hubs ---------------------------------------------------------------------
+
+sub publishes {
+    my ($hub) = @_;
+    return http($port, 'POST', "/publish/$hub", body => 'x')->{status};
+}
+
+my $made = 1;
+$made++ while $made < 100 && publishes("hub$made") == 200;
+
+my $refused = status()->{refused};
+is($made, 64, '1m holds 64 hubs');
+is(publishes('more'), 507, 'one too many is refused to who publishes to it');
+ok($nginx->wait_log(qr/\[error\].*"broadcast_zone" has no room for a hub/),
+   '... which the log says');
+
+my $more = status()->{refused};
+is($more->{full}, $refused->{full} + 1, '... and the status');
+is(Broadcast::SSE->connect($port, '/events/more')->{head}{status}, 503,
+   '... and to who connects to it');
+is(status()->{refused}{limit}, $more->{limit} + 1, '... which is counted');
+is(publishes('chat'), 200, 'another hub goes on');
 
 $nginx->stop_ok;
 

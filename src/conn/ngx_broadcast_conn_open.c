@@ -41,7 +41,10 @@ ngx_broadcast_conn_open(ngx_broadcast_open_t *in, ngx_log_t *log,
     ngx_broadcast_claim_t     claim;
     ngx_broadcast_claimed_t   claimed;
 
-    rc = ngx_broadcast_hub_index(&in->hub, &index);
+    /* the caller counts: as of a connection, not of a message */
+
+    rc = ngx_broadcast_hub_get(ngx_broadcast_bus.zone, &in->hub,
+                               ngx_broadcast_hub_durable(&in->hub), &index);
 
     if (rc != NGX_OK) {
         ngx_broadcast_bus_full("a hub");

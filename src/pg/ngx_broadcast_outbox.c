@@ -78,8 +78,17 @@ ngx_broadcast_hub_kind(ngx_uint_t hub)
 ngx_int_t
 ngx_broadcast_hub_index(ngx_str_t *hub, ngx_uint_t *index)
 {
-    return ngx_broadcast_hub_get(ngx_broadcast_bus.zone, hub,
-                                 ngx_broadcast_hub_durable(hub), index);
+    ngx_int_t  rc;
+
+    rc = ngx_broadcast_hub_get(ngx_broadcast_bus.zone, hub,
+                               ngx_broadcast_hub_durable(hub), index);
+
+    if (rc != NGX_OK) {
+        ngx_broadcast_count(NGX_BROADCAST_REFUSED_FULL, 1);
+        ngx_broadcast_bus_full("a hub");
+    }
+
+    return rc;
 }
 
 

@@ -39,9 +39,6 @@ ngx_broadcast_hub_get(ngx_broadcast_zone_t *zone, ngx_str_t *name,
     }
 
     if (zone->hubs.high == zone->hubs.n) {
-        zone->hubs_refused++;
-        ngx_broadcast_store(hub_refused);
-
         ngx_broadcast_zone_unlock(zone);
 
         return NGX_BUSY;

@@ -58,9 +58,6 @@ void ngx_broadcast_rule_loaded(ngx_broadcast_zone_t *zone, uint64_t relay);
 ngx_uint_t ngx_broadcast_rule_find(ngx_broadcast_zone_t *zone, ngx_uint_t hub,
     ngx_str_t *user, ngx_str_t *group, time_t *expires);
 
-/* rules for which there was no room, of all processes, since the beginning */
-uint64_t ngx_broadcast_rule_refused(ngx_broadcast_zone_t *zone);
-
 /* takes off rules whose time has come: a bounded piece per call */
 void ngx_broadcast_rule_expire(ngx_broadcast_zone_t *zone, time_t now);
 

@@ -164,13 +164,6 @@ ngx_broadcast_rule_find(ngx_broadcast_zone_t *zone, ngx_uint_t hub,
 }
 
 
-uint64_t
-ngx_broadcast_rule_refused(ngx_broadcast_zone_t *zone)
-{
-    return __atomic_load_n(&zone->rules_refused, __ATOMIC_RELAXED);
-}
-
-
 /*
  * Goes on where the last call of any process stopped, as that of tombstones
  * does.  At most 32 holds of NGX_BROADCAST_SCAN rules.

@@ -337,7 +337,6 @@ struct ngx_broadcast_zone_s {
 
     uint64_t                  stats;        /* offset */
     uint64_t                  gauge[NGX_BROADCAST_GAUGES];
-    uint64_t                  hubs_refused;
 
     uint64_t                  bindings;     /* offset of two tables */
     uint64_t                  bindings_size;        /* of one */

@@ -90,7 +90,7 @@ static void reap(pid_t pid);
 
 static const char  *stores[] = {
     "binding_bound", "binding_hub", "binding_name", "binding_role",
-    "binding_len", "binding_over", "binding_current", "hub_refused",
+    "binding_len", "binding_over", "binding_current",
     "hub_name", "hub_len", "hub_durable", "hub_current", "hub_epoch",
     "hub_high", "hub_next", "hub_head", "hub_kind", "place_epoch", "place_seq",
     "place_floor", "place_last", "place_current", "lease_renewed",
@@ -222,7 +222,7 @@ dump_rules(u_char *p, u_char *last)
 
     return ngx_slprintf(p, last, "rules %uD refused %d loaded %uL\n",
                         zone->rules.high - zone->rules.spare,
-                        ngx_broadcast_rule_refused(zone) != 0,
+                        zone->rules_refused != 0,
                         zone->rules_loaded);
 }
 
@@ -919,30 +919,6 @@ new_hub(void)
 
 
 static void
-full_hubs(void)
-{
-    char  name[16];
-
-    while (ngx_broadcast_hub_count(zone) < zone->hubs.n) {
-        *ngx_sprintf((u_char *) name, "h%ui", ngx_broadcast_hub_count(zone))
-            = '\0';
-        (void) zone_hub(zone, name, 0);
-    }
-}
-
-
-static void
-hub_too_many(void)
-{
-    ngx_str_t   name;
-    ngx_uint_t  hub;
-
-    name = tap_str("more");
-    (void) ngx_broadcast_hub_get(zone, &name, 0, &hub);
-}
-
-
-static void
 set_position(void)
 {
     ngx_broadcast_position_t  p;
@@ -1263,7 +1239,6 @@ static const act_t  acts[] = {
     { "lease renewal", take_lease, take_lease, 0 },
     { "lease drop", take_lease, drop_lease, 0 },
     { "hub get", some_rows, new_hub, 0 },
-    { "hub get when the table is full", full_hubs, hub_too_many, 0 },
     { "set position", append_three, set_position, 0 },
     { "set ephemeral", durable_hub, set_ephemeral, STEPS },
     { "set relay", nothing, set_relay, 0 },

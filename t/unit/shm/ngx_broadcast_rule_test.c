@@ -378,7 +378,7 @@ full(void)
 
     is_int(record(NGX_BROADCAST_REC_JOIN, chat, "one", "g", 60, 7), NGX_DONE,
            "the relay's is appended without its rule");
-    is_int(ngx_broadcast_rule_refused(zone), 1, "which is counted");
+    is_int(zone->rules_refused, 1, "which is counted");
 
     ngx_memzero(&rule, sizeof(rule));
     rule.hub = chat;
