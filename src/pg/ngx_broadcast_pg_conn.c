@@ -157,15 +157,19 @@ ngx_broadcast_pg_conn_looked_up(void *data, const char *conninfo,
 }
 
 
-/* conninfo may be an URI: what is added to it stands behind, not inside */
+/*
+ * conninfo may be an URI: what is added to it stands behind, not inside.  What
+ * Kerberos encrypts nobody but libpq can read.
+ */
 
 static PGconn *
 ngx_broadcast_pg_conn_dial(ngx_broadcast_pg_conn_t *conn,
     const char *conninfo)
 {
-    const char  *values[] = { conninfo, "database", NULL };
+    const char  *values[] = { conninfo, "database", "disable", NULL };
 
-    static const char  *names[] = { "dbname", "replication", NULL };
+    static const char  *names[] = { "dbname", "replication", "gssencmode",
+                                    NULL };
 
     return conn->replication ? PQconnectStartParams(names, values, 1)
                              : PQconnectStart(conninfo);

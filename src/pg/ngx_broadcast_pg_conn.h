@@ -165,6 +165,11 @@ struct ngx_broadcast_pg_conn_s {
                                             /* of such a one: something came;
                                                NGX_AGAIN: no more of it, until
                                                resume() */
+    ngx_uint_t                  raw;        /* 1: what comes is read by input,
+                                               what goes is written by output,
+                                               and libpq does neither */
+    int                       (*output)(ngx_broadcast_pg_conn_t *conn);
+                                            /* as PQflush() */
 
     void                      (*ready)(ngx_broadcast_pg_conn_t *conn);
     void                      (*lost)(ngx_broadcast_pg_conn_t *conn);

@@ -68,7 +68,7 @@ ngx_broadcast_pg_conn_flush(ngx_broadcast_pg_conn_t *conn)
     int           left;
     ngx_event_t  *wev;
 
-    left = PQflush(conn->pg);
+    left = conn->raw ? conn->output(conn) : PQflush(conn->pg);
 
     if (left < 0 || conn->c == NULL) {
         return NGX_ERROR;
@@ -116,7 +116,7 @@ ngx_broadcast_pg_conn_read(ngx_event_t *ev)
 
     conn->heard = ngx_current_msec;
 
-    rc = ngx_broadcast_pg_conn_consume(conn);
+    rc = conn->raw ? NGX_OK : ngx_broadcast_pg_conn_consume(conn);
 
     /* answers that came before the end of the connection count */
 

@@ -18,7 +18,7 @@
 
 
 static ngx_int_t ngx_broadcast_pgoutput_message(u_char *p, u_char *last,
-    ngx_broadcast_pgoutput_t *out);
+    size_t more, ngx_broadcast_pgoutput_t *out);
 static uint32_t ngx_broadcast_pgoutput_4(u_char *p);
 static uint64_t ngx_broadcast_pgoutput_8(u_char *p);
 static u_char *ngx_broadcast_pgoutput_write(u_char *p, uint64_t n);
@@ -82,7 +82,7 @@ ngx_broadcast_pgoutput_parse(u_char *data, size_t len,
         return NGX_OK;
 
     case 'M':
-        return ngx_broadcast_pgoutput_message(p, last, out);
+        return ngx_broadcast_pgoutput_message(p, last, 0, out);
 
     default:
         return NGX_OK;
@@ -90,8 +90,70 @@ ngx_broadcast_pgoutput_parse(u_char *data, size_t len,
 }
 
 
+ngx_int_t
+ngx_broadcast_pgoutput_begin(u_char *data, size_t here, size_t len,
+    ngx_broadcast_pgoutput_t *out)
+{
+    u_char  *p, *end, *last;
+
+    ngx_memzero(out, sizeof(ngx_broadcast_pgoutput_t));
+
+    if (here <= NGX_BROADCAST_PGOUTPUT_DATA || data[0] != 'w') {
+        return NGX_ERROR;
+    }
+
+    p = &data[NGX_BROADCAST_PGOUTPUT_DATA];
+    last = &data[here];
+
+    if (*p++ != 'M' || last - p < 9) {
+        return NGX_DECLINED;
+    }
+
+    end = ngx_strlchr(p + 9, last, '\0');
+
+    if (end == NULL || last - end < 5) {
+        return NGX_DECLINED;
+    }
+
+    return ngx_broadcast_pgoutput_message(p, last, len - here, out);
+}
+
+
+void
+ngx_broadcast_pgoutput_error(u_char *data, size_t len, ngx_str_t *state,
+    ngx_str_t *message)
+{
+    u_char  *p, *end, *last;
+
+    ngx_str_null(state);
+    ngx_str_null(message);
+
+    last = data + len;
+
+    for (p = data; p < last && *p; p = end + 1) {
+
+        end = ngx_strlchr(p, last, '\0');
+
+        if (end == NULL) {
+            return;
+        }
+
+        if (*p == 'C') {
+            state->data = p + 1;
+            state->len = end - p - 1;
+
+        } else if (*p == 'M') {
+            message->data = p + 1;
+            message->len = end - p - 1;
+        }
+    }
+}
+
+
+/* more: bytes of it behind last */
+
 static ngx_int_t
-ngx_broadcast_pgoutput_message(u_char *p, u_char *last,
+ngx_broadcast_pgoutput_message(u_char *p, u_char *last, size_t more,
     ngx_broadcast_pgoutput_t *out)
 {
     u_char    *end;
@@ -122,7 +184,7 @@ ngx_broadcast_pgoutput_message(u_char *p, u_char *last,
 
     p += 4;
 
-    if ((size_t) (last - p) < len) {
+    if ((size_t) (last - p) + more < len || len < more) {
         return NGX_ERROR;
     }
 

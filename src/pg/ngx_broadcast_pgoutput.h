@@ -55,6 +55,18 @@ typedef struct {
 ngx_int_t ngx_broadcast_pgoutput_parse(u_char *data, size_t len,
     ngx_broadcast_pgoutput_t *out);
 
+/*
+ * Of one of len bytes, of which no more than `here` are there: what stands
+ * before a message's content, which goes on behind.  NGX_DECLINED: it is none,
+ * or its prefix is as long.
+ */
+ngx_int_t ngx_broadcast_pgoutput_begin(u_char *data, size_t here, size_t len,
+    ngx_broadcast_pgoutput_t *out);
+
+/* fields of an ErrorResponse, 55.8: borrowed, or empty */
+void ngx_broadcast_pgoutput_error(u_char *data, size_t len, ngx_str_t *state,
+    ngx_str_t *message);
+
 
 /* of a standby status update: r, thrice a position, time, an answer is due */
 

@@ -27,7 +27,9 @@
 
 
 static void ngx_broadcast_wal_batch_free(ngx_broadcast_wal_batch_t *batch);
-static void ngx_broadcast_wal_batch_left_out(ngx_uint_t n);
+static ngx_int_t ngx_broadcast_wal_batch_begin(void);
+static void ngx_broadcast_wal_batch_put(ngx_str_t *text);
+static void ngx_broadcast_wal_batch_forget(void *data);
 static ngx_uint_t ngx_broadcast_wal_batch_idle(void);
 static ngx_int_t ngx_broadcast_wal_batch_texts(void);
 static void ngx_broadcast_wal_batch_numbered(ngx_broadcast_pg_query_t *query,
@@ -102,12 +104,9 @@ ngx_broadcast_wal_batch_full(void)
 ngx_int_t
 ngx_broadcast_wal_batch_add(ngx_str_t *content)
 {
-    ngx_broadcast_wal_t          *wal = &ngx_broadcast_wal;
-    ngx_broadcast_wal_batch_t    *batch = wal->coming;
-    ngx_broadcast_wal_message_t  *message;
-
-    ngx_str_t                     text;
-    ngx_uint_t                    beat;
+    u_char      *p;
+    ngx_str_t    text;
+    ngx_uint_t   beat;
 
     /* what only wants to be read: an empty message moves the cursor */
 
@@ -120,11 +119,60 @@ ngx_broadcast_wal_batch_add(ngx_str_t *content)
         text.len = 0;
 
     } else if (text.len < NGX_BROADCAST_WAL_HEAD
-               || text.len > NGX_BROADCAST_WAL_LARGEST
                || ngx_strlchr(text.data, text.data + text.len, '\0')
                || !ngx_broadcast_utf8_valid(&text))
     {
         ngx_broadcast_wal_batch_left_out(1);
+        return NGX_OK;
+    }
+
+    if (ngx_broadcast_wal_batch_begin() != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(ngx_broadcast_wal.coming->pool, text.len + 1);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(p, text.data, text.len);
+    text.data = p;
+
+    ngx_broadcast_wal_batch_put(&text);
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_broadcast_wal_batch_give(ngx_str_t *text)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    if (ngx_broadcast_wal_batch_begin() != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    cln = ngx_pool_cleanup_add(ngx_broadcast_wal.coming->pool, 0);
+    if (cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_broadcast_wal_batch_forget;
+    cln->data = text->data;
+
+    ngx_broadcast_wal_batch_put(text);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_broadcast_wal_batch_begin(void)
+{
+    ngx_broadcast_wal_batch_t  *batch = ngx_broadcast_wal.coming;
+
+    if (batch->messages) {
         return NGX_OK;
     }
 
@@ -133,37 +181,42 @@ ngx_broadcast_wal_batch_add(ngx_str_t *content)
         if (batch->pool == NULL) {
             return NGX_ERROR;
         }
-
-        batch->messages = ngx_palloc(batch->pool,
-                                     NGX_BROADCAST_WAL_MESSAGES
-                                     * sizeof(ngx_broadcast_wal_message_t));
-        if (batch->messages == NULL) {
-            return NGX_ERROR;
-        }
     }
 
-    message = &batch->messages[batch->n];
+    batch->messages = ngx_palloc(batch->pool,
+                                 NGX_BROADCAST_WAL_MESSAGES
+                                 * sizeof(ngx_broadcast_wal_message_t));
 
-    message->text.len = text.len;
-    message->text.data = ngx_pnalloc(batch->pool, text.len + 1);
-    if (message->text.data == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(message->text.data, text.data, text.len);
-
-    message->commit = wal->commit;
-    message->n = wal->n;
-    message->xid = wal->xid;
-
-    batch->n++;
-    batch->bytes += text.len;
-
-    return NGX_OK;
+    return batch->messages ? NGX_OK : NGX_ERROR;
 }
 
 
 static void
+ngx_broadcast_wal_batch_put(ngx_str_t *text)
+{
+    ngx_broadcast_wal_t          *wal = &ngx_broadcast_wal;
+    ngx_broadcast_wal_batch_t    *batch = wal->coming;
+    ngx_broadcast_wal_message_t  *message;
+
+    message = &batch->messages[batch->n++];
+
+    message->text = *text;
+    message->commit = wal->commit;
+    message->n = wal->n;
+    message->xid = wal->xid;
+
+    batch->bytes += text->len;
+}
+
+
+static void
+ngx_broadcast_wal_batch_forget(void *data)
+{
+    ngx_free(data);
+}
+
+
+void
 ngx_broadcast_wal_batch_left_out(ngx_uint_t n)
 {
     ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;

@@ -8,6 +8,8 @@
 #define _NGX_BROADCAST_WAL_LOCAL_H_INCLUDED_
 
 
+#include "base/ngx_broadcast_utf8.h"
+#include "pg/ngx_broadcast_pgoutput.h"
 #include "pg/ngx_broadcast_relay_local.h"
 #include "pg/ngx_broadcast_wal.h"
 
@@ -74,6 +76,9 @@ typedef enum {
 #define NGX_BROADCAST_WAL_VISIBLE    5          /* ms, for a commit to be seen
                                                    by others; then longer */
 #define NGX_BROADCAST_WAL_NAME       64         /* of a slot, with its zero */
+#define NGX_BROADCAST_WAL_BUFFER     65536      /* larger messages are taken,
+                                                   or passed over, in parts */
+#define NGX_BROADCAST_WAL_SLICE      262144     /* bytes, that a turn reads */
 
 
 typedef struct {
@@ -92,6 +97,24 @@ typedef struct {
     uint64_t                     upto;      /* all that was committed before is
                                                in it, or was before it */
 } ngx_broadcast_wal_batch_t;
+
+
+/* what comes from the socket while the connection is not libpq's */
+
+typedef struct {
+    u_char                     *buf;        /* owned, _BUFFER bytes, or NULL */
+    u_char                     *pos;
+    u_char                     *last;
+    size_t                      rest;       /* of a large message, still to
+                                               come */
+    ngx_str_t                   text;       /* owned: what came of one that
+                                               may be ours; NULL: it is passed
+                                               over */
+    ngx_broadcast_utf8_t        utf8;       /* of text */
+    u_char                      out[640];   /* a query, or some of a status */
+    size_t                      out_pos;
+    size_t                      out_last;
+} ngx_broadcast_wal_wire_t;
 
 
 typedef struct {
@@ -121,6 +144,7 @@ typedef struct {
     ngx_broadcast_backoff_t     backoff;
     ngx_event_t                 timer;      /* the next try */
     ngx_msec_t                  busy;       /* the slot is another's, since */
+    ngx_broadcast_wal_wire_t    wire;
     ngx_uint_t                  paused;     /* 1: both batches are full */
 
     /* what is read */
@@ -176,6 +200,27 @@ void ngx_broadcast_wal_next(void);
 void ngx_broadcast_wal_close(void);
 /* tells the server how far it may forget; reply: asks whether it is there */
 void ngx_broadcast_wal_confirm(ngx_uint_t reply);
+/*
+ * A whole frame of the wire.  NGX_DONE: the connection is libpq's again;
+ * NGX_ERROR: it is none that is known, or no memory.
+ */
+ngx_int_t ngx_broadcast_wal_heard(u_char type, u_char *data, size_t len);
+/* 1: it may be of our schema; counted in its transaction then */
+ngx_uint_t ngx_broadcast_wal_ours(ngx_broadcast_pgoutput_t *said);
+
+
+/* wal_wire.c */
+
+/* sends the query; from now on what comes goes to wire_read() */
+ngx_int_t ngx_broadcast_wal_wire_start(ngx_broadcast_pg_conn_t *conn,
+    const char *query);
+/* NGX_BUSY: no room, what was put before is not sent; NGX_ERROR: broken */
+ngx_int_t ngx_broadcast_wal_wire_put(ngx_broadcast_pg_conn_t *conn,
+    u_char type, u_char *data, size_t size);
+int ngx_broadcast_wal_wire_output(ngx_broadcast_pg_conn_t *conn);
+ngx_int_t ngx_broadcast_wal_wire_read(ngx_broadcast_pg_conn_t *conn);
+/* the connection is gone, or libpq's */
+void ngx_broadcast_wal_wire_clear(void);
 
 
 /* wal_batch.c */
@@ -185,8 +230,12 @@ void ngx_broadcast_wal_batch_init(void);
 void ngx_broadcast_wal_batch_clear(void);
 /* 1: no message may be added */
 ngx_uint_t ngx_broadcast_wal_batch_full(void);
-/* a message of the transaction that comes */
+/* a message of the transaction that comes: copied, if it may be ours */
 ngx_int_t ngx_broadcast_wal_batch_add(ngx_str_t *content);
+/* the same, checked; its bytes, of ngx_alloc(), are the batch's on NGX_OK */
+ngx_int_t ngx_broadcast_wal_batch_give(ngx_str_t *text);
+/* so many that were not sent by the schema */
+void ngx_broadcast_wal_batch_left_out(ngx_uint_t n);
 /* a transaction is over, or the server has sent all up to there */
 void ngx_broadcast_wal_batch_upto(uint64_t lsn);
 /* something may be numbered: asks the relay for a turn */

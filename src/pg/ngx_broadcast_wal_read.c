@@ -9,14 +9,13 @@
 #include <ngx_event.h>
 
 #include "pg/ngx_broadcast_job.h"
-#include "pg/ngx_broadcast_pgoutput.h"
 #include "pg/ngx_broadcast_wal_local.h"
 
 
 /*
  * The connection of the replication protocol.  Queries of its simple protocol
- * come first, one at a time; the last of them turns it into a COPY in both
- * directions, which ends with the connection.
+ * come first, one at a time; the last of them, which libpq does not see, turns
+ * it into a COPY in both directions, which ends with the connection.
  */
 
 
@@ -29,13 +28,15 @@ static void ngx_broadcast_wal_read(void);
 static ngx_int_t ngx_broadcast_wal_input(ngx_broadcast_pg_conn_t *conn);
 static ngx_int_t ngx_broadcast_wal_answer(ngx_broadcast_pg_conn_t *conn);
 static void ngx_broadcast_wal_answered(ngx_broadcast_pg_conn_t *conn);
-static void ngx_broadcast_wal_failed(PGresult *result);
+static void ngx_broadcast_wal_failed(ngx_str_t *state, ngx_str_t *message);
+static void ngx_broadcast_wal_break(ngx_str_t *state, ngx_str_t *message);
+static void ngx_broadcast_wal_words(char *why, size_t size, ngx_str_t *state,
+    ngx_str_t *message);
 static void ngx_broadcast_wal_began(void);
 static void ngx_broadcast_wal_terminate(void);
 static void ngx_broadcast_wal_terminated(ngx_broadcast_pg_query_t *query,
     ngx_uint_t status, PGresult *result);
-static ngx_int_t ngx_broadcast_wal_copy(ngx_broadcast_pg_conn_t *conn);
-static ngx_int_t ngx_broadcast_wal_heard(char *data, size_t len);
+static ngx_int_t ngx_broadcast_wal_said(u_char *data, size_t len);
 
 
 /*
@@ -117,6 +118,7 @@ ngx_broadcast_wal_close(void)
         ngx_broadcast_pg_conn_close(&wal->conn);
     }
 
+    ngx_broadcast_wal_wire_clear();
     ngx_broadcast_wal_batch_clear();
 }
 
@@ -129,6 +131,7 @@ ngx_broadcast_wal_lost(ngx_broadcast_pg_conn_t *conn)
     wal->state = NGX_BROADCAST_WAL_CLOSED;
     wal->tries++;
 
+    ngx_broadcast_wal_wire_clear();
     ngx_broadcast_wal_batch_clear();
     ngx_broadcast_wal_say((char *) conn->error);
 
@@ -237,16 +240,23 @@ ngx_broadcast_wal_create(void)
 static void
 ngx_broadcast_wal_read(void)
 {
-    u_char  text[512];
+    u_char                text[512];
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
 
     (void) ngx_snprintf(text, sizeof(text),
                         "START_REPLICATION SLOT \"%s\" LOGICAL 0/0"
                         " (proto_version '1', publication_names '\"%s\"',"
                         " messages 'true')%Z",
-                        ngx_broadcast_wal.slot,
-                        ngx_broadcast_wal.publication);
+                        wal->slot, wal->publication);
 
-    ngx_broadcast_wal_send(NGX_BROADCAST_WAL_STARTING, (char *) text);
+    wal->state = NGX_BROADCAST_WAL_STARTING;
+
+    if (ngx_broadcast_wal_wire_start(&wal->conn, (char *) text) != NGX_OK) {
+        ngx_broadcast_pg_conn_drop(&wal->conn, NULL);
+        return;
+    }
+
+    ngx_add_timer(&wal->conn.timer, NGX_BROADCAST_WAL_TIMEOUT);
 }
 
 
@@ -258,17 +268,15 @@ ngx_broadcast_wal_input(ngx_broadcast_pg_conn_t *conn)
     ngx_int_t             rc;
     ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
 
-    if (wal->state != NGX_BROADCAST_WAL_READING
-        && ngx_broadcast_wal_answer(conn) != NGX_OK)
-    {
-        return NGX_AGAIN;
+    if (!conn->raw) {
+        return ngx_broadcast_wal_answer(conn);
     }
+
+    rc = ngx_broadcast_wal_wire_read(conn);
 
     if (wal->state != NGX_BROADCAST_WAL_READING) {
-        return NGX_OK;
+        return rc;
     }
-
-    rc = ngx_broadcast_wal_copy(conn);
 
     ngx_broadcast_wal_batch_ready();
 
@@ -284,9 +292,12 @@ static ngx_int_t
 ngx_broadcast_wal_answer(ngx_broadcast_pg_conn_t *conn)
 {
     PGresult             *result;
+    ngx_str_t             state, message;
     ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
 
-    while (wal->state != NGX_BROADCAST_WAL_IDLE && !PQisBusy(conn->pg)) {
+    while (wal->state != NGX_BROADCAST_WAL_IDLE && !conn->raw
+           && !PQisBusy(conn->pg))
+    {
 
         result = PQgetResult(conn->pg);
 
@@ -296,11 +307,6 @@ ngx_broadcast_wal_answer(ngx_broadcast_pg_conn_t *conn)
         }
 
         switch (PQresultStatus(result)) {
-
-        case PGRES_COPY_BOTH:
-            PQclear(result);
-            ngx_broadcast_wal_began();
-            return NGX_OK;
 
         case PGRES_TUPLES_OK:
 
@@ -318,7 +324,10 @@ ngx_broadcast_wal_answer(ngx_broadcast_pg_conn_t *conn)
             break;
 
         default:
-            ngx_broadcast_wal_failed(result);
+            state = ngx_broadcast_pg_sqlstate(result);
+            message = ngx_broadcast_pg_message(result);
+
+            ngx_broadcast_wal_failed(&state, &message);
         }
 
         PQclear(result);
@@ -363,26 +372,18 @@ ngx_broadcast_wal_answered(ngx_broadcast_pg_conn_t *conn)
  */
 
 static void
-ngx_broadcast_wal_failed(PGresult *result)
+ngx_broadcast_wal_failed(ngx_str_t *state, ngx_str_t *message)
 {
     char                  why[256];
-    ngx_str_t             state, message;
     ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
 
-    state = ngx_broadcast_pg_sqlstate(result);
-    message = ngx_broadcast_pg_message(result);
-
-    if (state.len == 5 && ngx_memcmp(state.data, "42710", 5) == 0) {
+    if (state->len == 5 && ngx_memcmp(state->data, "42710", 5) == 0) {
         return;
     }
 
-    (void) ngx_snprintf((u_char *) why, sizeof(why) - 1, "%V (%V)%Z",
-                        &message, &state);
-    why[sizeof(why) - 1] = '\0';
-
-    if (state.len != 5 || ngx_memcmp(state.data, "55006", 5) != 0) {
+    if (state->len != 5 || ngx_memcmp(state->data, "55006", 5) != 0) {
         ngx_broadcast_count(NGX_BROADCAST_DB_ERRORS, 1);
-        ngx_broadcast_pg_conn_drop(&wal->conn, why);
+        ngx_broadcast_wal_break(state, message);
         return;
     }
 
@@ -390,11 +391,31 @@ ngx_broadcast_wal_failed(PGresult *result)
         wal->busy = ngx_current_msec;
 
     } else if (ngx_current_msec - wal->busy >= NGX_BROADCAST_WAL_GRACE) {
+        ngx_broadcast_wal_words(why, sizeof(why), state, message);
         ngx_broadcast_wal_say(why);
         ngx_broadcast_wal_terminate();
     }
 
     ngx_add_timer(&wal->timer, NGX_BROADCAST_WAL_BUSY);
+}
+
+
+static void
+ngx_broadcast_wal_break(ngx_str_t *state, ngx_str_t *message)
+{
+    char  why[256];
+
+    ngx_broadcast_wal_words(why, sizeof(why), state, message);
+    ngx_broadcast_pg_conn_drop(&ngx_broadcast_wal.conn, why);
+}
+
+
+static void
+ngx_broadcast_wal_words(char *why, size_t size, ngx_str_t *state,
+    ngx_str_t *message)
+{
+    (void) ngx_snprintf((u_char *) why, size - 1, "%V (%V)%Z", message, state);
+    why[size - 1] = '\0';
 }
 
 
@@ -456,75 +477,68 @@ ngx_broadcast_wal_began(void)
 }
 
 
-/*
- * NGX_OK: all that libpq has; NGX_AGAIN: no room for more, or the connection
- * is dropped.
- */
-
-static ngx_int_t
-ngx_broadcast_wal_copy(ngx_broadcast_pg_conn_t *conn)
+ngx_int_t
+ngx_broadcast_wal_heard(u_char type, u_char *data, size_t len)
 {
-    int                   len;
-    char                 *data;
-    PGresult             *result;
-    ngx_int_t             rc;
-    ngx_str_t             message;
+    ngx_str_t             state, message;
     ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
 
-    for ( ;; ) {
+    switch (type) {
 
-        if (conn->broken) {
-            return NGX_AGAIN;
+    case 'd':
+        return wal->state == NGX_BROADCAST_WAL_READING
+               ? ngx_broadcast_wal_said(data, len) : NGX_ERROR;
+
+    case 'W':
+        ngx_broadcast_wal_began();
+        return NGX_OK;
+
+    case 'E':
+        ngx_broadcast_pgoutput_error(data, len, &state, &message);
+
+        if (wal->state == NGX_BROADCAST_WAL_READING) {
+            ngx_broadcast_wal_break(&state, &message);
+
+        } else {
+            ngx_broadcast_wal_failed(&state, &message);
         }
 
-        if (ngx_broadcast_wal_batch_full()) {
-            wal->paused = 1;
+        return NGX_OK;
 
-            if (conn->timer.timer_set) {
-                ngx_del_timer(&conn->timer);
-            }
+    case 'Z':
 
-            return NGX_AGAIN;
+        if (wal->state == NGX_BROADCAST_WAL_READING) {
+            return NGX_ERROR;
         }
 
-        len = PQgetCopyData(conn->pg, &data, 1);
+        wal->conn.raw = 0;
+        ngx_broadcast_wal_wire_clear();
+        ngx_broadcast_wal_answered(&wal->conn);
 
-        if (len == 0) {
-            ngx_add_timer(&conn->timer, NGX_BROADCAST_WAL_TIMEOUT);
-            return NGX_OK;
-        }
+        return NGX_DONE;
 
-        if (len < 0) {
-            result = len == -1 ? PQgetResult(conn->pg) : NULL;
-            message = ngx_broadcast_pg_message(result);
+    case 'c':
+    case 'C':
+        ngx_broadcast_pg_conn_drop(&wal->conn, "the server ended the stream");
+        return NGX_OK;
 
-            ngx_broadcast_pg_conn_drop(conn, message.len
-                                             ? (char *) message.data : NULL);
-            PQclear(result);
+    case 'N':
+    case 'S':
+        return NGX_OK;
 
-            return NGX_AGAIN;
-        }
-
-        rc = ngx_broadcast_wal_heard(data, len);
-
-        PQfreemem(data);
-
-        if (rc != NGX_OK) {
-            ngx_broadcast_pg_conn_drop(conn, "the server speaks another "
-                                             "protocol, or memory is short");
-            return NGX_AGAIN;
-        }
+    default:
+        return NGX_ERROR;
     }
 }
 
 
 static ngx_int_t
-ngx_broadcast_wal_heard(char *data, size_t len)
+ngx_broadcast_wal_said(u_char *data, size_t len)
 {
     ngx_broadcast_wal_t       *wal = &ngx_broadcast_wal;
     ngx_broadcast_pgoutput_t   said;
 
-    if (ngx_broadcast_pgoutput_parse((u_char *) data, len, &said) != NGX_OK) {
+    if (ngx_broadcast_pgoutput_parse(data, len, &said) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -556,24 +570,34 @@ ngx_broadcast_wal_heard(char *data, size_t len)
         return NGX_OK;
 
     case NGX_BROADCAST_PGOUTPUT_MESSAGE:
-
-        /* what is sent outside of a transaction was not sent by our schema */
-
-        if (wal->commit == 0 || !said.transactional
-            || said.prefix.len != sizeof(NGX_BROADCAST_WAL_PREFIX) - 1
-            || ngx_memcmp(said.prefix.data, NGX_BROADCAST_WAL_PREFIX,
-                          said.prefix.len) != 0)
-        {
-            return NGX_OK;
-        }
-
-        wal->n++;
-
-        return ngx_broadcast_wal_batch_add(&said.content);
+        return ngx_broadcast_wal_ours(&said)
+               ? ngx_broadcast_wal_batch_add(&said.content) : NGX_OK;
 
     default:
         return NGX_OK;
     }
+}
+
+
+/* what is sent outside of a transaction was not sent by our schema */
+
+ngx_uint_t
+ngx_broadcast_wal_ours(ngx_broadcast_pgoutput_t *said)
+{
+    ngx_broadcast_wal_t  *wal = &ngx_broadcast_wal;
+
+    if (said->type != NGX_BROADCAST_PGOUTPUT_MESSAGE
+        || wal->commit == 0 || !said->transactional
+        || said->prefix.len != sizeof(NGX_BROADCAST_WAL_PREFIX) - 1
+        || ngx_memcmp(said->prefix.data, NGX_BROADCAST_WAL_PREFIX,
+                      said->prefix.len) != 0)
+    {
+        return 0;
+    }
+
+    wal->n++;
+
+    return 1;
 }
 
 
@@ -591,8 +615,10 @@ ngx_broadcast_wal_confirm(ngx_uint_t reply)
                                   ngx_min(wal->numbered, wal->recorded),
                                   ngx_broadcast_now(), reply);
 
-    if (PQputCopyData(wal->conn.pg, (char *) status, sizeof(status)) != 1
-        || ngx_broadcast_pg_conn_flush(&wal->conn) != NGX_OK)
+    /* where there is no room one is under way, and the next one says more */
+
+    if (ngx_broadcast_wal_wire_put(&wal->conn, 'd', status, sizeof(status))
+        == NGX_ERROR)
     {
         ngx_broadcast_pg_conn_drop(&wal->conn, NULL);
     }

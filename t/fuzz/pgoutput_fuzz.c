@@ -31,6 +31,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     u_char                    *copy;
     ngx_int_t                  rc;
+    ngx_str_t                  state, message;
     ngx_broadcast_pgoutput_t   out;
 
     copy = malloc(size ? size : 1);
@@ -45,6 +46,23 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (rc == NGX_OK
         && (!inside(&out.prefix, copy, size)
             || !inside(&out.content, copy, size)))
+    {
+        abort();
+    }
+
+    if (size && ngx_broadcast_pgoutput_begin(copy, size, size + 1000, &out)
+                == NGX_OK
+        && (!inside(&out.prefix, copy, size)
+            || !inside(&out.content, copy, size + 1000)
+            || out.content.len < 1000))
+    {
+        abort();
+    }
+
+    ngx_broadcast_pgoutput_error(copy, size, &state, &message);
+
+    if ((state.data && !inside(&state, copy, size))
+        || (message.data && !inside(&message, copy, size)))
     {
         abort();
     }

@@ -81,6 +81,50 @@ shorter(const char *bytes, size_t len, const char *name)
 }
 
 
+/* a large one, whose content of n bytes is behind what is here */
+
+static ngx_int_t
+large(const char *bytes, size_t here, size_t n)
+{
+    u_char     *copy;
+    ngx_int_t   rc;
+
+    copy = malloc(here);
+    memcpy(copy, bytes, here);
+
+    rc = ngx_broadcast_pgoutput_begin(copy, here, here + n, &out);
+
+    if (rc == NGX_OK) {
+        is_mem(out.prefix.data, out.prefix.len, "broadcast", 9,
+               "the prefix of a large one");
+        is_int(out.content.data - copy, here - 2,
+               "... where its content begins, of which some is there");
+    }
+
+    free(copy);
+
+    return rc;
+}
+
+
+static void
+errors(const char *bytes, size_t len, const char *state, const char *message)
+{
+    u_char     *copy;
+    ngx_str_t   s, m;
+
+    copy = malloc(len ? len : 1);
+    memcpy(copy, bytes, len);
+
+    ngx_broadcast_pgoutput_error(copy, len, &s, &m);
+
+    is_mem(s.data, s.len, state, strlen(state), "an error's SQLSTATE");
+    is_mem(m.data, m.len, message, strlen(message), "... and words");
+
+    free(copy);
+}
+
+
 int
 main(void)
 {
@@ -117,6 +161,22 @@ main(void)
            "a prefix without an end is an error");
     is_int(parse(B(DATA "M\1\0\0\0\0\0\0\0\1b\0\xff\xff\xff\xff" "a")),
            NGX_ERROR, "so is a length beyond the message");
+
+#define LARGE  DATA "M\1\0\0\0\0\0\0\0\1broadcast\0\0\1\0\2ab"
+
+    is_int(large(B(LARGE), 65536), NGX_OK, "what is there of a large message");
+    is_int(out.content.len, 65538, "... says how long it is");
+    is_int(large(B(LARGE), 65535), NGX_ERROR, "not longer than it is there");
+    is_int(large(B(LARGE), 65539), NGX_ERROR, "... nor much shorter");
+    is_int(large(B(DATA "M\1\0\0\0\0\0\0\0\1" "a prefix that is long"), 9),
+           NGX_DECLINED, "one whose prefix goes on is another's");
+    is_int(large(B(DATA "I\0\0\0\1N\0\1"), 9), NGX_DECLINED, "so is a row");
+    is_int(large(B("k\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\1\0"), 9), NGX_ERROR,
+           "a keepalive is not large");
+
+    errors(B("SERROR\0C55006\0Min use\0\0"), "55006", "in use");
+    errors(B("SERROR\0C55006\0Min u"), "55006", "");
+    errors(B(""), "", "");
 
     memset(status, 0xaa, sizeof(status));
     ngx_broadcast_pgoutput_status(status, 0x102030405ULL, 0x8000000001ULL,
