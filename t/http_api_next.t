@@ -6,7 +6,7 @@
 # whichever worker takes that, in an ephemeral hub and in a durable one: a
 # program that puts a connection into a group and looks who is in it asks once.
 # The workers that have the connections carry commands out in their own time,
-# and tell the database later still: without a wait some of a hundred such
+# and tell the database later still: without a wait some of fifty such
 # questions are answered by what was before.
 
 use strict;
@@ -24,7 +24,7 @@ use Broadcast::Postgres;
 use Broadcast::Token qw(client_token rest_token);
 
 my $key = '0123456789abcdef';
-my $rounds = 20;
+my $rounds = 12;
 
 my $pg = Broadcast::Postgres->new;
 $pg->createdb('app', 'app');
@@ -164,18 +164,30 @@ my ($other) = map { $_->{pid} } grep { $_->{connections} == 0 }
               @{ Broadcast::HTTP::http($port, 'GET', '/status')
                  ->{json}{workers} };
 
-# a connection to another one, before the kernel gives that one any
+# connections to others, before that one gets any
 
-my $c = Broadcast::HTTP::worker_at($port, '/pid', sub { $_[0] != $other });
+my ($c, $gone) = map {
+    Broadcast::HTTP::worker_at($port, '/pid', sub { $_[0] != $other })
+} 1 .. 2;
+
 my $path = "/api/v1/hubs/quick/groups/still/connections/$ann->{id}";
+my @auth = (headers =>
+    [ Authorization => 'Bearer ' . rest_token($key, "http://h$path") ]);
 
 kill STOP => $other;
 
-$c->request('PUT', $path, headers =>
-    [ Authorization => 'Bearer ' . rest_token($key, "http://h$path") ]);
+$c->request('PUT', $path, @auth);
 is($c->head->{status}, 200, 'a PUT is answered while a worker stands still');
 
+# its client is gone before that: the look at the others ends with the request
+
+$gone->request('DELETE', $path, @auth);
+$gone->close;
+
 kill CONT => $other;
+
+ok((wait_for { rest('quick', 'HEAD', 'groups/still')->{status} == 404 }),
+   'a DELETE is carried out though nobody waits for its answer');
 
 $nginx->stop_ok;
 done_testing();
