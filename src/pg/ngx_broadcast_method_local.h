@@ -10,6 +10,8 @@
 
 #include "pg/ngx_broadcast_method.h"
 
+#include <libpq-fe.h>
+
 
 /* one reading of the catalogue; for pg/ngx_broadcast_method*.c only */
 
@@ -41,6 +43,9 @@ ngx_int_t ngx_broadcast_methods_add(ngx_broadcast_methods_t *methods,
     ngx_broadcast_method_t *method);
 
 void ngx_broadcast_methods_put(ngx_broadcast_methods_t *methods);
+
+/* takes the place of the current one, unless there is no memory */
+void ngx_broadcast_method_take(PGresult *result);
 
 
 /* the calls' part of a worker's life */
