@@ -39,7 +39,14 @@ end $$;
 create function quick(event jsonb) returns jsonb language sql
     as $$ select '{"body": "prompt"}'::jsonb $$;
 
-select broadcast.bind('http', 'gate'), broadcast.bind('http', 'quick');
+create function brief(event jsonb) returns jsonb language plpgsql as $$
+begin
+    perform pg_sleep((event->'query'->>'for')::float);
+    return '{"body": "prompt"}';
+end $$;
+
+select broadcast.bind('http', 'gate'), broadcast.bind('http', 'quick'),
+       broadcast.bind('http', 'brief');
 select broadcast.bind('http', 'gate', event => n)
   from unnest('{first,other,turn}'::text[]) n;
 
@@ -221,6 +228,31 @@ scene('pool=2 timeout=60s', sub {
     $session->run('select pg_advisory_unlock(7);');
     fact(join(' ', answer($first), answer($other)), 'through through',
          'both go on when they can');
+});
+
+
+# One slow answer of a prompt function leaves it its place.
+
+scene('pool=2 timeout=60s', sub {
+    for (1 .. 20) {
+        my $c = call('brief');
+        answer($c);
+        took($c->{since});
+    }
+
+    fact(answer(call('brief?for=0.3')), 'prompt', 'a prompt function is slow');
+
+    $session->run('select pg_advisory_lock(7);');
+
+    my $first = call('first');
+    fact(waiting(1), 1, 'another one waits for a lock');
+
+    my $c = call('brief', timeout => 15);
+    fact(answer($c), 'prompt', '... and the one that was slow once does not');
+    took($c->{since});
+
+    $session->run('select pg_advisory_unlock(7);');
+    fact(answer($first), 'through', 'the other one goes on when it can');
 });
 
 

@@ -195,7 +195,7 @@ ngx_broadcast_pg_answer_synced(ngx_broadcast_pg_conn_t *conn)
 
     if (query->pace) {
         ngx_broadcast_pg_pace_took(query->pace,
-                                   ngx_current_msec - conn->since);
+                                   ngx_current_msec - conn->since, 1);
     }
 
     conn->since = ngx_current_msec;
@@ -237,7 +237,7 @@ ngx_broadcast_pg_answer_late(ngx_broadcast_pg_conn_t *conn)
 
     if (query->pace) {
         ngx_broadcast_pg_pace_took(query->pace,
-                                   ngx_current_msec - conn->since);
+                                   ngx_current_msec - conn->since, 0);
     }
 
     return 1;

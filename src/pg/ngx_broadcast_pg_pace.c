@@ -25,6 +25,7 @@ ngx_broadcast_pg_pace_init(ngx_broadcast_pg_pace_t *pace)
     pace->hash = 0;
     pace->owes = 1;
     pace->last = NGX_MAX_UINT32_VALUE;
+    pace->credit = 0;
 }
 
 
@@ -65,18 +66,28 @@ ngx_broadcast_pg_pace_get(ngx_uint_t kind, ngx_str_t *name)
 
 
 void
-ngx_broadcast_pg_pace_took(ngx_broadcast_pg_pace_t *pace, ngx_msec_t took)
+ngx_broadcast_pg_pace_took(ngx_broadcast_pg_pace_t *pace, ngx_msec_t took,
+    ngx_uint_t ended)
 {
+    ngx_uint_t  prompt;
+
+    prompt = took <= NGX_BROADCAST_PG_PROMPT;
+
+    if (ended && took > NGX_BROADCAST_PG_FAIR && pace->credit) {
+        pace->credit = 0;
+        took = NGX_BROADCAST_PG_FAIR;
+    }
+
     if (pace->last > NGX_BROADCAST_PG_FAIR && took <= NGX_BROADCAST_PG_FAIR) {
         ngx_broadcast_pg_pace_learned++;
     }
 
     pace->last = (uint32_t) took;
 
-    if (took > NGX_BROADCAST_PG_PROMPT) {
+    if (!prompt) {
         pace->owes = NGX_BROADCAST_PG_TRUST;
 
-    } else if (pace->owes) {
-        pace->owes--;
+    } else if (pace->owes == 0 || --pace->owes == 0) {
+        pace->credit = 1;
     }
 }

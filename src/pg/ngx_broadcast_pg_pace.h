@@ -19,7 +19,10 @@
  * prompt: the first run of each tells, and one that was late (or is, while it
  * runs) has to be prompt some times in a row, since it may depend on its
  * arguments, or on a lock.  A fair one took little more, as any may while the
- * machine is busy: it may go behind prompt ones, but nothing behind it.
+ * machine is busy: it may go behind prompt ones, but nothing behind it.  So may
+ * one that took longer, once, if it was trusted before, as soon as that is
+ * over: what a machine or a lock did once is no reason to let it wait among
+ * those that are slow.  A second time is, until it is trusted again.
  */
 
 #define NGX_BROADCAST_PG_PROMPT  10         /* ms, at most */
@@ -30,6 +33,8 @@ typedef struct {
     uint32_t                    hash;       /* of kind and name; 0: of none */
     uint32_t                    owes;       /* prompt runs; 0: it is trusted */
     uint32_t                    last;       /* ms; of none: many */
+    uint32_t                    credit;     /* 1: it was trusted since it was
+                                               slow last */
 } ngx_broadcast_pg_pace_t;
 
 
@@ -48,9 +53,9 @@ void ngx_broadcast_pg_pace_init(ngx_broadcast_pg_pace_t *pace);
 ngx_broadcast_pg_pace_t *ngx_broadcast_pg_pace_get(ngx_uint_t kind,
     ngx_str_t *name);
 
-/* a run has taken so many ms, or does by now */
+/* a run has taken so many ms; ended 0: it does by now */
 void ngx_broadcast_pg_pace_took(ngx_broadcast_pg_pace_t *pace,
-    ngx_msec_t took);
+    ngx_msec_t took, ngx_uint_t ended);
 
 
 #endif /* _NGX_BROADCAST_PG_PACE_H_INCLUDED_ */
