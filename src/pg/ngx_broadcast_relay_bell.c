@@ -35,7 +35,6 @@
  */
 
 
-static ngx_msec_t ngx_broadcast_relay_bell_rest(void);
 static void ngx_broadcast_relay_bell_late(void);
 static void ngx_broadcast_relay_bell_next(ngx_msec_t step);
 static void ngx_broadcast_relay_bell_window(void);
@@ -97,7 +96,6 @@ ngx_broadcast_relay_bell_turn(void)
 {
     ngx_broadcast_relay_t  *relay = &ngx_broadcast_relay;
 
-    relay->begun = ngx_current_msec;
     relay->asked = relay->rung;
     relay->rung = 0;
 }
@@ -123,7 +121,7 @@ ngx_broadcast_relay_bell_turned(void)
         /* the window before this one told whether it is worth it */
 
         if (!relay->quick.timer_set) {
-            ngx_broadcast_relay_bell_next(ngx_broadcast_relay_bell_rest());
+            ngx_broadcast_relay_bell_next(NGX_BROADCAST_RELAY_QUICK);
         }
 
         return;
@@ -158,21 +156,6 @@ ngx_broadcast_relay_bell_poll(ngx_event_t *ev)
     }
 
     ngx_broadcast_relay_turn();
-}
-
-
-/*
- * From one look to the next one.  What this turn took is a part of that, but
- * turns are never one behind the other: those who send need the cores, too.
- */
-
-static ngx_msec_t
-ngx_broadcast_relay_bell_rest(void)
-{
-    ngx_msec_t  took = ngx_current_msec - ngx_broadcast_relay.begun;
-
-    return took < NGX_BROADCAST_RELAY_QUICK ? NGX_BROADCAST_RELAY_QUICK - took
-                                            : 1;
 }
 
 

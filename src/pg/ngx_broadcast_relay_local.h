@@ -149,7 +149,6 @@ typedef struct {
 
     ngx_event_t                 quick;      /* a poll before the timer */
     ngx_msec_t                  soon;       /* to it; 0: none */
-    ngx_msec_t                  begun;      /* the turn */
     ngx_uint_t                  rung;       /* 1: somebody rang for what the
                                                next turn finds */
     ngx_uint_t                  asked;      /* 1: the same of this turn */
