@@ -43,7 +43,7 @@ end $$;
 
 create function slow(event jsonb) returns jsonb language plpgsql as $$
 begin
-    perform pg_sleep(0.5);
+    perform pg_advisory_xact_lock_shared(1);
     if event->'arguments'->>0 = 'fail' then raise exception 'too slow'; end if;
     return null;
 end $$;
@@ -216,22 +216,30 @@ fence('... are dropped, and the cancel of what is none is ignored');
 
 # --- quicker than the function ------------------------------------------------
 
+my $lock = $pg->session(@at);
+
+sub at_work {
+    return wait_for { $pg->psql(q{select count(*) from pg_locks
+        where locktype = 'advisory' and classid = 0 and objid = 1
+        and not granted}, @at) };
+}
+
+$lock->run('select pg_advisory_lock(1)');
 stream('7', 'Slow');
-ok wait_for(sub { $pg->psql(q{select count(*) from pg_stat_activity
-    where state = 'active' and pid <> pg_backend_pid()
-    and wait_event = 'PgSleep'}, @at) }), 'a slow function is at work';
+ok at_work(), 'a slow function is at work';
 is api('7/:send?completed=true', '1'), 202, 'its stream may be fed already';
 is_deeply [ said(), said() ], [ { type => 2, invocationId => '7', item => 1 },
                                 { type => 3, invocationId => '7' } ],
     'and completed';
+$lock->run('select pg_advisory_unlock(1)');
 fence('what the function returns then is nobody\'s');
 
+$lock->run('select pg_advisory_lock(1)');
 stream('8', 'Slow', 'fail');
-ok wait_for(sub { $pg->psql(q{select count(*) from pg_stat_activity
-    where state = 'active' and pid <> pg_backend_pid()
-    and wait_event = 'PgSleep'}, @at) }), 'another one';
+ok at_work(), 'another one';
 is api('8/:complete'), 202, 'is completed before it fails';
 is_deeply said(), { type => 3, invocationId => '8' }, 'which counts';
+$lock->run('select pg_advisory_unlock(1)');
 fence('and its error is nobody\'s');
 
 # --- bounds -------------------------------------------------------------------
