@@ -160,9 +160,15 @@ for my $hub (qw(quick slow)) {
 
 my $ann = client('quick', 'ann');
 
-my ($other) = map { $_->{pid} } grep { $_->{connections} == 0 }
-              @{ Broadcast::HTTP::http($port, 'GET', '/status')
-                 ->{json}{workers} };
+# those that were here before may not be gone yet
+
+my $other;
+
+wait_for {
+    ($other) = map { $_->{pid} } grep { $_->{connections} == 0 }
+               @{ Broadcast::HTTP::http($port, 'GET', '/status')
+                  ->{json}{workers} };
+} or die "no worker without connections\n";
 
 # connections to others, before that one gets any
 
