@@ -162,6 +162,10 @@ ok((wait_for {
 
 kill 'STOP', $pid;
 my $c = begun('unread');
+
+# who asks behind it is answered when it was sent
+
+http($port, 'GET', '/status') for 1, 2;
 sleep 0.3;
 terminate($pid);
 kill 'CONT', $pid;
