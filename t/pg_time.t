@@ -149,7 +149,7 @@ is($wrong, 0, 'each of many calls gets its own answer');
 
 # Nothing is under way, so nothing holds up the end; then something is.
 
-my $c = call('nap/quit?s=1');
+my $c = call('nap/quit?s=3');
 
 ok(wait_for(sub {
     $pg->psql(q{select count(*) from pg_stat_activity
