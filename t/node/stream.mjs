@@ -327,14 +327,17 @@ async function slow() {
 
 // New workers come while streams flow.  nginx closes a kept connection that has
 // no request at that moment; fetch() may just be sending one there, and unlike a
-// browser it does not send it again: then this is done again.
+// browser it does not send it again: then this is done again.  So it is where the
+// stream was quicker than this machine had new workers.
 
 async function reload() {
     const workers = async () =>
         (await (await fetch(`${BASE}/status`)).json()).workers.map(w => w.pid);
     let c, s, there, then;
 
-    for (let i = 0; i < 5 && (!s || s.end === 'fetch failed'); i++) {
+    for (let i = 0; i < 5 && (!s || s.end === 'fetch failed' || then >= 400);
+         i++)
+    {
         c = await connect();
         s = stream(c, 'Ticks', mark(), 400);
 
