@@ -16,6 +16,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use Test::More;
+use Time::HiRes qw(time);
 
 use Broadcast::HTTP;
 use Broadcast::Hub;
@@ -32,7 +33,7 @@ $pg->file("$FindBin::Bin/../sql/broadcast.sql", db => 'app', user => 'app');
 
 my $nginx = Broadcast::Nginx->new(workers => 4, spread => 1,
     http => "broadcast_zone hubs 8m; broadcast_key $key;"
-            . ' broadcast_ephemeral quick; broadcast_database "'
+            . ' broadcast_ephemeral quick nobody; broadcast_database "'
             . $pg->conninfo('app', 'app') . '";',
     server => <<'EOC')->start;
         location /client   { broadcast_hub; }
@@ -195,5 +196,70 @@ kill CONT => $other;
 ok((wait_for { rest('quick', 'HEAD', 'groups/still')->{status} == 404 }),
    'a DELETE is carried out though nobody waits for its answer');
 
+
+# --- what stands behind a command in the log ----------------------------------
+
+# Workers that have no client of its hub are not woken for a message, and some
+# stand behind the command here when its own worker, which was stopped, comes to
+# look how far the others are.
+
+my $slow = client('slow', 'ann');
+my ($leader) = $nginx->error_log =~ /(\d+)#\d+: broadcast: this node's relay l/;
+
+$ann->drop;
+
+my $idle = wait_for {
+    my ($worker) = grep { $_->{connections} == 0 && $_->{pid} != $leader }
+                   @{ $nginx->status->{workers} };
+    $worker && $worker->{pid};
+};
+
+my $its = Broadcast::HTTP::worker_at($port, '/pid', $idle);
+my $ops = Broadcast::HTTP::worker_at($port, '/pid', $leader);
+my $holder = $pg->session(db => 'app', user => 'app');
+my @took;
+
+sub starts {
+    my ($at, $method, $path, @o) = @_;
+    $at->request($method, $path, keepalive => 1, @o, headers =>
+        [ 'Content-Type' => 'application/json', Authorization => 'Bearer '
+          . rest_token($key, "http://h$path") ]);
+}
+
+sub ends {
+    my ($at, $method) = @_;
+    my $r = $at->head;
+    $at->body($r, $method);
+    return $r->{status};
+}
+
+for my $i (1 .. 5) {
+    $holder->run('begin; select from broadcast.state for update');
+
+    starts($its, 'PUT',
+           "/api/v1/hubs/slow/groups/behind$i/connections/$slow->{id}");
+    wait_for { $pg->psql('select count(*) from broadcast.staging',
+                         db => 'app', user => 'app') > 0 };
+    kill STOP => $idle;
+    $holder->run('rollback');
+
+    wait_for {
+        starts($ops, 'HEAD', "/api/v1/hubs/slow/groups/behind$i");
+        ends($ops, 'HEAD') == 200;
+    };
+    starts($ops, 'POST', '/api/v1/hubs/nobody/:send',
+           body => '{"target":"t","arguments":[]}');
+    ends($ops, 'POST');
+
+    my $began = time;
+    kill CONT => $idle;
+    ends($its, 'PUT') == 200 or die "PUT\n";
+    push @took, time - $began;
+}
+
+cmp_ok((sort { $a <=> $b } @took)[2], '<', 0.25,
+       'messages behind a command do not hold its answer up');
+
+$holder->close;
 $nginx->stop_ok;
 done_testing();

@@ -19,6 +19,7 @@
 
 static ngx_int_t ngx_http_broadcast_progress(ngx_http_request_t *r,
     uint64_t offset, ngx_http_broadcast_ready_pt ready);
+static void ngx_http_broadcast_progress_wake(uint64_t offset);
 static ngx_uint_t ngx_http_broadcast_progressed(
     ngx_http_broadcast_ctx_t *ctx);
 static void ngx_http_broadcast_progress_handler(ngx_event_t *ev);
@@ -65,6 +66,10 @@ ngx_http_broadcast_progress(ngx_http_request_t *r, uint64_t offset,
         return ready(r);
     }
 
+    if (offset) {
+        ngx_http_broadcast_progress_wake(offset);
+    }
+
     ctx->ready = ready;
     ctx->deadline = ngx_current_msec + NGX_HTTP_BROADCAST_PROGRESS_WAIT;
 
@@ -80,13 +85,39 @@ ngx_http_broadcast_progress(ngx_http_request_t *r, uint64_t offset,
 }
 
 
+/*
+ * Behind the record may stand messages for which nobody was woken: of hubs of
+ * which they have no client.
+ */
+
+static void
+ngx_http_broadcast_progress_wake(uint64_t offset)
+{
+    ngx_uint_t             slot;
+    ngx_broadcast_zone_t  *zone = ngx_broadcast_bus.zone;
+
+    for (slot = ngx_broadcast_progress_late(zone, NGX_BROADCAST_NO_SLOT,
+                                            offset);
+         slot != NGX_BROADCAST_NO_SLOT;
+         slot = ngx_broadcast_progress_late(zone, slot, offset))
+    {
+        ngx_broadcast_wake(slot);
+    }
+}
+
+
 static ngx_uint_t
 ngx_http_broadcast_progressed(ngx_http_broadcast_ctx_t *ctx)
 {
     ngx_broadcast_zone_t  *zone = ngx_broadcast_bus.zone;
 
-    return ctx->offset ? ngx_broadcast_progress_all_done(zone, ctx->offset)
-                       : ngx_broadcast_progress_known(zone, &ctx->untold);
+    if (ctx->offset == 0) {
+        return ngx_broadcast_progress_known(zone, &ctx->untold);
+    }
+
+    return ngx_broadcast_progress_late(zone, NGX_BROADCAST_NO_SLOT,
+                                       ctx->offset)
+           == NGX_BROADCAST_NO_SLOT;
 }
 
 

@@ -85,20 +85,21 @@ ngx_broadcast_progress_ended(ngx_broadcast_zone_t *zone, ngx_uint_t slot)
 
 
 ngx_uint_t
-ngx_broadcast_progress_all_done(ngx_broadcast_zone_t *zone, uint64_t offset)
+ngx_broadcast_progress_late(ngx_broadcast_zone_t *zone, ngx_uint_t after,
+    uint64_t offset)
 {
     ngx_uint_t  i;
 
-    for (i = ngx_broadcast_slot_next(zone, NGX_BROADCAST_NO_SLOT);
+    for (i = ngx_broadcast_slot_next(zone, after);
          i != NGX_BROADCAST_NO_SLOT;
          i = ngx_broadcast_slot_next(zone, i))
     {
         if (__atomic_load_n(&zone->slot[i].done, __ATOMIC_ACQUIRE) < offset) {
-            return 0;
+            return i;
         }
     }
 
-    return 1;
+    return NGX_BROADCAST_NO_SLOT;
 }
 
 

@@ -45,9 +45,12 @@ void ngx_broadcast_progress_told(ngx_broadcast_zone_t *zone, ngx_uint_t slot,
 void ngx_broadcast_progress_begun(ngx_broadcast_zone_t *zone, ngx_uint_t slot);
 void ngx_broadcast_progress_ended(ngx_broadcast_zone_t *zone, ngx_uint_t slot);
 
-/* 1 if each living worker of the zone has done all of it */
-ngx_uint_t ngx_broadcast_progress_all_done(ngx_broadcast_zone_t *zone,
-    uint64_t offset);
+/*
+ * The next living worker behind `after` (NGX_BROADCAST_NO_SLOT: the first) that
+ * has not done all of it, or NGX_BROADCAST_NO_SLOT.
+ */
+ngx_uint_t ngx_broadcast_progress_late(ngx_broadcast_zone_t *zone,
+    ngx_uint_t after, uint64_t offset);
 
 /*
  * untold(): what there is by now; known(): 1 if as much of it has been told.
