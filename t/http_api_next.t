@@ -30,6 +30,14 @@ my $rounds = 12;
 my $pg = Broadcast::Postgres->new;
 $pg->createdb('app', 'app');
 $pg->file("$FindBin::Bin/../sql/broadcast.sql", db => 'app', user => 'app');
+$pg->psql(<<'EOS', db => 'app', user => 'app');
+create function welcome(event jsonb) returns jsonb language plpgsql as $$
+begin
+    perform pg_sleep(0.3);
+    return null;
+end $$;
+select broadcast.bind('connected', 'welcome', 'greeted');
+EOS
 
 my $nginx = Broadcast::Nginx->new(workers => 4, spread => 1,
     http => "broadcast_zone hubs 8m; broadcast_key $key;"
@@ -157,6 +165,16 @@ for my $hub (qw(quick slow)) {
 }
 
 
+# --- while the function `connected` runs --------------------------------------
+
+my $new = client('greeted', 'new');
+
+is(rest('greeted', 'PUT', "groups/early/connections/$new->{id}")->{status},
+   200, 'a PUT of a connection whose function still runs');
+is(names('greeted', 'groups/early/connections', 'connectionId'), $new->{id},
+   '... and it is in the list');
+
+
 # --- a worker that stands still holds nobody up for ever ---------------------
 
 my $ann = client('quick', 'ann');
@@ -206,7 +224,7 @@ ok((wait_for { rest('quick', 'HEAD', 'groups/still')->{status} == 404 }),
 my $slow = client('slow', 'ann');
 my ($leader) = $nginx->error_log =~ /(\d+)#\d+: broadcast: this node's relay l/;
 
-$ann->drop;
+$_->drop for $new, $ann;
 
 my $idle = wait_for {
     my ($worker) = grep { $_->{connections} == 0 && $_->{pid} != $leader }

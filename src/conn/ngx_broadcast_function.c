@@ -48,6 +48,8 @@ static ngx_int_t ngx_broadcast_function_call(ngx_broadcast_conn_t *bc,
 static ngx_uint_t ngx_broadcast_function_taken(ngx_str_t *value);
 static void ngx_broadcast_function_handler(
     ngx_broadcast_call_result_t *result, void *data);
+static void ngx_broadcast_function_answered(
+    ngx_broadcast_call_result_t *result, ngx_broadcast_caller_t *caller);
 static void ngx_broadcast_function_head(ngx_broadcast_buf_t *b,
     ngx_broadcast_conn_t *bc);
 static ngx_broadcast_deferred_t **ngx_broadcast_function_find(ngx_str_t *id);
@@ -220,20 +222,28 @@ ngx_broadcast_function_call(ngx_broadcast_conn_t *bc, ngx_str_t *event)
 }
 
 
+/* who waits for its end finds counted what has changed meanwhile */
+
 static void
 ngx_broadcast_function_handler(ngx_broadcast_call_result_t *result,
     void *data)
 {
-    ngx_broadcast_caller_t  *caller = data;
+    ngx_broadcast_function_answered(result, data);
 
+    ngx_broadcast_progress_ended(ngx_broadcast_bus.zone,
+                                 ngx_broadcast_bus.slot);
+}
+
+
+static void
+ngx_broadcast_function_answered(ngx_broadcast_call_result_t *result,
+    ngx_broadcast_caller_t *caller)
+{
     ngx_str_t                   id, why;
     ngx_uint_t                  reason;
     ngx_broadcast_conn_t       *bc;
     ngx_broadcast_task_t       *task;
     ngx_broadcast_deferred_t  **link, *deferred;
-
-    ngx_broadcast_progress_ended(ngx_broadcast_bus.zone,
-                                 ngx_broadcast_bus.slot);
 
     id.data = caller->id;
     id.len = caller->len;

@@ -146,5 +146,17 @@ ngx_broadcast_progress_known(ngx_broadcast_zone_t *zone,
         ended += __atomic_load_n(&slot->ended, __ATOMIC_ACQUIRE);
     }
 
-    return told >= untold->changes && ended >= untold->begun;
+    if (untold->begun) {
+
+        if (ended < untold->begun) {
+            return 0;
+        }
+
+        /* groups that changed during a call are counted behind it */
+
+        ngx_broadcast_progress_untold(zone, untold);
+        untold->begun = 0;
+    }
+
+    return told >= untold->changes;
 }

@@ -53,8 +53,10 @@ ngx_uint_t ngx_broadcast_progress_late(ngx_broadcast_zone_t *zone,
     ngx_uint_t after, uint64_t offset);
 
 /*
- * untold(): what there is by now; known(): 1 if as much of it has been told.
- * It is counted, not named: where much comes, what is newer may count for it.
+ * untold(): what there is by now; known(): 1 if as much of it has been told,
+ * and what the calls under way had to tell behind them, for which it is changed
+ * once.  It is counted, not named: where much comes, what is newer may count
+ * for it.
  */
 void ngx_broadcast_progress_untold(ngx_broadcast_zone_t *zone,
     ngx_broadcast_untold_t *untold);
