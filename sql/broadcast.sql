@@ -3877,6 +3877,21 @@ BEGIN
     END IF;
 
     SELECT * INTO w FROM broadcast.wal;
+
+    -- The slot is lost, and what is still read of it was sent before all that
+    -- was staged since, which may be numbered by now: so it is lost, too, as
+    -- the new epoch tells.  Until that begins nothing is numbered.
+
+    IF (w.state IN ('read', 'leave')) IS NOT TRUE THEN
+        taken := cardinality($1);
+        left_out := 0;
+        numbered := CASE WHEN w.state = 'lost' AND NOT w.anew THEN 0
+                         ELSE broadcast.sequence(500) END;
+
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
     SELECT c.lsn, c.n INTO last FROM broadcast.wal_cursor c
      ORDER BY c.lsn DESC, c.n DESC LIMIT 1;
 

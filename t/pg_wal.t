@@ -4,8 +4,8 @@
 #
 # What is sent through the WAL: in the order of commits, what was rolled back
 # not at all, and nothing that others have written there.  What becomes of it
-# when something breaks is in t/pg_wal_break.t, the way in and out of it in
-# t/pg_wal_switch.t.
+# when something breaks is in t/matrix_wal.t, the way in and out of it in
+# t/matrix_wal_slot.t.
 
 use strict;
 use warnings;

@@ -197,8 +197,26 @@ SELECT results_eq(
     $$ SELECT what, gate, said FROM broadcast.wal_plan(NULL, NULL, NULL, NULL) $$,
     $$ VALUES ('again', true, 'messages may have been lost with the replication slot s: it was dropped, or is not on this server; all hubs begin anew') $$,
     'a slot that is not there is lost');
+
+-- what was read of it and comes to be numbered only now
+
+INSERT INTO broadcast.staging (hub, type, scope, source, target, arguments, xid)
+VALUES ('chat', 1, 0, 0, 't', '["sent since"]', '5');
+SELECT results_eq(
+    $$ SELECT * FROM broadcast.sequence_wal('{1/1}', '{1}', '{5}',
+          ARRAY[app.message('5', '["late"]')], '1/2') $$,
+    $$ VALUES (1, 0, 0) $$, '... what is left of it is lost, too');
 SELECT is((SELECT what FROM broadcast.wal_plan(NULL, NULL, NULL, NULL)), 'again',
           '... then');
+SELECT results_eq(
+    $$ SELECT * FROM broadcast.sequence_wal('{1/1}', '{1}', '{5}',
+          ARRAY[app.message('5', '["late"]')], '1/2') $$,
+    $$ VALUES (1, 0, 1) $$, '... also behind that');
+SELECT results_eq(
+    $$ SELECT type::int, arguments->>0 FROM broadcast.message
+        WHERE hub = 'chat' ORDER BY pos DESC LIMIT 2 $$,
+    $$ VALUES (1, 'sent since'), (6, NULL) $$,
+    '... where only what was sent since is numbered');
 SELECT isnt((SELECT epoch::text FROM broadcast.hub WHERE name = 'chat'),
             current_setting('app.epoch'), '... all hubs begin anew');
 SELECT broadcast.wal_plan(NULL, NULL, NULL, NULL);
