@@ -27,6 +27,9 @@ our $config = <<'EOC';
     location /anon/   { broadcast_events anonymous; }
     location = /fixed { broadcast_events hub=Chat anonymous; }
     location /ws/     { broadcast_events anonymous; broadcast_transports websocket; }
+    location /client  { broadcast_hub anonymous hub=chat; }
+    location /page    { ssi on; root html; }
+    location /asks    { auth_request /anon/chat; }
 EOC
 
 our $upgrade = "Connection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Version: 13\n"
@@ -113,3 +116,27 @@ __DATA__
 [404, 404]
 --- response_body eval
 [("ServerSentEvents transport not supported by this end point type") x 2]
+
+
+
+=== TEST 8: a part of another request is no client, in a page
+--- user_files
+>>> page.html
+<!--# include virtual="/anon/chat" --><!--# include virtual="/client" -->end
+--- request eval
+[("GET /page.html") x 2]
+--- more_headers eval
+["", "Accept: text/event-stream"]
+--- error_code eval
+[200, 200]
+--- response_body_like eval
+[(qr/400 Bad Request.*400 Bad Request.*end\n\z/s) x 2]
+
+
+
+=== TEST 9: nor where it is asked whether a request may pass
+--- request
+GET /asks
+--- error_code: 500
+--- error_log
+auth request unexpected status: 400

@@ -18,6 +18,13 @@ ngx_http_broadcast_transport(ngx_http_request_t *r, ngx_int_t *refuse)
 
     *refuse = NGX_OK;
 
+    /* its socket, and the end of it, are those of the main request */
+
+    if (r != r->main) {
+        *refuse = NGX_HTTP_BAD_REQUEST;
+        return NGX_BROADCAST_LONGPOLL;
+    }
+
     rc = ngx_http_broadcast_websocket_check(r);
 
     if (rc == 1) {
