@@ -267,10 +267,17 @@ for (1 .. 3) {
 ok(scalar(grep { $_->error_log =~ /the schema has no sequence_read\(\)/ }
                @nodes), '... and the log says so');
 
-$pg->psql('drop function broadcast.sequence_old(int);'
-          . 'alter function broadcast.away(int) rename to sequence_read', @at);
-$pg->psql((definition('sequence(int)') =~ s/away/sequence_read/r), @at);
-$pg->psql('select pg_terminate_backend(' . leader() . ')');
+# at once: a relay that calls it in between has no session, and leads no more
+
+$pg->psql('begin; drop function broadcast.sequence_old(int);'
+          . 'alter function broadcast.away(int) rename to sequence_read;'
+          . (definition('sequence(int)') =~ s/away/sequence_read/r)
+          . '; commit', @at);
+
+my $leads;
+
+ok((wait_for { $leads = leader() }), 'it is there again, and a relay leads');
+$pg->psql("select pg_terminate_backend($leads)");
 
 for (1 .. 3) {
     say_it();
