@@ -4,8 +4,9 @@ package BenchPlans;
 #
 # What is run, with how many clients, how long, and how often: a plan is one
 # server configuration, one command of the load generator, and the columns that
-# have it; "load_of" is another command for one of them.  All times that a run takes are here, in milliseconds: all of it is
-# under 20 minutes, or under 2 with --quick.
+# have it; "load_of" is another command for one of them.  All times that a run
+# takes are here, in milliseconds: all of it is under 20 minutes, or under 2 with
+# --quick.
 
 use strict;
 use warnings;
@@ -149,7 +150,7 @@ sub fanouts {
     my (%o) = @_;
 
     my @times = $o{smoke} ? (300, 200, 1)
-              : $o{quick} ? (1000, 500, 1) : (8000, 5000, 2);
+              : $o{quick} ? (1000, 500, 1) : (6000, 4000, 2);
     my $n = $o{clients} || 1000;
 
     my @plans = fanout($o{workers}, $n, $n > 3000 ? 3 : 20, @times);
