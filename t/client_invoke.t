@@ -60,8 +60,10 @@ select broadcast.bind('message', 'keep', 'chat', 'Keep');
 select broadcast.bind('message', 'kept', 'chat', 'Kept');
 EOS
 
-my ($nginx, $other) = map { Broadcast::Nginx->new(
-    workers => $_,
+# the first one leads: the other comes behind it
+
+sub node { Broadcast::Nginx->new(
+    workers => $_[0],
     http    => 'broadcast_zone hubs 16m; broadcast_database "'
              . $pg->conninfo('app', 'app') . '" timeout=9s;',
     server  => <<'EOC')->start;
@@ -69,13 +71,16 @@ my ($nginx, $other) = map { Broadcast::Nginx->new(
         location /api/     { broadcast_api open; }
         location = /status { broadcast_status json; }
 EOC
-} 4, 1;
+}
 
+my $nginx = node(4);
 my $port = $nginx->port;
-my $ours = http($port, 'POST', '/client/negotiate?hub=chat&negotiateVersion=1',
-                body => '')->{json}{availableTransports};
 
 ok $nginx->leads, 'the database is up, and a relay leads';
+
+my $other = node(1);
+my $ours = http($port, 'POST', '/client/negotiate?hub=chat&negotiateVersion=1',
+                body => '')->{json}{availableTransports};
 
 my %number = (WebSockets => 1, ServerSentEvents => 2, LongPolling => 4);
 

@@ -213,7 +213,11 @@ ok((wait_for { grep { $_->{pid} == $one && $_->{connections} == 2 }
 
 # A connection that a worker which leaves has not accepted yet is reset.
 
-ok((wait_for { my @left = children($nginx->{pid}); @left == 2 }),
+# The new one takes a poll of another worker when it has a place.
+
+ok((wait_for { my @left = children($nginx->{pid});
+               my %has = map { $_ => 1 } listed();
+               @left == 2 && !grep { !$has{$_} } @left }),
    '... and all others have left, but for the new one');
 
 my $fresh = Broadcast::HTTP->connect($port);
