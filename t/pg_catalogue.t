@@ -15,7 +15,6 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Time::HiRes qw(sleep);
 
-use Broadcast::HTTP qw(http);
 use Broadcast::Hub;
 use Broadcast::Nginx qw(wait_for);
 use Broadcast::Postgres;
@@ -50,10 +49,7 @@ EOC
 
 my $port = $nginx->port;
 
-wait_for {
-    my $db = http($port, 'GET', '/status')->{json}{database};
-    $db->{state} eq 'up' && $db->{relay} eq 'leader';
-} 15 or die "no relay leads\n";
+$nginx->leads or die "no relay leads\n";
 
 my @hubs = map { Broadcast::Hub->connect($port, '/client?hub=chat',
                                          timeout => 30) } 1 .. 4;
